@@ -1,0 +1,178 @@
+"""A model in one safetensors file, with everything needed to rebuild it in the metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from geoseg.files import replacing
+from geoseg.models import Model, create_model
+from geoseg.normalisation import Normalisation
+
+VERSION = "1"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        architecture, arguments: for `create_model`.
+        normalisation: from raw measurements to the model's input.
+        threshold: a probability above it is a groove; chosen on data left out of training.
+        experiment: how it was trained; has "id" and "name" when `train` made it.
+        data: on what it was trained, in words.
+        metrics: its scores, by the name of what they were measured on.
+        version: of this format.
+    """
+
+    architecture: str
+    arguments: dict[str, Any]
+    normalisation: Normalisation
+    threshold: float = 0.5
+    experiment: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    version: str = VERSION
+
+    def to_metadata(self) -> dict[str, str]:
+        """The strings that safetensors stores."""
+        values = asdict(self)
+        texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+        return {"format": "pt", **texts}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Card:
+        """The inverse of `to_metadata`; ValueError, KeyError or TypeError where it is not one."""
+        if metadata["version"] != VERSION:
+            raise ValueError(f"format version {metadata['version']!r}, this geoseg reads {VERSION}")
+        return cls(
+            architecture=metadata["architecture"],
+            arguments=dict(json.loads(metadata["arguments"])),
+            normalisation=Normalisation(**json.loads(metadata["normalisation"])),
+            threshold=float(metadata["threshold"]),
+            experiment=dict(json.loads(metadata["experiment"])),
+            data=metadata["data"],
+            metrics=dict(json.loads(metadata["metrics"])),
+            version=metadata["version"],
+        )
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    model: Model,
+    *,
+    normalisation: Normalisation | None = None,
+    threshold: float = 0.5,
+    experiment: Mapping[str, Any] | None = None,
+    data: str = "",
+    metrics: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `model` and its card, atomically; `model.card` becomes that card.
+
+    Without a `normalisation` it is the default one. CheckpointError for weights that are not
+    finite: such a file could never be loaded.
+    """
+    weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
+    _check_finite(Path(path), weights)
+    model.card = Card(
+        model.name,
+        dict(model.arguments),
+        Normalisation() if normalisation is None else normalisation,
+        threshold,
+        dict(experiment or {}),
+        data,
+        dict(metrics or {}),
+    )
+    with replacing(path) as temporary:
+        save_file(weights, temporary, model.card.to_metadata())
+
+
+def read_card(path: str | os.PathLike[str]) -> Card:
+    """The card alone, without the weights; CheckpointError as `load_checkpoint`."""
+    return _open(Path(path))[0]
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Model:
+    """Rebuild the model in evaluation mode on the CPU, with its `card`.
+
+    CheckpointError, naming the file, where it is missing, damaged or no checkpoint of geoseg, or
+    where names, shapes or dtypes of the weights do not fit the architecture or a value is not
+    finite.
+    """
+    path = Path(path)
+    card, weights = _open(path, with_weights=True)
+    try:
+        with torch.device("meta"):  # allocates nothing before the file is known to fit
+            model = create_model(card.architecture, **card.arguments)
+    except ValueError as error:
+        raise CheckpointError(f"{path.name}: {error}") from error
+    _check_fit(path, model.state_dict(), weights)
+    _check_finite(path, weights)
+    model.load_state_dict(weights, assign=True)
+    model.card = card
+    return model.eval()
+
+
+def find_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
+    """The checkpoints in a folder, by experiment number, then by name."""
+    files = Path(folder).glob("*.safetensors")
+
+    def order(path: Path) -> tuple[float, str]:
+        number = path.stem.split("-")[0]
+        return (int(number) if number.isdigit() else float("inf"), path.stem)
+
+    return sorted((f for f in files if not f.name.startswith(".")), key=order)
+
+
+def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            card = Card.from_metadata(file.metadata() or {})
+            weights = {k: file.get_tensor(k) for k in file.keys()} if with_weights else {}  # noqa: SIM118  a safetensors file is no dict
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.name}: there is no such file") from error
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path.name}: not a whole safetensors file ({error})") from error
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path.name}: not a geoseg checkpoint: {error} is missing"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path.name}: its metadata cannot be read: {error}") from error
+    return card, weights
+
+
+def _check_fit(path: Path, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    for verb, names in (
+        ("lacks", expected.keys() - weights),
+        ("has a stray", weights.keys() - expected),
+    ):
+        if names:
+            raise CheckpointError(f"{path.name}: {verb} weight {min(names)!r}")
+    for name, value in weights.items():
+        want = expected[name]
+        if value.shape != want.shape or value.dtype != want.dtype:
+            raise CheckpointError(
+                f"{path.name}: weight {name!r} is {value.dtype} {tuple(value.shape)}, "
+                f"the architecture needs {want.dtype} {tuple(want.shape)}"
+            )
+
+
+def _check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise CheckpointError(f"{path.name}: weight {name!r} holds NaN or infinity")

@@ -1,0 +1,32 @@
+"""Every architecture, by the name its checkpoints carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geoseg.models.base import Model
+from geoseg.models.stacked import Stacked
+from geoseg.models.unet import UNet
+from geoseg.models.vanilla import Vanilla
+
+MODELS: tuple[type[Model], ...] = (Vanilla, Stacked, UNet)
+
+__all__ = ["MODELS", "Model", "Stacked", "UNet", "Vanilla", "create_model"]
+
+
+def create_model(name: str, **arguments: Any) -> Model:
+    """Make the architecture `name` with its own arguments, the rest at their defaults.
+
+    ValueError, listing the choices, for an unknown name or argument.
+
+    >>> create_model("vanilla").count_parameters()
+    260161
+    """
+    classes = {cls.name: cls for cls in MODELS}
+    if name not in classes:
+        raise ValueError(f"unknown architecture {name!r}; choose one of {', '.join(classes)}")
+    try:
+        return classes[name](**arguments)
+    except TypeError as error:
+        choices = ", ".join(classes[name]().arguments)
+        raise ValueError(f"{name}: {error}; its arguments are {choices}") from error

@@ -1,0 +1,69 @@
+"""A U-Net with one convolution a stage."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from geoseg.models.base import Model, activation_named, check_positive, same_padding
+
+
+class UNet(Model):
+    """Encoder and decoder joined by skips; the input itself joins before the last 1x1 convolution.
+
+    Going down keeps one sample of four; going up is bilinear with aligned corners, to the size of
+    the skip. So any height and width will do: an odd one is rounded up on the way down.
+
+    Args:
+        width: channels of the first scale; scale i has (i + 1) * width.
+        scales: how many times the image is halved.
+        kernel_down, kernel_up: odd kernel sides of the encoder with bottleneck, and of the decoder.
+        activation: "relu" or "leaky_relu".
+    """
+
+    name = "unet"
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        width: int = 24,
+        scales: int = 2,
+        kernel_down: int = 3,
+        kernel_up: int = 3,
+        activation: str = "leaky_relu",
+    ) -> None:
+        super().__init__()
+        check_positive(
+            in_channels=in_channels, out_channels=out_channels, width=width, scales=scales
+        )
+        widths = [width * (i + 1) for i in range(scales + 1)]
+        down, up = same_padding(kernel_down), same_padding(kernel_up)
+        self.encoders = nn.ModuleList(
+            nn.Conv2d(before, after, kernel_down, padding=down)
+            for before, after in zip([in_channels, *widths[:-2]], widths[:-1], strict=True)
+        )
+        self.bottleneck = nn.Conv2d(widths[-2], widths[-1], kernel_down, padding=down)
+        self.decoders = nn.ModuleList(
+            nn.Conv2d(fine + coarse, fine, kernel_up, padding=up)
+            for fine, coarse in pairwise(widths)
+        )
+        self.head = nn.Conv2d(width + in_channels, out_channels, 1)
+        self.activation = activation_named(activation)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
+        x = image
+        skips = []
+        for encoder in self.encoders:
+            x = self.activation(encoder(x))
+            skips.append(x)
+            x = x[..., ::2, ::2]
+        x = self.activation(self.bottleneck(x))
+        for skip, decoder in zip(reversed(skips), reversed(self.decoders), strict=True):
+            x = interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=True)
+            x = self.activation(decoder(torch.cat((x, skip), 1)))
+        return self.head(torch.cat((x, image), 1))

@@ -1,0 +1,49 @@
+"""A plain stack of convolutions: the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from geoseg.models.base import Model, activation_named, check_positive, same_padding
+
+
+class Vanilla(Model):
+    """Square convolutions with zero padding, one activation after each but the last.
+
+    Any height and width. Blind to the seam: column 0 does not see column 35.
+
+    Args:
+        widths: channels after each hidden convolution; there is one convolution more than widths.
+        kernel_size: odd side of every kernel, in pixels.
+        activation: "relu" or "leaky_relu".
+    """
+
+    name = "vanilla"
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        widths: Sequence[int] = (64, 64, 128, 128),
+        kernel_size: int = 3,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        channels = [in_channels, *widths, out_channels]
+        check_positive(**{f"channel {i}": c for i, c in enumerate(channels)})
+        padding = same_padding(kernel_size)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, kernel_size, padding=padding)
+            for before, after in pairwise(channels)
+        )
+        self.activation = activation_named(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
+        *hidden, last = self.convolutions
+        for convolution in hidden:
+            x = self.activation(convolution(x))
+        return last(x)

@@ -1,0 +1,83 @@
+"""The original project's names for what geoseg names its own way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from geoseg.models import Model, create_model
+
+# Its class -> our architecture, then its arguments and its weights as ours.
+_ARCHITECTURES = {
+    "VanillaConvolutionStack": "vanilla",
+    "StackedConvolutions": "stacked",
+    "UNet": "unet",
+}
+_ARGUMENTS = {
+    "vanilla": {"ch_in": "in_channels", "ch_out": "out_channels", "h_dim": "widths"},
+    "stacked": {
+        "ch_in": "in_channels",
+        "ch_out": "out_channels",
+        "h_dim": "width",
+        "num_layers": "layers",
+        "k_conv_h": "kernel_azimuth",
+        "k_conv_v": "kernel_depth",
+        "residual": "residual",
+    },
+    "unet": {
+        "ch_in": "in_channels",
+        "ch_out": "out_channels",
+        "channels_extension": "width",
+        "num_layers": "scales",
+        "k_conv_ds": "kernel_down",
+        "k_conv_us": "kernel_up",
+    },
+}
+_WEIGHTS = {
+    "vanilla": [(r"conv_stack\.(\d+)\.conv", r"convolutions.\1")],
+    "stacked": [
+        (r"conv_in_modality", "layers.0"),
+        (r"conv_out_modality", "layers.-1"),
+        (r"conv_stack\.(\d+)", r"layers.+\1"),
+        (r"conv_h", "azimuth"),
+        (r"conv_v", "depth"),
+    ],
+    "unet": [
+        (r"encoder_list\.(\d+)\.conv_block\.conv", r"encoders.\1"),
+        (r"decoder_list\.(\d+)\.conv_block\.conv", r"decoders.\1"),
+        (r"bottleneck\.conv", "bottleneck"),
+        (r"target_modality_conv", "head"),
+    ],
+}
+
+
+def create_original(class_name: str, arguments: Mapping[str, Any]) -> Model:
+    """Our model for one of the original's, from its class name and its arguments.
+
+    ValueError for a class or an argument that has no counterpart.
+    """
+    if class_name not in _ARCHITECTURES:
+        known = ", ".join(_ARCHITECTURES)
+        raise ValueError(f"unknown original architecture {class_name!r}; known are {known}")
+    architecture = _ARCHITECTURES[class_name]
+    names = _ARGUMENTS[architecture]
+    unknown = sorted(set(arguments) - set(names))
+    if unknown:
+        raise ValueError(f"{class_name} has no argument {unknown[0]!r}; it has {', '.join(names)}")
+    return create_model(architecture, **{names[k]: v for k, v in arguments.items()})
+
+
+def rename_weights(model: Model, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The original's weights under the names of `model`, ready for its `load_state_dict`."""
+    return {_rename(model, name): value for name, value in weights.items()}
+
+
+def _rename(model: Model, name: str) -> str:
+    for pattern, ours in _WEIGHTS[model.name]:
+        name = re.sub(f"^{pattern}(?=\\.)|(?<=\\.){pattern}(?=\\.)", ours, name)
+    # The original keeps its first and last layers apart; ours are items of one list.
+    name = re.sub(r"layers\.\+(\d+)", lambda m: f"layers.{int(m[1]) + 1}", name)
+    return name.replace("layers.-1", f"layers.{model.arguments.get('layers', 0) - 1}")

@@ -1,0 +1,141 @@
+"""From raw patches to probabilities and masks: the one inference path.
+
+B batch, Z depth, A azimuth.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.checkpoint import Card, CheckpointError, load_checkpoint, read_card
+from geoseg.models import Model
+
+# Pixels that go through a model at once: 256 patches. The widest activations then take 350 MB.
+_PIXELS_AT_ONCE = 256 * 36 * 36
+
+
+class Segmentation(NamedTuple):
+    """One model's answer for one patch.
+
+    `probability` is float32 (Z, A), NaN at nulls; `mask` uint8 (Z, A), 1 where the probability is
+    above the checkpoint's threshold; `milliseconds` what the model took.
+    """
+
+    probability: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    milliseconds: float
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """ "auto" takes the GPU where there is one; ValueError for a device this machine lacks."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {name!r}; choose auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: PyTorch finds no CUDA GPU here; choose auto or cpu")
+    return device
+
+
+class Segmenter:
+    """Checkpoints, loaded when first needed, on the best device.
+
+    Args:
+        checkpoints: safetensors files of `save_checkpoint`; each is known by its file name without
+            the ending.
+        device: "auto", "cpu" or "cuda".
+
+    Raises CheckpointError for an unusable file or two of one name, ValueError for no checkpoint at
+    all or a missing device. Safe to use from several threads.
+
+    Attributes:
+        cards: what each checkpoint says of itself, by name.
+        device: where the models run.
+    """
+
+    def __init__(self, checkpoints: Iterable[str | os.PathLike[str]], device: str = "auto") -> None:
+        self._paths: dict[str, Path] = {}
+        for path in map(Path, checkpoints):
+            if path.stem in self._paths:
+                raise CheckpointError(f"two checkpoints are named {path.stem!r}; rename one")
+            self._paths[path.stem] = path
+        if not self._paths:
+            raise ValueError("no checkpoint given; train one, or take those in checkpoints/")
+        self.device = choose_device(device)
+        self.cards: dict[str, Card] = {name: read_card(path) for name, path in self._paths.items()}
+        self._models: dict[str, Model] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models, in the order given."""
+        return tuple(self._paths)
+
+    def model(self, name: str) -> Model:
+        """The model `name`, loaded if need be; KeyError lists the names there are."""
+        if name not in self._paths:
+            raise KeyError(f"no model {name!r}; there are {', '.join(self.names)}")
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = load_checkpoint(self._paths[name]).to(self.device)
+            return self._models[name]
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """How many trainable values each model has; loads them."""
+        return {name: self.model(name).count_parameters() for name in self.names}
+
+    def preload(self) -> None:
+        """Load every model now and run it once, so that the first patch is as quick as the next."""
+        self.probabilities(np.zeros((36, 36), np.float32))
+
+    def probabilities(
+        self, patches: NDArray[np.floating], names: Sequence[str] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """What each model thinks of raw patches (B, Z, A) or one (Z, A), NaN at nulls.
+
+        Gives {name: probability of a groove, float32, same shape, NaN at nulls} for `names`, or all
+        models. ValueError for another rank or an empty array.
+        """
+        batch = np.asarray(patches, np.float32)
+        if batch.ndim not in (2, 3) or batch.size == 0:
+            raise ValueError(f"patches have shape {batch.shape}; they must be (Z, A) or (B, Z, A)")
+        images = torch.tensor(batch.reshape(-1, *batch.shape[-2:]))
+        chosen = self.names if names is None else names
+        return {n: self._run(n, images).numpy().reshape(batch.shape) for n in chosen}
+
+    def segment(
+        self, patch: NDArray[np.floating], names: Sequence[str] | None = None
+    ) -> dict[str, Segmentation]:
+        """Segment one raw patch (Z, A), NaN at nulls, with each of `names`, or all models."""
+        answers = {}
+        for name in self.names if names is None else names:
+            self.model(name)  # loading is not inference: keep it out of the time
+            start = time.perf_counter()
+            probability = self.probabilities(patch, [name])[name]
+            milliseconds = (time.perf_counter() - start) * 1000
+            mask = (probability > self.cards[name].threshold).astype(np.uint8)
+            answers[name] = Segmentation(probability, mask, milliseconds)
+        return answers
+
+    @torch.inference_mode()
+    def _run(self, name: str, images: torch.Tensor) -> torch.Tensor:
+        model, card = self.model(name), self.cards[name]
+        at_once = max(1, _PIXELS_AT_ONCE // images[0].numel())
+        parts = []
+        for part in images.split(at_once):
+            inputs, valid = card.normalisation(part.to(self.device))
+            probability = model(inputs)[:, 0].sigmoid()
+            parts.append(torch.where(valid, probability, torch.nan).cpu())
+        return torch.cat(parts)
