@@ -1,0 +1,124 @@
+"""What makes a well itself: the table of the generator's physics, drawn once a well.
+
+Ranges were measured on real logs (wall thickness minus its row average, inches). One "column"
+is 10 degrees of azimuth, whatever the number of columns of the image.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geoseg.synthetic.draw import Draw
+
+HARMONICS = 18  # cycles round the pipe that the wall's Fourier series holds
+
+
+@dataclass(frozen=True)
+class Character:
+    """One value a well: tensors (W,), but `spectrum` (W, HARMONICS) and `occupancy` (W, 3)."""
+
+    joint: Tensor  # rows between collars
+    spectrum: Tensor  # inches, amplitude of 1, 2, ... cycles round; the first is eccentricity
+    coherence: Tensor  # share of the wall's power that changes slowly with depth
+    slow: Tensor  # rows over which that share changes
+    quick: Tensor  # rows over which the rest changes
+    twist: Tensor  # columns per 100 rows by which the quick part leans
+    turn: Tensor  # columns per 100 rows by which the eccentricity turns
+    ripple: Tensor  # inches, change of 1 to 4 cycles from row to row
+    lattice: Tensor  # inches, amplitude of the helical lattice
+    lattice_cycles: Tensor  # its cycles round, 1 or 4
+    lattice_rows: Tensor  # rows a period, signed: the helix may be left-handed
+    lattice_share: Tensor  # share of joints that carry it
+    noise: Tensor  # inches, standard deviation of white noise
+    patchiness: Tensor  # how unevenly noise and spikes spread round the pipe, natural log
+    spikes: Tensor  # share of pixels that are spikes
+    collar: Tensor  # rows a collar is thick
+    collar_height: Tensor  # inches
+    collar_order: Tensor  # 1 a checkerboard of single columns, 0 random
+    strays: Tensor  # share of rows between collars that look like a collar's
+    nulls: Tensor  # share of rows in null runs
+    bands: Tensor  # share of rows with a broad band, and with a pit or a bright patch
+    occupancy: Tensor  # share of rows with a groove on each of three tracks
+    contrast: Tensor  # inches, median depth of a groove
+    width: Tensor  # columns, median width of a groove
+    drift: Tensor  # columns per 100 rows, typical
+    longest: Tensor  # rows, the longest groove
+    fade: Tensor  # how deeply a groove's depth varies along it
+
+    @property
+    def visible(self) -> Tensor:
+        """The least contrast (inches, (W,)) that an annotator tells from this well's texture."""
+        texture = self.spectrum[:, 4:].square().sum(1) / 2 * 0.5
+        power = texture + self.lattice.square() / 4 + self.noise.square() / 4
+        return (1.25 * power.sqrt()).clamp(min=0.007)
+
+
+def _spectrum(draw: Draw, wells: int) -> Tensor:
+    cycles = torch.arange(1, HARMONICS + 1, device=draw.device)
+    steepness = draw.uniform(0.7, 1.5, wells, 1)
+    texture = draw.log_uniform(0.0014, 0.0045, wells, 1) * (4 / cycles) ** steepness
+    texture = texture * (0.3 * draw.normal(wells, HARMONICS)).exp()
+    low = [
+        draw.log_uniform(a, b, wells) for a, b in ((0.008, 0.02), (0.002, 0.009), (0.002, 0.008))
+    ]
+    return torch.cat((torch.stack(low, 1), texture[:, 3:]), 1)
+
+
+def _occupancy(draw: Draw, wells: int) -> Tensor:
+    """Most wells have one groove nearly everywhere, some are broken, a few have almost none."""
+    kind = draw.unit(wells)
+    most, some, few = ((a, b) for a, b in ((0.8, 0.99), (0.3, 0.8), (0.01, 0.06)))
+    first = torch.where(
+        kind < 0.78,
+        draw.uniform(*most, wells),
+        torch.where(kind < 0.92, draw.uniform(*some, wells), draw.uniform(*few, wells)),
+    )
+    others = draw.uniform(0, 0.5, wells, 2) * draw.unit(wells, 2) * first[:, None]
+    return torch.cat((first[:, None], others.clamp(min=0.004)), 1)
+
+
+def draw_character(draw: Draw, wells: int) -> Character:
+    """Draw the character of `wells` wells."""
+
+    def choice(*values: float) -> Tensor:
+        table = torch.tensor(values, device=draw.device)
+        return table[(draw.unit(wells) * len(values)).long()]
+
+    helical = choice(1.0, 4.0, 4.0)
+    speckled = draw.chance(0.15, wells)
+    return Character(
+        joint=choice(80.0, 165.0, 165.0, 345.0) * draw.uniform(0.93, 1.07, wells),
+        spectrum=_spectrum(draw, wells),
+        coherence=draw.uniform(0.5, 0.95, wells),
+        slow=draw.log_uniform(60, 250, wells),
+        quick=draw.log_uniform(6, 40, wells),
+        twist=draw.normal(wells) * 8,
+        turn=draw.normal(wells) * 8,
+        ripple=draw.log_uniform(0.0003, 0.002, wells),
+        lattice=draw.log_uniform(0.003, 0.011, wells),
+        lattice_cycles=helical,
+        lattice_rows=draw.log_uniform(9, 32, wells) * choice(-1.0, 1.0),
+        lattice_share=draw.unit(wells) * choice(0.0, 1.0, 1.0),
+        noise=draw.log_uniform(0.0009, 0.0044, wells),
+        patchiness=torch.where(speckled, draw.uniform(0.3, 0.55, wells), draw.unit(wells) * 0.25),
+        spikes=torch.where(
+            speckled, draw.log_uniform(2e-3, 8e-3, wells), draw.log_uniform(3e-5, 1e-3, wells)
+        ),
+        collar=draw.uniform(2, 9, wells),
+        collar_height=draw.log_uniform(0.06, 0.2, wells),
+        collar_order=draw.unit(wells),
+        strays=draw.log_uniform(1e-4, 0.02, wells),
+        nulls=torch.where(
+            draw.chance(0.12, wells),
+            draw.log_uniform(0.01, 0.2, wells),
+            draw.log_uniform(1e-4, 4e-3, wells),
+        ),
+        bands=draw.uniform(0.02, 0.4, wells),
+        occupancy=_occupancy(draw, wells),
+        contrast=draw.log_uniform(0.013, 0.07, wells),
+        width=draw.uniform(2, 3.8, wells),
+        drift=draw.log_uniform(0.1, 6, wells),
+        longest=draw.log_uniform(300, 12000, wells),
+        fade=draw.uniform(0.15, 0.6, wells),
+    )

@@ -1,0 +1,89 @@
+"""What the instrument adds: collars, stray lines, noise, spikes and nulls.
+
+W well, Z depth, A azimuth. A collar's rows are few, so they are made apart and written back.
+"""
+
+from math import pi
+
+import torch
+from torch import Tensor
+
+from geoseg.synthetic.character import Character
+from geoseg.synthetic.draw import Draw
+
+LONGEST_NULL = 30  # rows: shorter than a patch, so that no patch is ever wholly null
+
+
+def _arc(draw: Draw, count: int, columns: int) -> Tensor:
+    """A random arc of the circumference in each of `count` rows, never the whole: (count, A)."""
+    angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
+    away = (angle - 2 * pi * draw.unit(count, 1)).cos()
+    return away > draw.uniform(-0.9, 0.9, count, 1)
+
+
+def add_collars(draw: Draw, character: Character, images: Tensor, since: Tensor) -> None:
+    """Overwrite, in place, the collars' rows and stray lines of `images` (W, Z, A).
+
+    `since` (W, Z): rows since the joint's collar began. Some arcs of them become NaN.
+    """
+    wells, rows, columns = images.shape
+    collar = since < character.collar[:, None]
+    hit = torch.where(collar, draw.chance(0.65, wells, rows), False)
+    hit |= draw.chance(character.strays[:, None], wells, rows)
+    well, row = hit.nonzero(as_tuple=True)
+    count = len(well)
+    whole = collar[well, row, None]
+    sign = 1 - 2.0 * (torch.arange(columns, device=draw.device) % 2)
+    order = draw.chance(character.collar_order[well, None], count, 1)
+    pattern = torch.where(order, sign, draw.normal(count, columns).sign())
+    pattern = torch.where(_arc(draw, count, columns), pattern, draw.normal(count, 1).sign())
+    pattern = torch.where(draw.chance(0.5, count, 1), pattern, pattern * draw.unit(count, columns))
+    height = character.collar_height[well, None] * draw.log_uniform(0.25, 1.2, count, 1)
+    height = height * torch.where(whole, 1.0, 0.5)
+    mark = torch.where(_arc(draw, count, columns) | (whole & draw.chance(0.6, count, 1)), 1.0, 0.0)
+    images[well, row] = images[well, row] * (1 - 0.5 * mark) + height * pattern * mark
+    lost = draw.chance(0.02, count, 1) & _arc(draw, count, columns)
+    images[well, row] = torch.where(lost, torch.nan, images[well, row])
+
+
+def add_noise(draw: Draw, character: Character, images: Tensor, scar: Tensor) -> None:
+    """Add, in place, white noise and spikes that crowd on some azimuths and under some collars.
+
+    `scar` (W, Z): how strongly a row suffers from the collar above it, 0 to 1.
+    """
+    wells, rows, columns = images.shape
+    z = torch.arange(rows, device=draw.device) / 200
+    paths = draw.smooth(z.expand(wells, rows), 4)
+    angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
+    waves = torch.stack((angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()))
+    crowd = (character.patchiness[:, None, None] * (paths @ waves)).exp()
+    images += character.noise[:, None, None] * crowd * draw.normal(wells, rows, columns)
+    rate = character.spikes[:, None] * (1 + 40 * scar)
+    well, row, column = draw.chance(rate[..., None] * crowd.square(), *images.shape).nonzero(
+        as_tuple=True
+    )
+    height = draw.log_uniform(0.03, 0.3, len(well)) * draw.normal(len(well)).add(0.5).sign()
+    images[well, row, column] += height
+
+
+def scars(draw: Draw, joint: Tensor, since: Tensor) -> Tensor:
+    """Strength (W, Z), 0 to 1, of the disturbed rows below some collars."""
+    wells, count = len(joint), int(joint.max()) + 1
+    strength = draw.unit(wells, count) * draw.chance(0.3, wells, count)
+    reach = draw.log_uniform(4.0, 25.0, wells, count)
+    return strength.gather(1, joint) * (-since / reach.gather(1, joint)).exp()
+
+
+def add_nulls(draw: Draw, character: Character, images: Tensor) -> None:
+    """Set, in place, runs of whole rows or of arcs of them to NaN."""
+    wells, rows, columns = images.shape
+    each = (wells, 1, rows // 9 + 3)
+    lengths = draw.log_uniform(1.0, float(LONGEST_NULL), *each)
+    idle = (1 / character.nulls - 1)[:, None, None] * draw.log_uniform(0.3, 2.0, *each)
+    runs = draw.runs(lengths, (lengths * idle).clamp(min=8), rows)
+    whole = runs.pick(draw.unit(*each))[:, 0, :] < 0.6
+    centre, reach = runs.pick(draw.unit(*each)), runs.pick(draw.uniform(0.02, 0.4, *each))
+    azimuth = torch.arange(columns, device=draw.device) / columns
+    offset = ((azimuth - centre[:, 0, :, None] + 0.5) % 1 - 0.5).abs()
+    inside = runs.inside[:, 0, :, None]
+    images[inside & (whole[..., None] | (offset < reach[:, 0, :, None]))] = torch.nan

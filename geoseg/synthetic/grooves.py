@@ -1,0 +1,138 @@
+"""Grooves and their labels, and the bands and patches that only resemble them.
+
+W well, T track, Z depth, A azimuth, N number of a stretch on its track. Each track carries one
+groove at a time; tracks overlap, cross and so branch. Positions and widths are in columns of
+10 degrees.
+"""
+
+from math import log
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geoseg.synthetic.character import Character
+from geoseg.synthetic.draw import Draw, Runs
+
+SHORTEST = 20  # rows, of a groove
+LEAST_GAP = 30  # rows between grooves of a track: more than a label bridges
+DEEPEST = 0.155  # inches
+STEEPEST = 0.24  # columns a row
+
+
+def relief(height: Tensor, centre: Tensor, width: Tensor, flat: Tensor, columns: int) -> Tensor:
+    """Sum the tracks' cross-sections: float32 inches (W, Z, A).
+
+    All arguments (W, T, Z): `height` in inches, `centre` and `width` (at half height) in columns
+    of 10 degrees, `flat` from 0 (Gaussian) to 1 (flat bottom).
+    """
+    azimuth = (torch.arange(columns, device=height.device) + 0.5) * (36 / columns)
+    total = torch.zeros(1, device=height.device)
+    for track in range(height.shape[1]):
+        h, c, w, f = (x[:, track, :, None] for x in (height, centre, width, flat))
+        offset = (azimuth - c + 18).remainder(36) - 18
+        square = (offset * (2 / w)).square()
+        total = total + h * ((f - 1 - f * square) * square * log(2)).exp()
+    return total
+
+
+def _taper(runs: Runs, rows: Tensor) -> Tensor:
+    """From 0 in the gaps to 1 inside, rising over `rows` (W, T, Z) at both ends."""
+    return (torch.minimum(runs.above + 1, runs.below) / rows).clamp(0, 1)
+
+
+def grooves(draw: Draw, character: Character, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Relief of the grooves, float32 inches (W, Z, A), at most 0, and their label, bool."""
+    wells, tracks = character.occupancy.shape
+    each = (wells, tracks, rows // SHORTEST + 3)
+    per_well = [x[:, None, None] for x in (character.contrast, character.width, character.longest)]
+    contrast, width, longest = per_well
+    lengths = draw.log_uniform(float(SHORTEST), longest, *each)
+    idle = (1 / character.occupancy - 1)[..., None] * (0.6 * draw.normal(*each)).exp()
+    runs = draw.runs(lengths, (lengths * idle).clamp(min=LEAST_GAP), rows)
+
+    def along(period: float) -> Tensor:
+        z = torch.arange(rows, device=draw.device) / period
+        return draw.smooth(z.expand(wells, rows) + draw.unit(wells, 1), tracks).mT
+
+    depth = runs.pick(contrast * (0.35 * draw.normal(*each)).exp())
+    depth = torch.maximum(depth, 1.2 * character.visible[:, None, None])
+    envelope = _taper(runs, runs.pick(draw.log_uniform(1.0, 40.0, *each)))
+    fade = character.fade[:, None, None] * (along(90) + 0.5 * along(30))
+    envelope = envelope * (1 + fade).clamp(0, 2)
+    depth = (depth * envelope).clamp(max=DEEPEST)
+    seen = _label_rows(depth > character.visible[:, None, None])
+
+    path = runs.pick(draw.uniform(0, 36, *each)) + _path(draw, character, rows, columns, tracks)
+    spread = runs.pick((width * (0.22 * draw.normal(*each)).exp()).clamp(1.4, 6))
+    spread = (spread * (1 + 0.12 * along(120)) * envelope.clamp(0.3, 1.5) ** 0.25).clamp(min=1.4)
+    rough = (0.15 * along(7)).exp()
+    flat = runs.pick(draw.unit(*each) * 0.6)
+    image = relief(-depth * rough, path + 0.12 * along(12), 0.95 * spread, flat, columns)
+    return image, _bands(path, spread, seen, columns)
+
+
+def _path(draw: Draw, character: Character, rows: int, columns: int, tracks: int) -> Tensor:
+    """Drift from each groove's own column: the sum of a smooth slope, (W, T, Z) columns."""
+    wells = len(character.drift)
+    z = torch.arange(rows, device=draw.device)
+    slope = draw.smooth((z / 120).expand(wells, rows), tracks).mT
+    burst = (0.8 * draw.smooth((z / 250).expand(wells, rows), tracks).mT).exp()
+    rate = character.drift[:, None, None] / 100
+    steepest = min(STEEPEST, 0.45 * 36 / columns)
+    return (1.4 * rate * slope * burst).clamp(-steepest, steepest).cumsum(-1)
+
+
+def _label_rows(visible: Tensor) -> Tensor:
+    """Bridge gaps of up to 24 rows and drop runs of up to 14, as annotators do: bool (W, T, Z)."""
+
+    def grow(rows: Tensor, size: int) -> Tensor:
+        return F.max_pool1d(rows, size, 1, size // 2)
+
+    closed = -grow(-grow(visible.float(), 25), 25)
+    return grow(-grow(-closed, 15), 15) > 0.5
+
+
+def _bands(path: Tensor, width: Tensor, seen: Tensor, columns: int) -> Tensor:
+    """Labels as upright bands, bool (W, Z, A).
+
+    Edges are whole columns. The left one may step at every `hold`-th row and the right one
+    half-way between, so that only one edge moves at a time, by one column.
+    """
+    hold = 2 * max(1, round(72 / columns))
+    z = torch.arange(path.shape[-1], device=path.device)
+    scale = columns / 36
+    left = ((path - width / 2) * scale).round()[..., z // hold * hold]
+    later = ((z + hold // 2) // hold * hold - hold // 2).clamp(min=0)
+    right = ((path + width / 2) * scale).round()[..., later]
+    azimuth = torch.arange(columns, device=path.device)
+    label = torch.zeros(1, dtype=torch.bool, device=path.device)
+    for track in range(path.shape[1]):
+        first, size, rows = (x[:, track, :, None] for x in (left, right - left, seen))
+        label = label | (((azimuth - first) % columns < size.clamp(min=1)) & rows)
+    return label
+
+
+def lookalikes(draw: Draw, character: Character, rows: int, columns: int) -> Tensor:
+    """Broad dark or bright bands, pits and bright patches: float32 inches (W, Z, A)."""
+    wells = len(character.bands)
+    kinds = (  # rows, columns, inches, share that is dark, share of the rows
+        ((30.0, 900.0), (7.0, 15.0), (0.006, 0.035), 0.5, 1.0),
+        ((2.0, 24.0), (1.5, 8.0), (0.015, 0.09), 0.5, 0.35),
+    )
+    total = torch.zeros(1, device=draw.device)
+    for length, width, height, dark, share in kinds:
+        each = (wells, 1, int(rows // length[0]) + 3)
+        lengths = draw.log_uniform(*length, *each)
+        idle = (1 / (share * character.bands) - 1)[:, None, None]
+        runs = draw.runs(lengths, lengths * idle * (0.6 * draw.normal(*each)).exp(), rows)
+        sign = 1 - 2 * draw.chance(dark, *each).float()
+        taper = _taper(runs, runs.pick(lengths * draw.uniform(0.25, 0.5, *each)))
+        total = total + relief(
+            taper * runs.pick(sign * draw.log_uniform(*height, *each)),
+            runs.pick(draw.uniform(0, 36, *each)),
+            runs.pick(draw.log_uniform(*width, *each)),
+            runs.pick(0.3 * draw.unit(*each)),
+            columns,
+        )
+    return total
