@@ -71,10 +71,13 @@ class Draw:
         knots = self.normal(len(position), int(position.max()) + 4, channels)
         first = position.long()
         t = (position - first)[..., None]
-        weights = ((1 - t) ** 3 / 6, (3 * t - 6) * t**2 / 6 + 2 / 3, t**3 / 6)
-        weights = (*weights[:2], 1 - sum(weights), weights[2])
+        outer, inner = ((1 - t) ** 3 / 6, (3 * t - 6) * t**2 / 6 + 2 / 3)
+        last = t**3 / 6
+        weights = (outer, inner, 1 - outer - inner - last, last)
         wells = torch.arange(len(position), device=self.device)[:, None]
-        path = sum(weight * knots[wells, first + i] for i, weight in enumerate(weights))
+        path = torch.zeros(1, device=self.device)
+        for i, weight in enumerate(weights):
+            path = path + weight * knots[wells, first + i]
         return path / torch.stack(weights).square().sum(0).sqrt()
 
     def runs(self, lengths: Tensor, gaps: Tensor, rows: int) -> Runs:

@@ -1,0 +1,97 @@
+"""`python -m geoseg.synthetic`: write a synthetic data set in the original's folder layout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from geoseg.dataset import PatchDataset
+from geoseg.synthetic.slices import sample_dataset, synthetic_dataset
+
+NULL_CODES = (-999.25, -999.0, np.nan)  # the real data's; a well keeps to one
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=True)
+    try:
+        if any(options.out.iterdir()) and not options.force:
+            raise ValueError(f"{options.out} is not empty; choose another folder or add --force")
+    except FileNotFoundError:
+        pass  # it will be made
+    except (ValueError, NotADirectoryError) as error:
+        return _fail(console, error, 2)
+    try:
+        with console.status("Making pipes"):
+            dataset = (
+                sample_dataset()
+                if options.samples
+                else synthetic_dataset(options.wells, options.patches, options.seed)
+            )
+    except ValueError as error:
+        return _fail(console, error, 2)
+    try:
+        write_dataset(dataset, options.out, console)
+    except OSError as error:
+        return _fail(console, error, 1)
+    print(_summary(dataset, options.out))
+    return 0
+
+
+def write_dataset(dataset: PatchDataset, root: Path, console: Console) -> None:
+    """Write `<root>/<split>/{images,labels}/well_K_patch_I.npy`, little-endian float32.
+
+    Nulls become one of NULL_CODES, by well. Files of the same name are replaced.
+    """
+    images, masks = (array.cpu().numpy().astype("<f4") for array in (dataset.images, dataset.masks))
+    for name in {str(Path(name).parent) for name in dataset.names}:
+        for folder in (root / name, root / name.replace("images", "labels")):
+            folder.mkdir(parents=True, exist_ok=True)
+    rows = zip(dataset.names, images, masks, dataset.wells.tolist(), strict=True)
+    for name, image, mask, well in track(rows, "Writing", len(dataset), console=console):
+        coded = np.where(np.isnan(image), np.float32(NULL_CODES[well % 3]), image)
+        np.save(root / name, coded)
+        np.save(root / name.replace("/images/", "/labels/"), mask)
+
+
+def _summary(dataset: PatchDataset, root: Path) -> str:
+    parts = []
+    for split in dict.fromkeys(dataset.splits):
+        wells = dataset.wells[[name == split for name in dataset.splits]]
+        parts.append(f"{len(wells):,} {split} patches of {len(wells.unique())} wells")
+    share = dataset.masks.float().mean()
+    return f"{root}: {', '.join(parts)}; {share:.1%} of the pixels are groove"
+
+
+def _fail(console: Console, error: Exception, code: int) -> int:
+    console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m geoseg.synthetic",
+        description="Write synthetic patches with known grooves in the SLB data set's layout.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("data"), help="folder (default: data)")
+    parser.add_argument("--wells", type=int, default=15, help="pipes (default: 15)")
+    parser.add_argument("--patches", type=int, default=9674, help="in all (default: 9674)")
+    parser.add_argument("--seed", type=int, default=0, help="0 or more (default: 0)")
+    parser.add_argument(
+        "--samples", action="store_true", help="write the page's 48 sample patches instead"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="write even if the folder already holds something"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
