@@ -49,6 +49,10 @@ class PatchError(ValueError):
     """A file that is not a usable patch or mask; the message is one sentence for its user."""
 
 
+class AllNullError(PatchError):
+    """A sound file that holds no measurement at all."""
+
+
 def read_patch(source: Source) -> NDArray[np.float32]:
     """Read one patch, or one whole log, of wall thickness.
 
@@ -75,7 +79,7 @@ def read_patch(source: Source) -> NDArray[np.float32]:
     null = ~(np.abs(patch) <= NULL_BEYOND)  # NaN compares false
     patch[null] = np.nan
     if null.all():
-        raise PatchError(f"{subject} holds no measurement, only nulls; choose another patch.")
+        raise AllNullError(f"{subject} holds no measurement, only nulls; choose another patch.")
     return patch
 
 
@@ -103,13 +107,17 @@ def read_mask(source: Source) -> NDArray[np.uint8]:
     return mask.astype(np.uint8, order="C")
 
 
+def printable(name: str) -> str:
+    """A file's name as any terminal or page can show it, with "?" for what has no glyph."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
 def _read(source: Source, kinds: str) -> tuple[str, NDArray[np.generic]]:
     """Return how to name the source in an error, and its (Z, A) array as stored."""
     if isinstance(source, bytes):
         return "The file", _parse(io.BytesIO(source), len(source), "The file", kinds)
     path = os.fspath(source)
-    # A user's folders are nobody else's business, and a name may hold what no terminal prints.
-    name = "".join(c if c.isprintable() else "?" for c in os.path.basename(path)) or "The path"
+    name = printable(os.path.basename(path)) or "The path"  # whose folders, is nobody's business
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())

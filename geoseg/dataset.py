@@ -1,0 +1,299 @@
+"""A folder of patches as one set in memory, and its splits into training and validation.
+
+Dimensions: N patches, Z depth, A azimuth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from geoseg.files import replacing
+from geoseg.folder import SPLITS, DatasetError, Patch, Rejection, fingerprint, read, scan
+
+CACHE_NAME = ".geoseg-cache.safetensors"
+_COLUMNS = ("images", "masks", "labelled", "wells", "indices")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class PatchDataset:
+    """Patches of one size, by split, then by well, then from top to bottom.
+
+    A number names one well across `train` and `validation`, but another one in `test`, which the
+    challenge numbers from 1 again.
+
+    Attributes:
+        images: float32 (N, Z, A), raw values in the files' unit, NaN at nulls.
+        masks: uint8 (N, Z, A), 1 in a groove; all 0 where `labelled` is False.
+        labelled: bool (N,), False for the patches of a split without labels.
+        wells: int64 (N,), K of well_K_patch_I.
+        indices: int64 (N,), I of well_K_patch_I: which slice of the log, from the top.
+        splits: N names of folders, such as "train".
+        rejections: the files that `load` left out, sorted by name.
+
+    Raises:
+        ValueError: the shapes or dtypes are not these.
+    """
+
+    images: Tensor
+    masks: Tensor
+    labelled: Tensor
+    wells: Tensor
+    indices: Tensor
+    splits: tuple[str, ...]
+    rejections: tuple[Rejection, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        plane, count = tuple(self.images.shape), len(self.splits)
+        dtypes = (torch.float32, torch.uint8, torch.bool, torch.int64, torch.int64)
+        shapes = (plane, plane, (count,), (count,), (count,))
+        if len(plane) != 3 or plane[0] != count:
+            raise ValueError(f"images are {plane}; expected (N, Z, A) with N = {count} splits")
+        for name, dtype, shape in zip(_COLUMNS, dtypes, shapes, strict=True):
+            column: Tensor = getattr(self, name)
+            if column.dtype != dtype or tuple(column.shape) != shape:
+                found = f"{column.dtype} {tuple(column.shape)}"
+                raise ValueError(f"{name} are {found}; expected {dtype} {shape}")
+
+    def __len__(self) -> int:
+        return len(self.splits)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.images.shape[1:]))
+        splits = ", ".join(f"{count:,} {name}" for name, count in Counter(self.splits).items())
+        return f"PatchDataset({len(self):,} patches of {shape}: {splits or 'none'})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The images' file names relative to the root."""
+        rows = zip(self.splits, self.wells.tolist(), self.indices.tolist(), strict=True)
+        return tuple(f"{split}/images/well_{k}_patch_{i}.npy" for split, k, i in rows)
+
+    def select(self, which: Tensor) -> PatchDataset:
+        """Copy the patches at a bool mask (N,) or at integer positions; no rejections."""
+        positions = which.nonzero()[:, 0] if which.dtype == torch.bool else which
+        columns = {name: getattr(self, name)[positions] for name in _COLUMNS}
+        return PatchDataset(**columns, splits=tuple(self.splits[i] for i in positions.tolist()))
+
+    def rejection_summary(self, examples: int = 3) -> str:
+        """Lines for the user: how many files broke which rule, with the first few of each."""
+        lines = [f"{len(self):,} patches kept, {len(self.rejections):,} files rejected"]
+        for kind, count in Counter(r.kind for r in self.rejections).most_common():
+            lines.append(f"  {count:,} {kind}")
+            first = [r for r in self.rejections if r.kind == kind][:examples]
+            lines += [f"    {r.name}: {r.reason}" for r in first]
+            if count > examples:
+                lines.append(f"    and {count - examples:,} more")
+        return "\n".join(lines)
+
+    @classmethod
+    def load(
+        cls,
+        root: str | os.PathLike[str],
+        splits: Iterable[str] | None = None,
+        *,
+        cache: bool = True,
+        progress: bool = True,
+    ) -> PatchDataset:
+        """Read `<root>/{train,validation,test}/images/well_K_patch_I.npy` and their labels.
+
+        Left out, with a name and a reason in `rejections`: a misnamed entry; an unreadable image;
+        one that is null everywhere, or in more than half of its pixels (up to that it is kept, NaN
+        at its nulls); one of another size than most in the folder; one without a label, where its
+        split has a folder `labels`; a label without an image. A label that is unreadable, of
+        another size than its image, or holds other values than 0 and 1 takes its image along. A
+        split without a folder `labels` is unlabelled.
+
+        Args:
+            root: the folder of the splits.
+            splits: which ones to return; None for all. The others are read and cached all the same.
+            cache: keep what was read in `<root>/.geoseg-cache.safetensors` (where the root cannot
+                be written, in the user's cache folder) until the name, size or time of a file
+                changes.
+            progress: show on standard error how far reading many files has come.
+
+        Raises:
+            DatasetError: no folder of this layout, none of a split's name, or no usable patch.
+        """
+        root = Path(root)
+        listing = scan(root)
+        wanted = tuple(listing) if splits is None else tuple(splits)
+        for split in wanted:
+            if split not in listing:
+                raise DatasetError(f"no split {split!r} in {root}; it has {', '.join(listing)}")
+        stamp = fingerprint(listing)
+        dataset = _load_cache(root, stamp) if cache else None
+        if dataset is None:
+            dataset = _assemble(root, *read(root, listing, progress))
+            if cache:
+                _save_cache(root, stamp, dataset)
+        return dataset if set(wanted) == set(listing) else _only(dataset, wanted)
+
+
+Split = tuple[PatchDataset, PatchDataset]  # training, validation
+
+
+def by_folder(dataset: PatchDataset) -> Split:
+    """Split as the folders do: labelled patches of `train`, and those of `validation`."""
+    sides = []
+    for name in ("train", "validation"):
+        chosen = dataset.labelled & _of_splits(dataset, (name,))
+        if not chosen.any():
+            raise DatasetError(
+                f"no labelled patch in {name}/; leave wells out instead: {_wells(dataset)}"
+            )
+        sides.append(dataset.select(chosen))
+    return sides[0], sides[1]
+
+
+def leave_wells_out(dataset: PatchDataset, wells: Iterable[int]) -> Split:
+    """Validate on the given wells and train on the others; labelled patches only, never `test`."""
+    chosen = sorted(set(wells))
+    known = _wells(dataset)
+    if unknown := [well for well in chosen if well not in known]:
+        raise DatasetError(f"no labelled patch of well {unknown[0]}; the wells are {known}")
+    if not 0 < len(chosen) < len(known):
+        raise DatasetError(f"leaving out {chosen} of the wells {known} leaves one side empty")
+    usable = _usable(dataset)
+    held_out = torch.isin(dataset.wells, torch.tensor(chosen))
+    return dataset.select(usable & ~held_out), dataset.select(usable & held_out)
+
+
+def well_folds(dataset: PatchDataset, k: int, seed: int = 0) -> list[Split]:
+    """Cut the labelled wells into k folds of about as many patches; each is left out once.
+
+    Every well goes, the largest first, to the fold with the fewest patches; the seed orders wells
+    of the same size.
+    """
+    wells = _wells(dataset)
+    if not 2 <= k <= len(wells):
+        raise DatasetError(f"cannot cut the {len(wells)} wells {wells} into {k} folds of wells")
+    counts = Counter(dataset.wells[_usable(dataset)].tolist())
+    order = torch.randperm(len(wells), generator=torch.Generator().manual_seed(seed)).tolist()
+    folds: list[list[int]] = [[] for _ in range(k)]
+    for well in sorted((wells[i] for i in order), key=lambda well: -counts[well]):
+        min(folds, key=lambda fold: sum(counts[w] for w in fold)).append(well)
+    return [leave_wells_out(dataset, fold) for fold in folds]
+
+
+def random_split(
+    dataset: PatchDataset, fraction: float, seed: int = 0, *, allow_leakage: bool = False
+) -> Split:
+    """Validate on a random fraction of the labelled patches: a score to compare, not to believe.
+
+    Raises:
+        DatasetError: `allow_leakage` is False, or a side would be empty.
+    """
+    leak = (
+        "a random split leaks: of its validation patches in the SLB data, 31% have their twin and "
+        "96% a neighbour in depth in the training set"
+    )
+    if not allow_leakage:
+        raise DatasetError(f"{leak}; leave whole wells out, or allow the leakage")
+    positions = _usable(dataset).nonzero()[:, 0]
+    count = round(len(positions) * fraction) if 0 < fraction < 1 else 0
+    if not 0 < count < len(positions):
+        raise DatasetError(f"{fraction} of {len(positions)} patches would be none or all of them")
+    warnings.warn(f"{leak}; do not trust its score", UserWarning, stacklevel=2)
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = positions[torch.randperm(len(positions), generator=generator)]
+    validation, train = shuffled[:count].sort().values, shuffled[count:].sort().values
+    return dataset.select(train), dataset.select(validation)
+
+
+def _of_splits(dataset: PatchDataset, names: Sequence[str]) -> Tensor:
+    return torch.tensor([split in names for split in dataset.splits], dtype=torch.bool)
+
+
+def _usable(dataset: PatchDataset) -> Tensor:
+    """Which patches may enter a split by wells or by chance: `test` numbers other wells anew."""
+    return dataset.labelled & _of_splits(dataset, ("train", "validation"))
+
+
+def _wells(dataset: PatchDataset) -> list[int]:
+    return sorted(set(dataset.wells[_usable(dataset)].tolist()))
+
+
+def _only(dataset: PatchDataset, splits: tuple[str, ...]) -> PatchDataset:
+    chosen = dataset.select(_of_splits(dataset, splits))
+    kept = tuple(r for r in dataset.rejections if r.name.split("/")[0] in splits)
+    return replace(chosen, rejections=kept)
+
+
+def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> PatchDataset:
+    if not patches:
+        first = rejections[0]
+        raise DatasetError(
+            f"no usable patch in {root}: {len(rejections):,} files rejected, the first "
+            f"{first.name} ({first.reason})"
+        )
+    images = np.stack([patch.image for patch in patches])
+    masks = np.zeros(images.shape, np.uint8)
+    for mask, patch in zip(masks, patches, strict=True):
+        if patch.mask is not None:
+            mask[:] = patch.mask
+    return PatchDataset(
+        torch.from_numpy(images),
+        torch.from_numpy(masks),
+        torch.tensor([patch.mask is not None for patch in patches]),
+        torch.tensor([patch.well for patch in patches]),
+        torch.tensor([patch.index for patch in patches]),
+        tuple(patch.split for patch in patches),
+        tuple(rejections),
+    )
+
+
+def _cache_paths(root: Path) -> tuple[Path, Path]:
+    """Beside the data, and in the user's own cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    key = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return root / CACHE_NAME, Path(home) / "geoseg" / f"{key}.safetensors"
+
+
+def _load_cache(root: Path, stamp: str) -> PatchDataset | None:
+    """What was read before, or None where it is missing, stale or damaged."""
+    for path in _cache_paths(root):
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("fingerprint") != stamp:
+                    continue
+                columns = {name: file.get_tensor(name) for name in _COLUMNS}
+                splits = tuple(SPLITS[code] for code in file.get_tensor("splits").tolist())
+            rejections = tuple(Rejection(**row) for row in json.loads(metadata["rejections"]))
+            return PatchDataset(**columns, splits=splits, rejections=rejections)
+        except (OSError, SafetensorError, LookupError, ValueError, TypeError):
+            continue
+    return None
+
+
+def _save_cache(root: Path, stamp: str, dataset: PatchDataset) -> None:
+    tensors: dict[str, Tensor] = {name: getattr(dataset, name) for name in _COLUMNS}
+    codes = [SPLITS.index(split) for split in dataset.splits]
+    tensors["splits"] = torch.tensor(codes, dtype=torch.uint8)
+    rejections = json.dumps([asdict(rejection) for rejection in dataset.rejections])
+    beside, own = _cache_paths(root)
+    for path in (beside, own):
+        try:
+            with replacing(path) as temporary:
+                save_file(tensors, temporary, {"fingerprint": stamp, "rejections": rejections})
+        except (OSError, SafetensorError):
+            continue
+        if path == own:
+            _log.warning("%s cannot be written; its cache is %s", root, own)
+        return
+    _log.warning("no cache of %s: neither it nor %s can be written", root, own.parent)
