@@ -1,0 +1,1 @@
+"""The training programs; they import geoseg, never the other way round."""

@@ -1,0 +1,116 @@
+"""Write what the checkpoints say of themselves: `python -m train.cards checkpoints`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from geoseg.checkpoint import Card, find_checkpoints, load_checkpoint
+from geoseg.files import replacing
+from geoseg.models import Model
+
+START, END = "<!-- checkpoints: python -m train.cards -->", "<!-- /checkpoints -->"
+_SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "accuracy")
+
+
+def summary(models: dict[str, Model]) -> str:
+    """One Markdown table of all checkpoints, a row each."""
+    kinds = list(dict.fromkeys(kind for m in models.values() for kind in _scored(m)))
+    lines = [
+        "| checkpoint | parameters | training |"
+        + "".join(f" {k}: IoU micro / mean |" for k in kinds),
+        "|---|---|---|" + "---|" * len(kinds),
+    ]
+    for name, model in models.items():
+        scores = [_scored(model).get(kind) for kind in kinds]
+        cells = [f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if s else "" for s in scores]
+        time = f"{_card(model).experiment.get('seconds', 0) / 60:.0f} min"
+        lines.append(f"| `{name}` | {model.count_parameters():,} | {time} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def details(name: str, model: Model) -> str:
+    """One checkpoint in Markdown: what it is, how it came to be, how good it is."""
+    card = _card(model)
+    horizontal, vertical = model.receptive_field()
+    run = card.experiment
+    facts = {
+        "Architecture": f"`{card.architecture}`, {_inline(card.arguments)}",
+        "Parameters": f"{model.count_parameters():,}",
+        "Receptive field": f"{horizontal} columns, {vertical} rows",
+        "Input": f"{_inline(vars(card.normalisation))}; threshold {card.threshold:g}",
+        "Trained on": card.data,
+        "Command": f"`{run.get('command')}`",
+        "Run": f"{run.get('epochs_done')} epochs kept of {run.get('epochs')}, "
+        f"{run.get('seconds')} s on {run.get('device')} in {run.get('precision')}, "
+        f"seed {run.get('seed')}, torch {run.get('torch')}",
+    }
+    lines = [f"## {name}", "", *(f"- {key}: {value}" for key, value in facts.items()), ""]
+    lines += ["| scored on | " + " | ".join(s.replace("_", " ") for s in _SCORES) + " |"]
+    lines += ["|---" * (len(_SCORES) + 1) + "|"]
+    for kind, scores in _scored(model).items():
+        cells = " | ".join(f"{scores[s]:.3f}" for s in _SCORES)
+        lines.append(f"| {kind} ({scores['on']}) | {cells} |")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the folder's README and the table in the project's; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m train.cards", description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("checkpoints"))
+    parser.add_argument(
+        "--readme", type=Path, default=Path("README.md"), help="whose marked table to renew"
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        models = {path.stem: load_checkpoint(path) for path in find_checkpoints(arguments.folder)}
+        before, table, after = _split(arguments.readme.read_text())
+    except (OSError, ValueError) as error:
+        print(f"cards: {error}", file=sys.stderr)
+        return 2
+    table = summary(models)
+    parts = [_HEAD, table, _NOTE, *(details(name, model) for name, model in models.items())]
+    _write(arguments.folder / "README.md", "\n\n".join(parts) + "\n")
+    _write(arguments.readme, f"{before}{START}\n{table}\n{END}{after}")
+    return 0
+
+
+_HEAD = "# Checkpoints\n\nWritten by `python -m train.cards` from what each file says of itself."
+_NOTE = (
+    "Micro pools the pixels of all patches; mean averages the patches by the challenge's rule (1 "
+    "where truth and prediction are both empty, 0 where one is). Thresholds were chosen on the "
+    "validation wells of the training set, never on real data."
+)
+
+
+def _card(model: Model) -> Card:
+    assert model.card
+    return model.card
+
+
+def _scored(model: Model) -> dict[str, dict[str, Any]]:
+    """The scores that `train.evaluate --record` put there; the trainer's own have no "on"."""
+    return {kind: s for kind, s in _card(model).metrics.items() if "on" in s}
+
+
+def _inline(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    if START not in text or END not in text:
+        raise ValueError(f"the README lacks the lines {START} and {END} round its table")
+    before, rest = text.split(START)
+    table, after = rest.split(END)
+    return before, table, after
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

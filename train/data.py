@@ -1,0 +1,114 @@
+"""Which patches a run trains on, and which it is judged by."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from geoseg.dataset import (
+    PatchDataset,
+    by_folder,
+    leave_wells_out,
+    random_split,
+    well_folds,
+)
+from geoseg.synthetic import synthetic_dataset
+
+DEFAULT_FOLDER = Path("data")
+
+
+class Data(NamedTuple):
+    """A training set, a validation set, and what they are in words."""
+
+    train: PatchDataset
+    validation: PatchDataset
+    description: str
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --data and the ways of splitting it."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="data set in the SLB layout (default: data/, or synthetic pipes where it is missing)",
+    )
+    split = parser.add_mutually_exclusive_group()
+    split.add_argument(
+        "--leave-out",
+        type=int,
+        nargs="+",
+        metavar="WELL",
+        help="validate on these wells, train on the others (default: the folder's own split)",
+    )
+    split.add_argument(
+        "--fold",
+        metavar="I/K",
+        help="validate on fold I (from 1) of K folds of whole wells",
+    )
+    split.add_argument(
+        "--random-split",
+        type=float,
+        metavar="SHARE",
+        help="validate on a random share of the patches; needs --allow-leakage",
+    )
+    parser.add_argument(
+        "--allow-leakage",
+        action="store_true",
+        help="accept that a random split puts neighbours of a patch on both sides",
+    )
+
+
+def load_data(arguments: argparse.Namespace, console: Console) -> Data:
+    """The sets that the command line asks for; ValueError, for its user, where it cannot be."""
+    folder = arguments.data or DEFAULT_FOLDER
+    if arguments.data is None and not folder.is_dir():
+        console.print("No data/ here: training on synthetic pipes (python -m geoseg.synthetic).")
+        dataset = synthetic_dataset()
+        origin = "synthetic pipes, 15 wells, seed 0"
+    else:
+        dataset = PatchDataset.load(folder)
+        origin = f"{len(dataset):,} patches of {folder.resolve().name}"
+        if dataset.rejections:
+            console.print(dataset.rejection_summary(), highlight=False)
+    train, validation, split = _split(dataset, arguments)
+    if not len(train) or not len(validation):
+        raise ValueError(
+            f"the split gives {len(train)} training and {len(validation)} validation patches; "
+            "both need some"
+        )
+    wells = ", ".join(map(str, sorted(set(validation.wells.tolist()))))
+    description = (
+        f"{origin}; {len(train):,} to train, {len(validation):,} to validate ({split}, "
+        f"validation wells {wells})"
+    )
+    return Data(train, validation, description)
+
+
+def _split(
+    dataset: PatchDataset, arguments: argparse.Namespace
+) -> tuple[PatchDataset, PatchDataset, str]:
+    if arguments.leave_out:
+        return *leave_wells_out(dataset, arguments.leave_out), "wells left out"
+    if arguments.fold:
+        index, folds = _parse_fold(arguments.fold)
+        return *well_folds(dataset, folds, arguments.seed)[index - 1], f"fold {arguments.fold}"
+    if arguments.random_split is not None:
+        halves = random_split(
+            dataset,
+            arguments.random_split,
+            arguments.seed,
+            allow_leakage=arguments.allow_leakage,
+        )
+        return *halves, "RANDOM split, which leaks"
+    return *by_folder(dataset), "the folder's own split"
+
+
+def _parse_fold(text: str) -> tuple[int, int]:
+    index, slash, folds = text.partition("/")
+    if not (slash and index.isdigit() and folds.isdigit() and 1 <= int(index) <= int(folds)):
+        raise ValueError(f"fold {text!r} is not I/K with I from 1 to K, such as 1/5")
+    return int(index), int(folds)

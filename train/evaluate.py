@@ -1,0 +1,139 @@
+"""Score checkpoints on labelled patches: `python -m train.evaluate checkpoints/*.safetensors`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import get_args
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from geoseg.checkpoint import load_checkpoint, save_checkpoint
+from geoseg.dataset import PatchDataset
+from geoseg.metrics import METRICS, EmptyRule, average_scores, count
+from geoseg.segmenter import Segmenter
+from geoseg.synthetic import synthetic_dataset
+
+# Wells of another seed than the trainer's set: no run has seen them, not even to choose an epoch.
+FRESH_WELLS, FRESH_PATCHES, FRESH_SEED = 5, 2000, 1
+
+
+def evaluate(
+    segmenter: Segmenter, dataset: PatchDataset, empty: EmptyRule = "challenge"
+) -> dict[str, dict[str, float]]:
+    """Scores of every model on a labelled set, at its checkpoint's threshold.
+
+    The five metrics are means over patches; `micro_iou` and `micro_dice` pool all pixels.
+    """
+    truth = dataset.masks == 1
+    table = {}
+    for name, array in segmenter.probabilities(dataset.images.numpy()).items():
+        probability = torch.from_numpy(array)
+        mask = probability > segmenter.cards[name].threshold
+        counts = count(mask, truth, ~probability.isnan())
+        pooled = average_scores(counts, empty=empty, average="micro")
+        table[name] = {
+            "micro_iou": pooled["iou"],
+            "micro_dice": pooled["dice"],
+            **average_scores(counts, empty=empty),
+        }
+    return table
+
+
+def record(paths: list[Path], key: str, table: dict[str, dict[str, float]], about: str) -> None:
+    """Keep the scores in the checkpoints, under `key`, with what they were measured on."""
+    for path in paths:
+        model = load_checkpoint(path)
+        card = model.card
+        assert card
+        entry = {**{k: round(v, 4) for k, v in table[path.stem].items()}, "on": about}
+        save_checkpoint(
+            path,
+            model,
+            normalisation=card.normalisation,
+            threshold=card.threshold,
+            experiment=card.experiment,
+            data=card.data,
+            metrics={**card.metrics, key: entry},
+        )
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__)
+    parser.add_argument("checkpoints", nargs="+", type=Path, help="safetensors files")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="data set in the SLB layout (default: fresh synthetic wells)",
+    )
+    parser.add_argument(
+        "--split", default="validation", help="folder of --data to score on (default: validation)"
+    )
+    parser.add_argument(
+        "--empty",
+        choices=get_args(EmptyRule),
+        default="challenge",
+        help="what a patch without a groove is worth (default: challenge)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
+    parser.add_argument(
+        "--record", metavar="NAME", help="also keep the scores in the checkpoints, under NAME"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Score what the command line names; gives the exit code."""
+    arguments = parse(argv)
+    console = Console(highlight=False)
+    try:
+        segmenter = Segmenter(arguments.checkpoints, arguments.device)
+        dataset, about = _load(arguments)
+    except (OSError, ValueError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    table = evaluate(segmenter, dataset, arguments.empty)
+    console.print(_render(table, segmenter, f"{about}; empty truth: {arguments.empty} rule"))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"on": about, "scores": table}, indent=2) + "\n")
+    if arguments.record:
+        record(arguments.checkpoints, arguments.record, table, about)
+    return 0
+
+
+def _load(arguments: argparse.Namespace) -> tuple[PatchDataset, str]:
+    if arguments.data is None:
+        dataset = synthetic_dataset(FRESH_WELLS, FRESH_PATCHES, FRESH_SEED)
+        about = f"{len(dataset):,} synthetic patches, {FRESH_WELLS} wells, seed {FRESH_SEED}"
+        return dataset, about
+    dataset = PatchDataset.load(arguments.data, [arguments.split])
+    dataset = dataset.select(dataset.labelled)
+    if not len(dataset):
+        raise ValueError(f"{arguments.split} of {arguments.data} has no labels to score against")
+    name = f"{arguments.data.resolve().name}/{arguments.split}"
+    return dataset, f"{len(dataset):,} patches of {name}"
+
+
+def _render(table: dict[str, dict[str, float]], segmenter: Segmenter, title: str) -> Table:
+    rendered = Table(title=title)
+    columns = ("micro_iou", "micro_dice", *METRICS[::-1])
+    for heading in ("model", "parameters", "threshold", *columns):
+        rendered.add_column(
+            heading.replace("_", " "), justify="left" if heading == "model" else "right"
+        )
+    for name, values in table.items():
+        cells = [f"{values[c]:.3f}" for c in columns]
+        threshold = f"{segmenter.cards[name].threshold:.2f}"
+        rendered.add_row(name, f"{segmenter.parameters[name]:,}", threshold, *cells)
+    return rendered
+
+
+if __name__ == "__main__":
+    sys.exit(main())

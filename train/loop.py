@@ -1,0 +1,248 @@
+"""The one training path: a step, an epoch, a fit.
+
+B batch, C channel, Z depth, A azimuth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from geoseg.dataset import PatchDataset
+from geoseg.losses import LOSSES
+from geoseg.metrics import average_scores, count
+from geoseg.models import Model
+from geoseg.normalisation import Normalisation
+from geoseg.transforms import draw_views, look
+from train.experiments import Experiment
+
+# What a null is in a truth: neither 0 nor 1, so neither loss nor metric counts it.
+VOID = 255
+THRESHOLDS = tuple(i / 20 for i in range(1, 20))
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says where and why."""
+
+
+class PreparedSet(NamedTuple):
+    """A set as the loop wants it: standardised once and on the device.
+
+    `inputs` (N, Z, A) float32; `truth` (N, Z, A) uint8 of 0, 1 and VOID; `names` for messages.
+    """
+
+    inputs: Tensor
+    truth: Tensor
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch brought.
+
+    `metrics` are the five of the validation set, the mean over patches by the challenge's rule, at
+    a probability of 0.5; `threshold` would have given the best IoU; `patches_per_second` is that of
+    the training steps alone.
+    """
+
+    number: int
+    loss: float
+    validation_loss: float
+    metrics: dict[str, float]
+    threshold: float
+    learning_rate: float
+    patches_per_second: float
+    seconds: float
+
+
+def prepare(
+    dataset: PatchDataset, normalisation: Normalisation, device: torch.device
+) -> PreparedSet:
+    """Standardise a labelled set and move it to `device`."""
+    inputs, valid = normalisation(dataset.images)
+    truth = torch.where(valid, dataset.masks, VOID)
+    return PreparedSet(inputs[:, 0].to(device), truth.to(device), dataset.names)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Turn "auto", "bf16" or "fp32" into a dtype.
+
+    "auto" is bfloat16 where the processor multiplies it natively, else float32.
+    """
+    if name == "auto":
+        native = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            # Older releases of torch cannot tell, so they get float32.
+            else getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False)
+        )
+        return torch.bfloat16 if native else torch.float32
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+
+
+class Trainer:
+    """One experiment on one set.
+
+    Order and augmentation of an epoch are a function of (seed, epoch number) alone, the initial
+    weights one of the seed.
+
+    Args:
+        experiment: the recipe.
+        train, validation: prepared sets, on the device to train on.
+        seed: of everything random.
+        precision: of the convolutions; weights and losses stay float32.
+
+    Attributes:
+        model: being trained, channels_last on the device.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        train: PreparedSet,
+        validation: PreparedSet,
+        *,
+        seed: int = 0,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.experiment, self.train, self.validation = experiment, train, validation
+        self.seed, self.precision = seed, precision
+        self.device = train.inputs.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model: Model = experiment.create_model()
+        self.model.to(self.device)
+        nn.utils.convert_conv2d_weight_memory_format(self.model, torch.channels_last)
+        self.loss = LOSSES[experiment.loss]
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), experiment.learning_rate, fused=True
+        )
+        plateau = experiment.plateau
+        self.scheduler = plateau and ReduceLROnPlateau(
+            self.optimizer, factor=plateau.factor, patience=plateau.patience
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch, the last one perhaps smaller."""
+        return -(-len(self.train.inputs) // self.experiment.batch)
+
+    def run_epoch(self, number: int, on_step: Callable[[int], bool]) -> Epoch | None:
+        """Train for epoch `number` (from 1) and validate.
+
+        `on_step` hears how many patches each step took; when it answers False the epoch ends there,
+        with None. TrainingError for a loss that is not finite.
+        """
+        start = time.perf_counter()
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        total, seen = 0.0, 0
+        self.model.train()
+        for step, (images, truth, selection) in enumerate(self._batches(number), 1):
+            loss = self._step(images, truth)
+            value = loss.item()
+            if not torch.isfinite(loss):
+                names = ", ".join(self.train.names[i] for i in selection[:4].tolist())
+                raise TrainingError(
+                    f"the loss is {value} at epoch {number}, step {step} of {self.steps} (batch of "
+                    f"{names}, ...); look at these patches, or lower the learning rate"
+                )
+            total, seen = total + value * len(selection), seen + len(selection)
+            if not on_step(len(selection)):
+                return None
+        trained = time.perf_counter()
+        validation_loss, metrics, threshold = self.validate()
+        if self.scheduler:
+            self.scheduler.step(validation_loss)
+        return Epoch(
+            number,
+            total / seen,
+            validation_loss,
+            metrics,
+            threshold,
+            learning_rate,
+            seen / (trained - start),
+            time.perf_counter() - start,
+        )
+
+    def _step(self, images: Tensor, truth: Tensor) -> Tensor:
+        with self._autocast():
+            logits = self.model(images[:, None])
+        loss = self._loss(logits[:, 0].float(), truth)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def _loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        groove, valid = truth[:, None] == 1, truth[:, None] != VOID
+        return self.loss(logits[:, None], groove, valid)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        )
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Images (B, Z, A), truths (B, Z, A) and which patches they are (B,)."""
+        # On the CPU, so that every device sees the same order.
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        count = len(self.train.inputs)
+        order = torch.randperm(count, generator=generator)
+        views = draw_views(
+            count,
+            self.train.inputs.shape[-1],
+            roll=self.experiment.roll,
+            flip=self.experiment.flip,
+            generator=generator,
+        )
+        for chosen in torch.arange(count).split(self.experiment.batch):
+            selection = order[chosen].to(self.device)
+            taken = type(views)(*(v[chosen].to(self.device) for v in views))
+            images = look(self.train.inputs, taken, selection)
+            yield images, look(self.train.truth, taken, selection), selection
+
+    def validate(self) -> tuple[float, dict[str, float], float]:
+        """The validation set's loss, its five metrics at 0.5, and the best threshold."""
+        logits = self.predict(self.validation)
+        truth = self.validation.truth
+        batches = zip(
+            logits.split(self._validation_batch), truth.split(self._validation_batch), strict=True
+        )
+        losses = [len(part) * self._loss(part, target) for part, target in batches]
+        loss = torch.stack(losses).sum().item() / len(logits)
+        counts = count(logits > 0, truth == 1, truth != VOID)
+        return loss, average_scores(counts), best_threshold(logits, truth)
+
+    @torch.inference_mode()
+    def predict(self, prepared: PreparedSet) -> Tensor:
+        """Logits (N, Z, A) float32 of a whole set, in evaluation mode."""
+        self.model.eval()
+        parts = []
+        with self._autocast():
+            for part in prepared.inputs.split(self._validation_batch):
+                parts.append(self.model(part[:, None])[:, 0].float())
+        return torch.cat(parts)
+
+    @property
+    def _validation_batch(self) -> int:
+        return self.experiment.batch_validation or self.experiment.batch
+
+
+def best_threshold(logits: Tensor, truth: Tensor) -> float:
+    """The threshold on probability with the best mean IoU over patches, challenge rule.
+
+    Args: logits (N, Z, A); truth (N, Z, A) of 0, 1 and VOID. Tried: 0.05 to 0.95 in steps of 0.05.
+    """
+    probability, groove, valid = logits.sigmoid(), truth == 1, truth != VOID
+
+    def iou(threshold: float) -> float:
+        counts = count(probability > threshold, groove, valid)
+        return average_scores(counts)["iou"]
+
+    return max(THRESHOLDS, key=iou)

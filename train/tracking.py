@@ -1,0 +1,82 @@
+"""Where a run's numbers go: JSON lines always, Weights & Biases when asked."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+
+
+class Tracker:
+    """Writes `config.json` and `metrics.jsonl` in a run's folder, and mirrors them to wandb.
+
+    Args:
+        folder: of the run; made where missing.
+        config: everything that made the run what it is; JSON values.
+        wandb: also track with Weights & Biases: online where there is a login, else offline, which
+            is said; it never asks. The environment (WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY) is
+            heeded.
+        console: where to say so.
+    """
+
+    def __init__(
+        self, folder: Path, config: dict[str, Any], *, wandb: bool, console: Console
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        self._lines = (folder / "metrics.jsonl").open("w", buffering=1)
+        self._run = _start_wandb(folder, config, console) if wandb else None
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Write one epoch; `record` has an "epoch" and JSON values."""
+        self._lines.write(json.dumps(record) + "\n")
+        if self._run:
+            self._run.log(record)
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lines.close()
+        if self._run:
+            self._run.finish(exit_code=0 if error is None else 1)
+
+
+def _start_wandb(folder: Path, config: dict[str, Any], console: Console) -> Any:
+    import wandb  # takes a second, which a run without it should not pay
+
+    def start(mode: str) -> Any:
+        return wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "geoseg"),
+            name=folder.name,
+            dir=folder,
+            config=config,
+            mode=mode,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    mode = os.environ.get("WANDB_MODE")
+    if mode is None:
+        mode = "online" if wandb.login(prompt=False, verify=False) else "offline"
+        if mode == "offline":
+            console.print("Weights & Biases: no login found (`wandb login`), tracking offline.")
+    try:
+        run = start(mode)
+    except wandb.Error as error:
+        if mode != "online":
+            raise
+        console.print(f"Weights & Biases cannot be reached ({error}); tracking offline.")
+        run = start("offline")
+    if run.url:
+        console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
+    run.define_metric("*", step_metric="epoch")
+    return run
