@@ -34,13 +34,19 @@ MAX_ELEMENTS = 2**26
 MAX_HEADER = 4096
 
 _MAGIC = b"\x93NUMPY"
+# A header is what Python prints for a dict of these three, in any order. A space stands for any
+# white space. Each pattern can match in one way only, so a crafted header takes linear time.
 _ITEMS = (
-    rb"(?P<q1>['\"])descr(?P=q1)\s*:\s*(?P<q2>['\"])(?P<descr>[^'\"\\]*)(?P=q2)",
-    rb"(?P<q3>['\"])fortran_order(?P=q3)\s*:\s*(?P<fortran>True|False)",
-    rb"(?P<q4>['\"])shape(?P=q4)\s*:\s*\((?P<shape>\s*(?:\d+\s*(?:,\s*\d+\s*)*(?:,\s*)?)?)\)",
+    rb"(?P<q1>['\"])descr(?P=q1) : (?P<q2>['\"])(?P<descr>[^'\"\\]*)(?P=q2)",
+    rb"(?P<q3>['\"])fortran_order(?P=q3) : (?P<fortran>True|False)",
+    rb"(?P<q4>['\"])shape(?P=q4) : \((?P<shape> (?:SIDE (?:, SIDE )*(?:, )?)?)\)",
 )
 _HEADERS = tuple(
-    re.compile(rb"\s*\{\s*" + rb"\s*,\s*".join(items) + rb"\s*(?:,\s*)?\}\s*")
+    re.compile(
+        (rb" \{ " + b" , ".join(items) + rb" (?:, )?\} ")
+        .replace(b" ", rb"[ \t\n]*")
+        .replace(b"SIDE", rb"(?:0|[1-9][0-9]*)")
+    )
     for items in permutations(_ITEMS)
 )
 
@@ -171,14 +177,15 @@ def _read_header(file: BinaryIO, subject: str) -> bytes:
             f"{subject} has the unknown .npy version {major}.{minor}; save it again with NumPy."
         )
     width = 2 if major == 1 else 4
-    length = int.from_bytes(file.read(width), "little")
+    field = file.read(width)
+    length = int.from_bytes(field, "little")
     if length > MAX_HEADER:
         raise PatchError(
             f"{subject} declares a header of {length:,} bytes where a plain array needs fewer "
             f"than {MAX_HEADER:,}; save it again with numpy.save."
         )
     header = file.read(length)
-    if len(header) < length:
+    if len(field) < width or len(header) < length:
         raise PatchError(f"{subject} is truncated inside its header; export it again.")
     return header
 
@@ -216,7 +223,7 @@ def _dtype(descr: str, subject: str, kinds: str) -> np.dtype[np.generic]:
     kind = descr.lstrip("<>=|")[:1]
     if kind == "O":
         raise PatchError(f"{subject} holds Python objects, which are never loaded; save numbers.")
-    if re.fullmatch(rf"[<>=|]?[{kinds}][1-9]\d?", descr):
+    if re.fullmatch(rf"[<>=|]?[{kinds}][1-9][0-9]?", descr):
         try:
             return np.dtype(descr)
         except TypeError:  # a size that this machine has no type for

@@ -1,11 +1,18 @@
 """Where the tests find what is not in the repository."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+# A failure of the default profile repeats; the nightly one looks further, elsewhere each time.
+settings.register_profile("default", max_examples=200, deadline=None, derandomize=True)
+settings.register_profile("nightly", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def _folder(name: str) -> Path:

@@ -1,0 +1,314 @@
+import io
+import os
+import struct
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from geoseg.patches import MAX_HEADER, AllNullError, PatchError, read_mask, read_patch
+
+REAL_DTYPES = st.one_of(
+    npst.integer_dtypes(endianness="?"),
+    npst.unsigned_integer_dtypes(endianness="?"),
+    npst.floating_dtypes(endianness="?", sizes=(16, 32, 64)),
+    st.just(np.dtype(np.longdouble)),
+)
+SIDE = st.integers(1, 5)
+SHAPES = st.one_of(
+    st.tuples(SIDE, SIDE), st.tuples(st.just(1), SIDE, SIDE), st.tuples(SIDE, SIDE, st.just(1))
+)
+
+
+def npy(array, version=None) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asanyarray(array), version=version)
+    return file.getvalue()
+
+
+def with_header(header: bytes, data: bytes = b"", version: int = 1) -> bytes:
+    length = struct.pack("<H" if version == 1 else "<I", len(header))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header + data
+
+
+def expected(array) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        values = np.asarray(array).astype(np.float32)
+    return np.where(np.isfinite(values) & (abs(values) <= 900), values, np.float32(np.nan))
+
+
+VALID = npy(np.linspace(-0.1, 0.1, 12, dtype="<f4").reshape(3, 4))
+
+
+@given(
+    arrays=st.data(),
+    dtype=REAL_DTYPES,
+    shape=SHAPES,
+    fortran=st.booleans(),
+    version=st.sampled_from([(1, 0), (2, 0), (3, 0)]),
+)
+def test_every_real_array_reads_as_numpy_wrote_it(arrays, dtype, shape, fortran, version):
+    array = arrays.draw(npst.arrays(dtype, shape))
+    content = npy(np.asarray(array, order="F" if fortran else "C"), version)
+    plane = shape if len(shape) == 2 else (shape[1:] if shape[0] == 1 else shape[:2])
+    values = expected(array).reshape(plane)
+    if np.isnan(values).all():
+        with pytest.raises(AllNullError):
+            read_patch(content)
+        return
+    with np.errstate(all="raise"):
+        patch = read_patch(content)
+    assert patch.dtype == np.float32
+    assert patch.dtype.isnative
+    assert patch.flags.c_contiguous
+    assert patch.flags.writeable
+    np.testing.assert_array_equal(patch, values)
+
+
+@given(
+    truth=npst.arrays(np.bool_, st.tuples(SIDE, SIDE)),
+    dtype=REAL_DTYPES | st.just(np.dtype(bool)),
+    order=st.sampled_from("CF"),
+)
+def test_every_mask_reads_as_numpy_wrote_it(truth, dtype, order):
+    mask = read_mask(npy(truth.astype(dtype, order=order)))
+    assert mask.dtype == np.uint8
+    assert mask.flags.c_contiguous
+    np.testing.assert_array_equal(mask, truth)
+
+
+def read_or_refuse(content: bytes) -> None:
+    """What is accepted is what NumPy reads; everything else is a PatchError."""
+    for read in (read_patch, read_mask):
+        try:
+            array = read(content)
+        except PatchError:
+            continue
+        stored = np.load(io.BytesIO(content), allow_pickle=False).reshape(array.shape)
+        np.testing.assert_array_equal(array, expected(stored))
+
+
+@given(content=st.binary(max_size=300), lead=st.sampled_from([b"", VALID[:6], VALID[:8]]))
+def test_arbitrary_bytes_are_refused_in_words(content, lead):
+    read_or_refuse(lead + content)
+
+
+HEADER_WORDS = st.one_of(
+    st.sampled_from("{}()[],:'\"01349L\\\0\n"),
+    st.sampled_from(["'descr'", "'fortran_order'", "'shape'", "True", "None", "(3, 4)"]),
+    st.sampled_from(["'<f4'", "'>f8'", "'|b1'", "'|O'", "'<f16'", "'<c8'", "-1", "999999999999"]),
+    st.text(max_size=3),
+)
+
+
+@given(words=st.lists(HEADER_WORDS, max_size=30))
+def test_arbitrary_headers_are_refused_in_words(words):
+    read_or_refuse(with_header(" ".join(words).encode("utf-8", "replace"), bytes(48)))
+
+
+@given(
+    edits=st.lists(
+        st.tuples(st.integers(0, len(VALID) - 1), st.integers(0, 255)), min_size=1, max_size=4
+    )
+)
+def test_damaged_files_are_read_as_numpy_reads_them_or_refused(edits):
+    content = bytearray(VALID)
+    for place, value in edits:
+        content[place] = value
+    read_or_refuse(bytes(content))
+
+
+@given(
+    items=st.permutations(["'descr': '<f4'", "'fortran_order': False", "'shape': (3, 4)"]),
+    double=st.booleans(),
+    gap=st.sampled_from(["", " ", "\n", "   "]),
+    end=st.sampled_from(["", ","]),
+)
+def test_any_order_quote_and_spacing_of_the_three_keys(items, double, gap, end):
+    text = gap + "{" + gap + f"{gap},{gap}".join(items) + end + gap + "}" + gap
+    content = with_header(text.replace("'", '"' if double else "'").encode(), VALID[-48:])
+    np.testing.assert_array_equal(read_patch(content), read_patch(VALID))
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        ["'descr': '<f4'", "'shape': (3, 4)"],
+        ["'descr': '<f4'", "'descr': '<f4'", "'shape': (3, 4)"],
+        ["'descr': '<f4'", "'fortran_order': False", "'shape': (3, 4)", "'x': 1"],
+    ],
+)
+def test_a_missing_repeated_or_unknown_key_is_refused(items):
+    with pytest.raises(PatchError, match="damaged header"):
+        read_patch(with_header(b"{" + ", ".join(items).encode() + b"}", VALID[-48:]))
+
+
+@given(cut=st.integers(0, len(VALID) - 1))
+def test_every_truncation_is_refused(cut):
+    with pytest.raises(PatchError, match=r"truncated|empty"):
+        read_patch(VALID[:cut])
+
+
+@given(extra=st.binary(min_size=1, max_size=64))
+def test_trailing_bytes_are_refused(extra):
+    with pytest.raises(PatchError, match="extra bytes"):
+        read_patch(VALID + extra)
+
+
+HUGE = "{'descr': '<f8', 'fortran_order': False, 'shape': (%d, %d)}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_header((HUGE % (65536, 65536)).encode()),  # 32 GiB
+        with_header((HUGE % (8192, 8192)).encode()),  # 512 MiB: as many elements as are allowed
+        with_header((HUGE % (2**63, 2**63)).encode()),  # overflows any machine integer
+        with_header((HUGE % (10**1900, 10**1900)).encode()),
+        VALID[:6] + b"\x02\x00" + b"\xff" * 4 + VALID,  # a header of 4 GiB
+        with_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': " + b"(" * 3000),
+    ],
+    ids=["32 GiB", "512 MiB", "beyond int64", "1900 digits", "4 GiB header", "nested"],
+)
+def test_nothing_is_allocated_for_what_a_file_only_declares(content):
+    tracemalloc.start()
+    try:
+        with pytest.raises(PatchError):
+            read_patch(content)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 200_000
+
+
+@pytest.mark.parametrize(
+    "filler", [b" ", b"(", b",", b"1", b"1,", b"1 ,", b"\n", b"'shape': (1,1),", b"{ "]
+)
+@pytest.mark.parametrize("start", [b"", b"{", b"{'shape': (", b"{'shape': (1, 1)", b"{'descr': '"])
+def test_matching_takes_linear_time(filler, start):
+    header = (start + filler * MAX_HEADER)[:MAX_HEADER]
+    begin = time.process_time()
+    with pytest.raises(PatchError):
+        read_patch(with_header(header))
+    assert time.process_time() - begin < 0.1
+
+
+PLANE = np.zeros((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"hello, world", "is not a .npy file"),
+        (b"PK\x03\x04 and so on", "npz"),
+        (b"\x80\x04\x95 and so on", "is a pickle"),
+        (VALID[:6] + b"\x04\x00" + VALID[8:], "unknown .npy version 4.0"),
+        (with_header(b" " * (MAX_HEADER + 1)), "header of 4,097 bytes"),
+        (npy(PLANE.astype("c8")), "complex numbers"),
+        (npy(PLANE.astype(bool)), "true/false"),
+        (npy(PLANE.astype("U2")), "holds text"),
+        (npy(PLANE.astype("M8[s]")), "unknown type"),
+        (npy(np.zeros((2, 3), [("a", "f4")])), "structured type"),
+        (with_header(b"{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }"), "objects"),
+        (with_header(b"{'descr': '<f3', 'fortran_order': False, 'shape': (2, 3), }"), "unknown"),
+        (with_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-2, -3), }"), "damaged"),
+        (with_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (True, 1)}"), "damaged"),
+        (npy(np.float32(1)), r"shape \(\)"),
+        (npy(np.zeros(36, "f4")), r"shape \(36,\)"),
+        (npy(np.zeros((2, 3, 4), "f4")), r"shape \(2, 3, 4\)"),
+        (npy(np.zeros((1, 1, 3, 4), "f4")), r"shape \(1, 1, 3, 4\)"),
+        (npy(np.zeros((0, 36), "f4")), "empty side"),
+        (with_header((HUGE % (2**14, 2**13)).encode()), "more than 67,108,864 pixels"),
+        (npy(np.full((36, 36), -999.25)), "no measurement"),
+    ],
+)
+def test_each_refusal_says_what_is_wrong(content, words):
+    with pytest.raises(PatchError, match=words) as caught:
+        read_patch(content)
+    assert str(caught.value).isprintable()
+    assert str(caught.value).endswith(".")
+
+
+def test_a_leading_axis_of_one_is_dropped_before_a_trailing_one():
+    values = np.arange(3, dtype="f4")
+    assert read_patch(npy(values.reshape(1, 3, 1))).shape == (3, 1)
+    assert read_patch(npy(values.reshape(1, 1, 3))).shape == (1, 3)
+    assert read_patch(npy(values.reshape(3, 1, 1))).shape == (3, 1)
+
+
+def test_every_code_for_no_measurement_becomes_nan():
+    codes = [np.nan, np.inf, -np.inf, -999.25, -999.0, -9999, 900.1, 1e300, -1e300]
+    patch = read_patch(npy(np.array([[*codes, 900, -900, 0.01]])))
+    assert np.isnan(patch[0, : len(codes)]).all()
+    np.testing.assert_array_equal(patch[0, len(codes) :], np.float32([900, -900, 0.01]))
+
+
+@pytest.mark.parametrize("value", [2, -1, 0.5, 255, np.nan, -999.25])
+def test_a_mask_of_other_values_is_refused_with_the_value(value):
+    mask = np.zeros((2, 3))
+    mask[1, 2] = value
+    with pytest.raises(PatchError, match=f"value {value:g},"):
+        read_mask(npy(mask))
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "null", "surrogate"])
+def test_a_path_that_is_no_file_is_refused_without_its_folder(tmp_path, kind):
+    path = str(tmp_path / f"{kind}.npy")
+    if kind == "folder":
+        os.mkdir(path)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "null":
+        path += "\0"
+    elif kind == "surrogate":
+        path += "\udc80"
+    with pytest.raises(PatchError, match=rf"^{kind}\.npy") as caught:
+        read_patch(path)
+    assert tmp_path.name not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_path_that_the_system_refuses_says_why():
+    with pytest.raises(PatchError, match=r"cannot be read \(File name too long\)"):
+        read_patch("/tmp/" + "a" * 300)
+
+
+def test_a_path_and_its_bytes_give_the_same(tmp_path):
+    path = tmp_path / "same.npy"
+    path.write_bytes(VALID)
+    np.testing.assert_array_equal(read_patch(path), read_patch(VALID))
+    np.testing.assert_array_equal(read_patch(str(path)), read_patch(VALID))
+
+
+@pytest.mark.parametrize("content", [VALID[:-1], VALID + b"x", b"", b"PK"])
+def test_a_path_and_its_bytes_are_refused_in_the_same_words(tmp_path, content):
+    path = tmp_path / "same.npy"
+    path.write_bytes(content)
+    with pytest.raises(PatchError) as by_bytes:
+        read_patch(content)
+    with pytest.raises(PatchError) as by_path:
+        read_patch(path)
+    assert str(by_path.value) == str(by_bytes.value).replace("The file", "same.npy")
+
+
+def test_real_patches_and_masks(real):
+    images = sorted((real / "patches").glob("*/images/*.npy"))
+    all_null = []
+    for path in images:
+        stored = np.load(path)
+        try:
+            patch = read_patch(path)
+        except AllNullError:
+            all_null.append(path.name)
+            continue
+        assert patch.shape == (36, 36)
+        np.testing.assert_array_equal(patch, expected(stored))
+        assert np.nanmax(np.abs(patch)) < 2  # no code survives
+    assert all_null == ["well_3_patch_459.npy", "well_3_patch_460.npy"]
+    for path in (real / "patches").glob("*/labels/*.npy"):
+        np.testing.assert_array_equal(read_mask(path), np.load(path))
