@@ -128,14 +128,27 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
 
 
 def find_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
-    """The checkpoints in a folder, by experiment number, then by name."""
-    files = Path(folder).glob("*.safetensors")
+    """The checkpoints of a folder, and the best one of every run in it, by number, then by name."""
+    files = [*Path(folder).glob("*.safetensors"), *Path(folder).glob("*/best.safetensors")]
 
     def order(path: Path) -> tuple[float, str]:
-        number = path.stem.split("-")[0]
-        return (int(number) if number.isdigit() else float("inf"), path.stem)
+        name = checkpoint_name(path)
+        number = name.split("-")[0]
+        return (int(number) if number.isdecimal() else float("inf"), name)
 
     return sorted((f for f in files if not f.name.startswith(".")), key=order)
+
+
+def checkpoint_name(path: str | os.PathLike[str]) -> str:
+    """What a checkpoint is called: its file's name, or its folder's for the files of a run.
+
+    >>> checkpoint_name("checkpoints/402-unet.safetensors")
+    '402-unet'
+    >>> checkpoint_name("runs/3-a/best.safetensors"), checkpoint_name("runs/3-a/last.safetensors")
+    ('3-a', '3-a-last')
+    """
+    path = Path(path).absolute()
+    return {"best": path.parent.name, "last": f"{path.parent.name}-last"}.get(path.stem, path.stem)
 
 
 def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tensor]]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.checkpoint import Card, CheckpointError, load_checkpoint, read_card
+from geoseg.checkpoint import Card, CheckpointError, checkpoint_name, load_checkpoint, read_card
 from geoseg.models import Model
 
 # Pixels that go through a model at once: 256 patches. The widest activations then take 350 MB.
@@ -52,8 +52,8 @@ class Segmenter:
     """Checkpoints, loaded when first needed, on the best device.
 
     Args:
-        checkpoints: safetensors files of `save_checkpoint`; each is known by its file name without
-            the ending.
+        checkpoints: safetensors files of `save_checkpoint`; each is known by its
+            `checkpoint_name`.
         device: "auto", "cpu" or "cuda".
 
     Raises CheckpointError for an unusable file or two of one name, ValueError for no checkpoint at
@@ -67,9 +67,10 @@ class Segmenter:
     def __init__(self, checkpoints: Iterable[str | os.PathLike[str]], device: str = "auto") -> None:
         self._paths: dict[str, Path] = {}
         for path in map(Path, checkpoints):
-            if path.stem in self._paths:
-                raise CheckpointError(f"two checkpoints are named {path.stem!r}; rename one")
-            self._paths[path.stem] = path
+            name = checkpoint_name(path)
+            if name in self._paths:
+                raise CheckpointError(f"two checkpoints are named {name!r}; rename one")
+            self._paths[name] = path
         if not self._paths:
             raise ValueError("no checkpoint given; train one, or take those in checkpoints/")
         self.device = choose_device(device)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from geoseg.checkpoint import Card, find_checkpoints, load_checkpoint
+from geoseg.checkpoint import Card, checkpoint_name, find_checkpoints, load_checkpoint
 from geoseg.files import replacing
 from geoseg.models import Model
 
@@ -65,7 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     try:
-        models = {path.stem: load_checkpoint(path) for path in find_checkpoints(arguments.folder)}
+        models = {
+            checkpoint_name(p): load_checkpoint(p) for p in find_checkpoints(arguments.folder)
+        }
         before, table, after = _split(arguments.readme.read_text())
     except (OSError, ValueError) as error:
         print(f"cards: {error}", file=sys.stderr)

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from geoseg.checkpoint import load_checkpoint, save_checkpoint
+from geoseg.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from geoseg.dataset import PatchDataset
 from geoseg.metrics import METRICS, EmptyRule, average_scores, count
 from geoseg.segmenter import Segmenter
@@ -50,7 +50,7 @@ def record(paths: list[Path], key: str, table: dict[str, dict[str, float]], abou
         model = load_checkpoint(path)
         card = model.card
         assert card
-        entry = {**{k: round(v, 4) for k, v in table[path.stem].items()}, "on": about}
+        entry = {**{k: round(v, 4) for k, v in table[checkpoint_name(path)].items()}, "on": about}
         save_checkpoint(
             path,
             model,

@@ -75,8 +75,9 @@ def _start_wandb(folder: Path, config: dict[str, Any], console: Console) -> Any:
         if mode != "online":
             raise
         console.print(f"Weights & Biases cannot be reached ({error}); tracking offline.")
-        run = start("offline")
-    if run.url:
+        mode = "offline"
+        run = start(mode)
+    if mode == "online":
         console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
     run.define_metric("*", step_metric="epoch")
     return run

@@ -1,0 +1,52 @@
+# make app   the page in the browser      make test    the tests
+# make check what CI runs: format, lint, types, tests
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+PY := $(VENV)/bin/python
+
+# Any Python from 3.10 to 3.12; `make PYTHON=/path/to/python app` chooses one.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null \
+	&& echo $$p && break; done)
+
+.PHONY: help app test check format nightly clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+app: $(VENV)/app.installed  ## open the page: make app ARGS="-i 'folder/*.npy' -e 402"
+	$(PY) app.py $(ARGS)
+
+test: $(VENV)/dev.installed  ## run the tests
+	$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/dev.installed  ## format, lint, types, tests
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) -m pytest
+
+nightly: $(VENV)/dev.installed  ## the tests, with ten times the property tests' examples
+	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest
+
+format: $(VENV)/dev.installed  ## put the code in its usual form
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+clean:  ## remove the environment and every cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "geoseg needs Python 3.10, 3.11 or 3.12, with venv; install one, or say where: make PYTHON=... $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps are newer than what they were made from, so a second start installs nothing.
+$(VENV)/app.installed: requirements.txt | $(VENV)/bin/python
+	$(PY) -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/dev.installed: pyproject.toml $(VENV)/app.installed
+	$(PY) -m pip install --quiet -e '.[dev]'
+	touch $@

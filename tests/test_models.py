@@ -1,0 +1,144 @@
+"""One contract for every architecture, and parity with the original's golden files."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from geoseg import MODELS, create_model
+from geoseg.original import create_original, rename_weights
+
+# name, arguments, parameters, receptive field (horizontal, vertical): FIELD's table
+FULL = [
+    ("vanilla", {}, 260_161, (11, 11)),
+    ("stacked", {}, 1_904_135, (11, 21)),
+    ("unet", {"width": 64}, 775_362, (27, 27)),
+]
+SMALL = [
+    ("vanilla", {"widths": (4, 6)}),
+    ("vanilla", {"widths": (4,), "kernel_size": 5, "activation": "leaky_relu"}),
+    ("stacked", {"width": 4}),
+    ("stacked", {"width": 4, "layers": 6, "residual": True, "activation": "relu"}),
+    ("stacked", {"width": 4, "layers": 2, "kernel_azimuth": 5, "kernel_depth": 3}),
+    ("unet", {"width": 4}),
+    ("unet", {"width": 3, "scales": 3, "kernel_down": 5, "kernel_up": 1, "activation": "relu"}),
+]
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("name", "arguments", "parameters", "field"), FULL)
+def test_full_sizes(name, arguments, parameters, field):
+    model = create_model(name, **arguments)
+    assert model.count_parameters() == parameters
+    assert model.receptive_field() == field
+
+
+def test_every_architecture_is_under_contract():
+    assert {cls.name for cls in MODELS} == {name for name, _ in SMALL} == {row[0] for row in FULL}
+
+
+@pytest.mark.parametrize(("name", "arguments"), SMALL)
+@pytest.mark.parametrize("channels", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("size", [(36, 36), (35, 37), (7, 72), (130, 36), (3, 3)])
+def test_contract(name, arguments, channels, size):
+    before, after = channels
+    model = create_model(name, in_channels=before, out_channels=after, **arguments)
+    image = random(2, before, *size)
+    logits = model(image)
+    assert logits.shape == (2, after, *size)
+    assert logits.dtype == torch.float32
+    logits.square().mean().backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+    again = create_model(name, **model.arguments)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(image), logits)
+    # Every patch is answered by itself, whatever else is in its batch.
+    assert torch.allclose(model(image[1:]), logits[1:], atol=1e-6)
+
+
+@pytest.mark.parametrize("arguments", [a for name, a in SMALL if name == "stacked"])
+@pytest.mark.parametrize("columns", [36, 72, 5])
+def test_stacked_is_equivariant_to_azimuth(arguments, columns):
+    model = create_model("stacked", **arguments)
+    image = random(1, 1, 12, columns)
+    logits = model(image)
+    for shift in range(columns):
+        rolled = model(image.roll(shift, -1))
+        assert torch.allclose(rolled, logits.roll(shift, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [a for _, a in SMALL])
+def test_arguments_are_remembered(arguments):
+    name = next(n for n, a in SMALL if a is arguments)
+    model = create_model(name, **arguments)
+    assert model.arguments.items() >= arguments.items()
+    assert model.arguments["in_channels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("resnet", {}, "choose one of vanilla, stacked, unet"),
+        ("unet", {"depth": 3}, "its arguments are in_channels"),
+        ("unet", {"kernel_down": 4}, "kernel size 4"),
+        ("unet", {"scales": 0}, "scales is 0"),
+        ("vanilla", {"activation": "tanh"}, "choose one of relu, leaky_relu"),
+        ("vanilla", {"widths": (4, 0)}, "channel 2 is 0"),
+        ("stacked", {"layers": 1}, "at least 2"),
+        ("stacked", {"layers": 5, "residual": True}, "take 6"),
+    ],
+)
+def test_wrong_arguments_say_what_to_do(name, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        create_model(name, **arguments)
+
+
+def test_too_narrow_says_what_it_needs():
+    model = create_model("stacked", width=2, kernel_azimuth=9)
+    with pytest.raises(ValueError, match="at least 4"):
+        model(torch.zeros(1, 1, 8, 3))
+
+
+def test_receptive_field_sees_through_closed_activations():
+    model = create_model("vanilla", widths=(2, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(-1.0)
+    assert model.receptive_field() == (7, 7)
+
+
+@pytest.mark.parametrize("golden", ["vanilla", "stacked", "stacked_residual", "unet"])
+def test_parity_with_the_original(original, golden):
+    with safe_open(original / f"{golden}.safetensors", "pt") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    model = create_original(about["original_class"], json.loads(about["arguments"]))
+    weights = {k.removeprefix("weights."): v for k, v in tensors.items() if "weights." in k}
+    model.load_state_dict(rename_weights(model, weights))
+    difference = (model(tensors["input"]) - tensors["logits"]).abs().max().item()
+    assert difference < 1e-5
+    assert model.count_parameters() == int(about["parameters"])
+    field = json.loads(about["receptive_field_horizontal_vertical"])
+    assert model.receptive_field() == tuple(field)
+
+
+def test_original_without_counterpart():
+    with pytest.raises(ValueError, match="unknown original architecture 'ResNet'"):
+        create_original("ResNet", {})
+    with pytest.raises(ValueError, match="no argument 'depth'"):
+        create_original("UNet", {"depth": 2})
+
+
+def test_initial_weights_give_modest_logits():
+    """A fresh model on standardised input neither dies nor explodes."""
+    for name, arguments, _, _ in FULL:
+        spread = create_model(name, **arguments)(random(1, 1, 36, 36)).std().item()
+        assert 0 < spread < 1
+        assert math.isfinite(spread)

@@ -1,0 +1,64 @@
+"""Rolls, flips and noise."""
+
+import pytest
+import torch
+
+from geoseg.transforms import Views, add_noise, draw_views, look, roll
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_look_rolls_and_flips_each_patch_its_own_way():
+    patches = torch.randn(3, 4, 6, generator=generator())
+    views = Views(
+        torch.tensor([0, 2, 5]),
+        torch.tensor([False, True, False]),
+        torch.tensor([False, False, True]),
+    )
+    seen = look(patches, views, torch.tensor([2, 0, 1]))
+    assert torch.equal(seen[0], patches[2])
+    assert torch.equal(seen[1], patches[0].flip(0).roll(2, 1))
+    assert torch.equal(seen[2], patches[1].flip(1).roll(5, 1))
+
+
+def test_image_and_mask_take_the_same_view():
+    images = torch.randn(8, 36, 36, generator=generator())
+    views = draw_views(8, 36, roll=True, flip=True, generator=generator(1))
+    selection = torch.arange(8)
+    assert torch.equal(look(images, views, selection) > 0, look(images > 0, views, selection))
+
+
+def test_views_cover_every_shift_and_flip_and_can_be_off():
+    views = draw_views(5000, 36, roll=True, flip=True, generator=generator())
+    assert torch.equal(views.shift.unique(), torch.arange(36))
+    assert 0.45 < views.flip_depth.float().mean() < 0.55
+    assert 0.45 < views.flip_azimuth.float().mean() < 0.55
+    plain = draw_views(50, 36, roll=False, flip=False, generator=generator())
+    assert not any(v.any() for v in plain)
+    rolled = draw_views(5000, 36, roll=True, flip=False, generator=generator())
+    assert torch.equal(rolled.shift, views.shift)
+
+
+def test_roll_turns_right_and_back():
+    patch = torch.arange(12.0).reshape(3, 4)
+    assert roll(patch, 1)[0].tolist() == [3, 0, 1, 2]
+    assert torch.equal(roll(roll(patch, 3), -3), patch)
+
+
+def test_noise_is_seeded_and_scales():
+    image = torch.zeros(36, 36)
+    image[0, 0] = torch.nan
+    noisy = add_noise(image, 0.01, 7)
+    assert noisy[0, 0].isnan()
+    assert torch.equal(noisy[1:], add_noise(image, 0.01, 7)[1:])
+    assert not torch.equal(noisy[1:], add_noise(image, 0.01, 8)[1:])
+    assert torch.allclose(add_noise(image, 0.02, 7)[1:], 2 * noisy[1:])
+    assert torch.equal(add_noise(image, 0.0, 7)[1:], image[1:])
+    assert noisy[1:].std().item() == pytest.approx(0.01, rel=0.1)
+
+
+def test_negative_noise_is_refused():
+    with pytest.raises(ValueError, match="-1"):
+        add_noise(torch.zeros(2, 2), -1, 0)
