@@ -25,14 +25,16 @@ class Character:
     quick: Tensor  # rows over which the rest changes
     twist: Tensor  # columns per 100 rows by which the quick part leans
     turn: Tensor  # columns per 100 rows by which the eccentricity turns
-    ripple: Tensor  # inches, change of 1 to 4 cycles from row to row
+    ripple: Tensor  # inches, change of each of the first cycles from row to row
     lattice: Tensor  # inches, amplitude of the helical lattice
     lattice_cycles: Tensor  # its cycles round, 1 or 4
     lattice_rows: Tensor  # rows a period, signed: the helix may be left-handed
     lattice_share: Tensor  # share of joints that carry it
     noise: Tensor  # inches, standard deviation of white noise
     patchiness: Tensor  # how unevenly noise and spikes spread round the pipe, natural log
-    spikes: Tensor  # share of pixels that are spikes
+    spikes: Tensor  # share of pixels where a spike begins
+    spike_sign: Tensor  # above 0: mostly bright, below: mostly dark
+    smear: Tensor  # columns, the widest spike
     collar: Tensor  # rows a collar is thick
     collar_height: Tensor  # inches
     collar_order: Tensor  # 1 a checkerboard of single columns, 0 random
@@ -48,10 +50,13 @@ class Character:
 
     @property
     def visible(self) -> Tensor:
-        """The least contrast (inches, (W,)) that an annotator tells from this well's texture."""
+        """The least contrast (inches, (W,)) that annotators call a groove in this well.
+
+        It must stand out of the texture, and where grooves are deep, faint ones are passed over.
+        """
         texture = self.spectrum[:, 4:].square().sum(1) / 2 * 0.5
         power = texture + self.lattice.square() / 4 + self.noise.square() / 4
-        return (1.25 * power.sqrt()).clamp(min=0.007)
+        return (1.25 * power.sqrt()).clamp(min=0.007).maximum(0.28 * self.contrast)
 
 
 def _spectrum(draw: Draw, wells: int) -> Tensor:
@@ -59,6 +64,7 @@ def _spectrum(draw: Draw, wells: int) -> Tensor:
     steepness = draw.uniform(0.7, 1.5, wells, 1)
     texture = draw.log_uniform(0.0014, 0.0045, wells, 1) * (4 / cycles) ** steepness
     texture = texture * (0.3 * draw.normal(wells, HARMONICS)).exp()
+    texture = texture.hypot(draw.log_uniform(0.0001, 0.0014, wells, 1))  # unequal sensors
     low = [
         draw.log_uniform(a, b, wells) for a, b in ((0.008, 0.02), (0.002, 0.009), (0.002, 0.008))
     ]
@@ -68,11 +74,11 @@ def _spectrum(draw: Draw, wells: int) -> Tensor:
 def _occupancy(draw: Draw, wells: int) -> Tensor:
     """Most wells have one groove nearly everywhere, some are broken, a few have almost none."""
     kind = draw.unit(wells)
-    most, some, few = ((a, b) for a, b in ((0.8, 0.99), (0.3, 0.8), (0.01, 0.06)))
+    most, some, few = ((a, b) for a, b in ((0.88, 0.995), (0.3, 0.88), (0.01, 0.06)))
     first = torch.where(
-        kind < 0.78,
+        kind < 0.8,
         draw.uniform(*most, wells),
-        torch.where(kind < 0.92, draw.uniform(*some, wells), draw.uniform(*few, wells)),
+        torch.where(kind < 0.94, draw.uniform(*some, wells), draw.uniform(*few, wells)),
     )
     others = draw.uniform(0, 0.5, wells, 2) * draw.unit(wells, 2) * first[:, None]
     return torch.cat((first[:, None], others.clamp(min=0.004)), 1)
@@ -95,7 +101,7 @@ def draw_character(draw: Draw, wells: int) -> Character:
         quick=draw.log_uniform(6, 40, wells),
         twist=draw.normal(wells) * 8,
         turn=draw.normal(wells) * 8,
-        ripple=draw.log_uniform(0.0003, 0.002, wells),
+        ripple=draw.log_uniform(0.0002, 0.0014, wells),
         lattice=draw.log_uniform(0.003, 0.011, wells),
         lattice_cycles=helical,
         lattice_rows=draw.log_uniform(9, 32, wells) * choice(-1.0, 1.0),
@@ -103,8 +109,10 @@ def draw_character(draw: Draw, wells: int) -> Character:
         noise=draw.log_uniform(0.0009, 0.0044, wells),
         patchiness=torch.where(speckled, draw.uniform(0.3, 0.55, wells), draw.unit(wells) * 0.25),
         spikes=torch.where(
-            speckled, draw.log_uniform(2e-3, 8e-3, wells), draw.log_uniform(3e-5, 1e-3, wells)
+            speckled, draw.log_uniform(2e-3, 8e-3, wells), draw.log_uniform(2e-5, 8e-4, wells)
         ),
+        spike_sign=draw.normal(wells),
+        smear=torch.where(speckled, 1.0, choice(1.0, 4.0)),
         collar=draw.uniform(2, 9, wells),
         collar_height=draw.log_uniform(0.06, 0.2, wells),
         collar_order=draw.unit(wells),
@@ -117,8 +125,8 @@ def draw_character(draw: Draw, wells: int) -> Character:
         bands=draw.uniform(0.02, 0.4, wells),
         occupancy=_occupancy(draw, wells),
         contrast=draw.log_uniform(0.013, 0.07, wells),
-        width=draw.uniform(2, 3.8, wells),
+        width=draw.log_uniform(1.75, 4.6, wells),
         drift=draw.log_uniform(0.1, 6, wells),
-        longest=draw.log_uniform(300, 12000, wells),
+        longest=draw.log_uniform(800, 12000, wells),
         fade=draw.uniform(0.15, 0.6, wells),
     )

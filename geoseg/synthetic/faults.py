@@ -46,11 +46,24 @@ def add_collars(draw: Draw, character: Character, images: Tensor, since: Tensor)
     images[well, row] = torch.where(lost, torch.nan, images[well, row])
 
 
-def add_noise(draw: Draw, character: Character, images: Tensor, scar: Tensor) -> None:
-    """Add, in place, white noise and spikes that crowd on some azimuths and under some collars.
+def add_scars(draw: Draw, images: Tensor, joint: Tensor, since: Tensor) -> Tensor:
+    """Brighten, in place, the disturbed side below some collars.
 
-    `scar` (W, Z): how strongly a row suffers from the collar above it, 0 to 1.
+    Returns how strongly each pixel is disturbed, 0 to 1, (W, Z, A).
     """
+    wells, count, columns = len(joint), int(joint.max()) + 1, images.shape[2]
+    strength = draw.unit(wells, count) * draw.chance(0.3, wells, count)
+    reach = draw.log_uniform(4.0, 25.0, wells, count)
+    fading = strength.gather(1, joint) * (-since / reach.gather(1, joint)).exp()
+    angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
+    side = (2 * pi * draw.unit(wells, count)).gather(1, joint)
+    scar = fading[..., None] * (0.5 + 0.5 * (angle - side[..., None]).cos())
+    images += scar * draw.uniform(-0.02, 0.08, wells, count).gather(1, joint)[..., None]
+    return scar
+
+
+def add_noise(draw: Draw, character: Character, images: Tensor, scar: Tensor) -> None:
+    """Add, in place, white noise and spikes that crowd on some azimuths and in scars (W, Z, A)."""
     wells, rows, columns = images.shape
     z = torch.arange(rows, device=draw.device) / 200
     paths = draw.smooth(z.expand(wells, rows), 4)
@@ -58,20 +71,14 @@ def add_noise(draw: Draw, character: Character, images: Tensor, scar: Tensor) ->
     waves = torch.stack((angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()))
     crowd = (character.patchiness[:, None, None] * (paths @ waves)).exp()
     images += character.noise[:, None, None] * crowd * draw.normal(wells, rows, columns)
-    rate = character.spikes[:, None] * (1 + 40 * scar)
-    well, row, column = draw.chance(rate[..., None] * crowd.square(), *images.shape).nonzero(
-        as_tuple=True
-    )
-    height = draw.log_uniform(0.03, 0.3, len(well)) * draw.normal(len(well)).add(0.5).sign()
-    images[well, row, column] += height
-
-
-def scars(draw: Draw, joint: Tensor, since: Tensor) -> Tensor:
-    """Strength (W, Z), 0 to 1, of the disturbed rows below some collars."""
-    wells, count = len(joint), int(joint.max()) + 1
-    strength = draw.unit(wells, count) * draw.chance(0.3, wells, count)
-    reach = draw.log_uniform(4.0, 25.0, wells, count)
-    return strength.gather(1, joint) * (-since / reach.gather(1, joint)).exp()
+    rate = character.spikes[:, None, None] * crowd.square() + 0.1 * scar.square()
+    well, row, column = draw.chance(rate, *images.shape).nonzero(as_tuple=True)
+    height = draw.log_uniform(0.03, 0.3, len(well))
+    height *= (draw.normal(len(well)) + character.spike_sign[well]).sign()
+    smear = draw.log_uniform(0.5, character.smear[well], len(well))
+    for step in range(4):
+        kept = smear > step
+        images[well[kept], row[kept], (column[kept] + step) % columns] += height[kept]
 
 
 def add_nulls(draw: Draw, character: Character, images: Tensor) -> None:

@@ -6,6 +6,7 @@ groove at a time; tracks overlap, cross and so branch. Positions and widths are 
 """
 
 from math import log
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +16,10 @@ from geoseg.synthetic.character import Character
 from geoseg.synthetic.draw import Draw, Runs
 
 SHORTEST = 20  # rows, of a groove
-LEAST_GAP = 30  # rows between grooves of a track: more than a label bridges
+LEAST_GAP = 45  # rows between grooves of a track: more than a label bridges
 DEEPEST = 0.155  # inches
 STEEPEST = 0.24  # columns a row
+CORE = 0.87  # width at half depth over width of the label, which takes the flanks in
 
 
 def relief(height: Tensor, centre: Tensor, width: Tensor, flat: Tensor, columns: int) -> Tensor:
@@ -61,15 +63,17 @@ def grooves(draw: Draw, character: Character, rows: int, columns: int) -> tuple[
     fade = character.fade[:, None, None] * (along(90) + 0.5 * along(30))
     envelope = envelope * (1 + fade).clamp(0, 2)
     depth = (depth * envelope).clamp(max=DEEPEST)
-    seen = _label_rows(depth > character.visible[:, None, None])
 
     path = runs.pick(draw.uniform(0, 36, *each)) + _path(draw, character, rows, columns, tracks)
-    spread = runs.pick((width * (0.22 * draw.normal(*each)).exp()).clamp(1.4, 6))
+    spread = runs.pick((width * (0.2 * draw.normal(*each)).exp()).clamp(1.4, 6))
     spread = (spread * (1 + 0.12 * along(120)) * envelope.clamp(0.3, 1.5) ** 0.25).clamp(min=1.4)
-    rough = (0.15 * along(7)).exp()
+    least = character.visible[:, None, None] * (3 / spread).sqrt()
+    seen = _label_rows(depth > least)
+    rough = (0.18 * along(7)).exp()
     flat = runs.pick(draw.unit(*each) * 0.6)
-    image = relief(-depth * rough, path + 0.12 * along(12), 0.95 * spread, flat, columns)
-    return image, _bands(path, spread, seen, columns)
+    core = (CORE * spread).clamp(min=1.3)
+    image = relief(-depth * rough, path + 0.12 * along(12), core, flat, columns)
+    return image, bands(path, spread, seen, columns)
 
 
 def _path(draw: Draw, character: Character, rows: int, columns: int, tracks: int) -> Tensor:
@@ -84,16 +88,16 @@ def _path(draw: Draw, character: Character, rows: int, columns: int, tracks: int
 
 
 def _label_rows(visible: Tensor) -> Tensor:
-    """Bridge gaps of up to 24 rows and drop runs of up to 14, as annotators do: bool (W, T, Z)."""
+    """Bridge gaps of up to 36 rows and drop runs of up to 14, as annotators do: bool (W, T, Z)."""
 
     def grow(rows: Tensor, size: int) -> Tensor:
         return F.max_pool1d(rows, size, 1, size // 2)
 
-    closed = -grow(-grow(visible.float(), 25), 25)
+    closed = -grow(-grow(visible.float(), 37), 37)
     return grow(-grow(-closed, 15), 15) > 0.5
 
 
-def _bands(path: Tensor, width: Tensor, seen: Tensor, columns: int) -> Tensor:
+def bands(path: Tensor, width: Tensor, seen: Tensor, columns: int) -> Tensor:
     """Labels as upright bands, bool (W, Z, A).
 
     Edges are whole columns. The left one may step at every `hold`-th row and the right one
@@ -113,25 +117,38 @@ def _bands(path: Tensor, width: Tensor, seen: Tensor, columns: int) -> Tensor:
     return label
 
 
+class _Lookalike(NamedTuple):
+    """Ranges of something that is not a groove; `share` multiplies the well's share of rows."""
+
+    tracks: int
+    rows: tuple[float, float]
+    columns: tuple[float, float]
+    inches: tuple[float, float]
+    dark: float
+    share: float
+
+
+_LOOKALIKES = (
+    _Lookalike(1, (30, 900), (7, 15), (0.006, 0.035), dark=0.5, share=1.0),  # broad band
+    _Lookalike(2, (30, 400), (1.5, 5), (0.003, 0.009), dark=0.6, share=1.8),  # faint streak
+    _Lookalike(1, (2, 24), (1.5, 8), (0.015, 0.09), dark=0.5, share=0.3),  # pit, bright patch
+)
+
+
 def lookalikes(draw: Draw, character: Character, rows: int, columns: int) -> Tensor:
-    """Broad dark or bright bands, pits and bright patches: float32 inches (W, Z, A)."""
-    wells = len(character.bands)
-    kinds = (  # rows, columns, inches, share that is dark, share of the rows
-        ((30.0, 900.0), (7.0, 15.0), (0.006, 0.035), 0.5, 1.0),
-        ((2.0, 24.0), (1.5, 8.0), (0.015, 0.09), 0.5, 0.35),
-    )
+    """Broad bands, faint streaks, pits and bright patches: float32 inches (W, Z, A)."""
     total = torch.zeros(1, device=draw.device)
-    for length, width, height, dark, share in kinds:
-        each = (wells, 1, int(rows // length[0]) + 3)
-        lengths = draw.log_uniform(*length, *each)
-        idle = (1 / (share * character.bands) - 1)[:, None, None]
+    for kind in _LOOKALIKES:
+        each = (len(character.bands), kind.tracks, int(rows / kind.rows[0]) + 3)
+        lengths = draw.log_uniform(*kind.rows, *each)
+        idle = (1 / (kind.share * character.bands) - 1)[:, None, None]
         runs = draw.runs(lengths, lengths * idle * (0.6 * draw.normal(*each)).exp(), rows)
-        sign = 1 - 2 * draw.chance(dark, *each).float()
+        sign = 1 - 2 * draw.chance(kind.dark, *each).float()
         taper = _taper(runs, runs.pick(lengths * draw.uniform(0.25, 0.5, *each)))
         total = total + relief(
-            taper * runs.pick(sign * draw.log_uniform(*height, *each)),
+            taper * runs.pick(sign * draw.log_uniform(*kind.inches, *each)),
             runs.pick(draw.uniform(0, 36, *each)),
-            runs.pick(draw.log_uniform(*width, *each)),
+            runs.pick(draw.log_uniform(*kind.columns, *each)),
             runs.pick(0.3 * draw.unit(*each)),
             columns,
         )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from geoseg.synthetic.character import draw_character
 from geoseg.synthetic.draw import Draw
-from geoseg.synthetic.faults import add_collars, add_noise, add_nulls, scars
+from geoseg.synthetic.faults import add_collars, add_noise, add_nulls, add_scars
 from geoseg.synthetic.grooves import grooves, lookalikes
 from geoseg.synthetic.wall import joints, wall
 
@@ -50,7 +50,8 @@ def synthesize(
     images += lookalikes(draw, character, rows, columns)
     carved, label = grooves(draw, character, rows, columns)
     images += carved
-    add_noise(draw, character, images, scars(draw, joint, since))
+    scar = add_scars(draw, images, joint, since)
+    add_noise(draw, character, images, scar)
     add_collars(draw, character, images, since)
     add_nulls(draw, character, images)
     images -= images.nanmean(-1, keepdim=True)

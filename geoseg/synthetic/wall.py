@@ -13,6 +13,8 @@ from torch import Tensor
 from geoseg.synthetic.character import HARMONICS, Character
 from geoseg.synthetic.draw import Draw
 
+RIPPLES = 9  # cycles round that may change from row to row
+
 
 def joints(draw: Draw, character: Character, rows: int) -> tuple[Tensor, Tensor]:
     """Joint number (int64) and rows since its collar began (float32) of each row, both (W, Z)."""
@@ -28,9 +30,8 @@ def wall(draw: Draw, character: Character, joint: Tensor, columns: int) -> Tenso
     cycles = torch.arange(1, HARMONICS + 1, device=draw.device)
     coefficients = _texture(draw, character, joint, cycles)
     coefficients += _lattice(draw, character, joint, cycles)
-    coefficients[..., :4] += (
-        _complex(draw.normal(len(joint), rows, 8)) * (character.ripple[:, None, None])
-    )
+    ripple = _complex(draw.normal(len(joint), rows, 2 * RIPPLES))
+    coefficients[..., :RIPPLES] += ripple * character.ripple[:, None, None]
     angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
     waves = cycles[:, None] * angle
     basis = torch.stack((waves.cos(), -waves.sin()), 1).reshape(2 * HARMONICS, columns)
