@@ -120,10 +120,9 @@ class PatchDataset:
 
         Args:
             root: the folder of the splits.
-            splits: which ones to return; None for all. The others are read and cached all the same.
-            cache: keep what was read in `<root>/.geoseg-cache.safetensors` (where the root cannot
-                be written, in the user's cache folder) until the name, size or time of a file
-                changes.
+            splits: which to return, None for all; the others are read and cached all the same.
+            cache: keep what was read in `<root>/.geoseg-cache.safetensors` (or, where it cannot be
+                written, in the user's cache folder) until a file's name, size or time changes.
             progress: show on standard error how far reading many files has come.
 
         Raises:
