@@ -76,11 +76,11 @@ def _occupancy(draw: Draw, wells: int) -> Tensor:
     kind = draw.unit(wells)
     most, some, few = ((a, b) for a, b in ((0.88, 0.995), (0.3, 0.88), (0.01, 0.06)))
     first = torch.where(
-        kind < 0.8,
+        kind < 0.84,
         draw.uniform(*most, wells),
-        torch.where(kind < 0.94, draw.uniform(*some, wells), draw.uniform(*few, wells)),
+        torch.where(kind < 0.95, draw.uniform(*some, wells), draw.uniform(*few, wells)),
     )
-    others = draw.uniform(0, 0.5, wells, 2) * draw.unit(wells, 2) * first[:, None]
+    others = draw.uniform(0, 0.6, wells, 2) * draw.unit(wells, 2) * first[:, None]
     return torch.cat((first[:, None], others.clamp(min=0.004)), 1)
 
 
@@ -128,5 +128,5 @@ def draw_character(draw: Draw, wells: int) -> Character:
         width=draw.log_uniform(1.75, 4.6, wells),
         drift=draw.log_uniform(0.1, 6, wells),
         longest=draw.log_uniform(800, 12000, wells),
-        fade=draw.uniform(0.15, 0.6, wells),
+        fade=draw.uniform(0.15, 0.5, wells),
     )

@@ -62,15 +62,20 @@ def add_scars(draw: Draw, images: Tensor, joint: Tensor, since: Tensor) -> Tenso
     return scar
 
 
-def add_noise(draw: Draw, character: Character, images: Tensor, scar: Tensor) -> None:
-    """Add, in place, white noise and spikes that crowd on some azimuths and in scars (W, Z, A)."""
+def add_noise(
+    draw: Draw, character: Character, images: Tensor, scar: Tensor, rough: Tensor
+) -> None:
+    """Add, in place, white noise, louder where `rough` (inches), and spikes.
+
+    Both crowd on some azimuths, spikes in `scar` (0 to 1) too; these two (W, Z, A)."""
     wells, rows, columns = images.shape
     z = torch.arange(rows, device=draw.device) / 200
     paths = draw.smooth(z.expand(wells, rows), 4)
     angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
     waves = torch.stack((angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()))
     crowd = (character.patchiness[:, None, None] * (paths @ waves)).exp()
-    images += character.noise[:, None, None] * crowd * draw.normal(wells, rows, columns)
+    loudness = character.noise[:, None, None] * crowd + rough
+    images += loudness * draw.normal(wells, rows, columns)
     rate = character.spikes[:, None, None] * crowd.square() + 0.1 * scar.square()
     well, row, column = draw.chance(rate, *images.shape).nonzero(as_tuple=True)
     height = draw.log_uniform(0.03, 0.3, len(well))
@@ -92,5 +97,7 @@ def add_nulls(draw: Draw, character: Character, images: Tensor) -> None:
     centre, reach = runs.pick(draw.unit(*each)), runs.pick(draw.uniform(0.02, 0.4, *each))
     azimuth = torch.arange(columns, device=draw.device) / columns
     offset = ((azimuth - centre[:, 0, :, None] + 0.5) % 1 - 0.5).abs()
-    inside = runs.inside[:, 0, :, None]
-    images[inside & (whole[..., None] | (offset < reach[:, 0, :, None]))] = torch.nan
+    chord = (runs.above * runs.below).clamp(min=0).sqrt() * 2 / (runs.above + runs.below)
+    ragged = (reach * chord * draw.uniform(0.7, 1.3, wells, 1, rows))[:, 0, :, None]
+    lost = runs.inside[:, 0, :, None] & (whole[..., None] | (offset < ragged))
+    images.masked_fill_(lost, torch.nan)

@@ -1,4 +1,4 @@
-"""Grooves and their labels, and the bands and patches that only resemble them.
+"""Grooves and their labels.
 
 W well, T track, Z depth, A azimuth, N number of a stretch on its track. Each track carries one
 groove at a time; tracks overlap, cross and so branch. Positions and widths are in columns of
@@ -6,7 +6,6 @@ groove at a time; tracks overlap, cross and so branch. Positions and widths are 
 """
 
 from math import log
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +37,7 @@ def relief(height: Tensor, centre: Tensor, width: Tensor, flat: Tensor, columns:
     return total
 
 
-def _taper(runs: Runs, rows: Tensor) -> Tensor:
+def taper(runs: Runs, rows: Tensor) -> Tensor:
     """From 0 in the gaps to 1 inside, rising over `rows` (W, T, Z) at both ends."""
     return (torch.minimum(runs.above + 1, runs.below) / rows).clamp(0, 1)
 
@@ -59,7 +58,7 @@ def grooves(draw: Draw, character: Character, rows: int, columns: int) -> tuple[
 
     depth = runs.pick(contrast * (0.35 * draw.normal(*each)).exp())
     depth = torch.maximum(depth, 1.2 * character.visible[:, None, None])
-    envelope = _taper(runs, runs.pick(draw.log_uniform(1.0, 40.0, *each)))
+    envelope = taper(runs, runs.pick(draw.log_uniform(1.0, 40.0, *each)))
     fade = character.fade[:, None, None] * (along(90) + 0.5 * along(30))
     envelope = envelope * (1 + fade).clamp(0, 2)
     depth = (depth * envelope).clamp(max=DEEPEST)
@@ -115,41 +114,3 @@ def bands(path: Tensor, width: Tensor, seen: Tensor, columns: int) -> Tensor:
         first, size, rows = (x[:, track, :, None] for x in (left, right - left, seen))
         label = label | (((azimuth - first) % columns < size.clamp(min=1)) & rows)
     return label
-
-
-class _Lookalike(NamedTuple):
-    """Ranges of something that is not a groove; `share` multiplies the well's share of rows."""
-
-    tracks: int
-    rows: tuple[float, float]
-    columns: tuple[float, float]
-    inches: tuple[float, float]
-    dark: float
-    share: float
-
-
-_LOOKALIKES = (
-    _Lookalike(1, (30, 900), (7, 15), (0.006, 0.035), dark=0.5, share=1.0),  # broad band
-    _Lookalike(2, (30, 400), (1.5, 5), (0.003, 0.009), dark=0.6, share=1.8),  # faint streak
-    _Lookalike(1, (2, 24), (1.5, 8), (0.015, 0.09), dark=0.5, share=0.3),  # pit, bright patch
-)
-
-
-def lookalikes(draw: Draw, character: Character, rows: int, columns: int) -> Tensor:
-    """Broad bands, faint streaks, pits and bright patches: float32 inches (W, Z, A)."""
-    total = torch.zeros(1, device=draw.device)
-    for kind in _LOOKALIKES:
-        each = (len(character.bands), kind.tracks, int(rows / kind.rows[0]) + 3)
-        lengths = draw.log_uniform(*kind.rows, *each)
-        idle = (1 / (kind.share * character.bands) - 1)[:, None, None]
-        runs = draw.runs(lengths, lengths * idle * (0.6 * draw.normal(*each)).exp(), rows)
-        sign = 1 - 2 * draw.chance(kind.dark, *each).float()
-        taper = _taper(runs, runs.pick(lengths * draw.uniform(0.25, 0.5, *each)))
-        total = total + relief(
-            taper * runs.pick(sign * draw.log_uniform(*kind.inches, *each)),
-            runs.pick(draw.uniform(0, 36, *each)),
-            runs.pick(draw.log_uniform(*kind.columns, *each)),
-            runs.pick(0.3 * draw.unit(*each)),
-            columns,
-        )
-    return total
