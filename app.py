@@ -1,0 +1,174 @@
+"""The page: look at patches and at what the models make of them, live in the browser.
+
+    python app.py
+    python app.py -i "data/validation/images/well_2*.npy" -e 200 402 300 --preload
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent
+SAMPLES = ROOT / "geoseg" / "samples" / "validation" / "images"
+CHECKPOINTS = ROOT / "checkpoints"
+LISTED = 10  # files named on the console before the rest is counted
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, without the usage, and exit with code 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def make_parser() -> Parser:
+    """The command line."""
+    parser = Parser(prog="app.py", description="Segment patches of pipe logs live in the browser.")
+    add = parser.add_argument
+    add(
+        "-i",
+        "--input",
+        nargs="+",
+        metavar="GLOB",
+        help="patches to browse: .npy files, folders or quoted globs, ** included; labels are "
+        "found in the labels/ folder beside an images/ folder (default: the packaged samples)",
+    )
+    add(
+        "-e",
+        "--experiments",
+        nargs="+",
+        metavar="ID",
+        help="models to show, in this order, by experiment id (200), name (stacked) or file name "
+        "(200-stacked) (default: all)",
+    )
+    add(
+        "--checkpoints",
+        default=str(CHECKPOINTS),
+        metavar="DIR",
+        help="folder of <id>-<name>.safetensors (default: checkpoints/ beside app.py)",
+    )
+    add("--preload", action="store_true", help="load and warm up every model before serving")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+    add(
+        "--host",
+        default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
+    )
+    add(
+        "--port",
+        type=_port,
+        default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
+        help="port to listen on (default: %(default)s)",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, load, serve until Ctrl-C or a polite kill."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    _check_address(parser, options.host, options.port)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder below is removed
+    with _private_folder():
+        serve(parser, options)
+
+
+def serve(parser: Parser, options: argparse.Namespace) -> None:
+    """Build the page and hold it up."""
+    # Here, not above: `--help` and mistakes answer at once, and the folder's name is set by now.
+    from geoseg.page import NoPatchesError, build, launch, load_set
+    from geoseg.segmenter import Segmenter
+
+    try:
+        patches = load_set(options.input or [str(SAMPLES)], "Patches" if options.input else "Samples")
+        for line in _list_rejected(patches.rejected):
+            print(line, file=sys.stderr)
+        segmenter = Segmenter(_checkpoints(options.checkpoints, options.experiments), options.device)
+        if options.preload:
+            segmenter.preload()
+    except (NoPatchesError, ValueError) as error:  # CheckpointError is a ValueError
+        parser.error(str(error))
+    demo = build(segmenter, patches)
+    try:
+        url = launch(demo, options.host, options.port)
+    except OSError:
+        parser.error(f"port {options.port} of {options.host} is taken; choose another with --port")
+    print(f"{len(patches.entries):,} patches, {len(segmenter.names)} models on {segmenter.device}")
+    print(f"geoseg is at {url} (Ctrl-C stops it)", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        demo.close(verbose=False)
+
+
+def _checkpoints(folder: str, wanted: Sequence[str] | None) -> list[Path]:
+    """The files for the experiments asked for, in that order, or all; ValueError lists them."""
+    from geoseg.checkpoint import find_checkpoints
+    from geoseg.page import choose
+
+    if not Path(folder).is_dir():
+        raise ValueError(f"checkpoint folder {folder!r} does not exist")
+    files = {path.stem: path for path in find_checkpoints(folder)}
+    if not files:
+        raise ValueError(f"{folder!r} holds no checkpoint; train one with python -m train")
+    if not wanted:
+        return list(files.values())
+    chosen: dict[str, Path] = {}
+    for one in wanted:
+        names = choose(tuple(files), one)
+        if not names:
+            raise ValueError(f"no checkpoint {one!r} in {folder!r}; there are {', '.join(files)}")
+        chosen.update((name, files[name]) for name in names)
+    return list(chosen.values())
+
+
+def _list_rejected(rejected: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for name, reason in rejected[:LISTED]:
+        yield f"{name}: {reason}"
+    if len(rejected) > LISTED:
+        yield f"and {len(rejected) - LISTED:,} more files"
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return int(text)
+
+
+def _check_address(parser: Parser, host: str, port: int) -> None:
+    """Say that a port is taken before anything slow is loaded."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no such address"
+        parser.error(f"cannot listen on {host} port {port} ({reason}); see --host and --port")
+
+
+@contextmanager
+def _private_folder() -> Iterator[None]:
+    """A folder of our own for uploads, which nobody else can list, removed at the end."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    with tempfile.TemporaryDirectory(prefix="geoseg-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""What the browser shows: patches and models side by side, live, and the endpoint behind them."""
+
+from geoseg.page.api import choose
+from geoseg.page.blocks import build, launch
+from geoseg.page.browse import NoPatchesError, PatchSet, load_set
+
+__all__ = ["NoPatchesError", "PatchSet", "build", "choose", "launch", "load_set"]

@@ -1,0 +1,132 @@
+"""The page: three parts that talk, and the server they run on.
+
+`request` holds what the browser wants and fires when that changes; `page` draws each answer;
+`uploads` takes files. All the rest is ours: assets/*.js builds it inside `page`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from importlib.resources import files
+from typing import Any
+
+import gradio as gr
+from gradio import processing_utils
+
+from geoseg.page.api import endpoint
+from geoseg.page.browse import PatchSet
+from geoseg.page.live import MAX_NOISE, MAX_SHIFT, Request, answer, describe
+from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
+from geoseg.segmenter import Segmenter
+
+SCRIPTS = ("maps.js", "colours.js", "panels.js", "legend.js", "controls.js", "page.js")
+HOUR = 3600
+
+# The system's own fonts: nothing is fetched from anywhere else, so the page works offline.
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
+THEME = gr.themes.Base(font=list(FONTS), font_mono=["ui-monospace", "Consolas", "monospace"])
+
+# A request that arrives from JavaScript at any time; the handler is called by `gr.on`.
+_REQUEST = "window.geosegSend = value => { props.value = value; trigger('input'); };"
+_RECEIPT = "watch('value', () => window.geoseg.received(props.value));"
+
+
+def build(segmenter: Segmenter, patches: PatchSet) -> gr.Blocks:
+    """The page for these models; `patches` is what everybody sees before uploading their own."""
+    first = {"ticket": 0, "source": "start", "models": list(segmenter.names)}
+
+    def update(raw: Any, own: PatchSet | None) -> dict[str, Any]:
+        request = Request.parse(raw, segmenter.names)
+        mine = request.source == "uploads" and own is not None
+        message = answer(segmenter, own if mine and own else patches, request)
+        return {**message, "source": "uploads" if mine else "start"}
+
+    def receive(uploaded: Any, own: PatchSet | None) -> tuple[PatchSet | None, dict[str, Any]]:
+        found = read_uploads(uploaded or [])
+        receipt = {
+            "accepted": len(found.entries),
+            "rejected": [{"name": r.name, "reason": r.reason} for r in found.rejected],
+        }
+        return (found if found.entries else own), receipt
+
+    with gr.Blocks(
+        title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)
+    ) as demo:
+        own = gr.State(None, time_to_live=KEPT_SECONDS)
+        page = _html(asset("page.html"), _page_script(segmenter, patches), elem_id="geoseg")
+        request = _html("", _REQUEST, value=first, visible="hidden")
+        receipt = _html("", _RECEIPT, visible="hidden")
+        upload = gr.UploadButton(file_count="multiple", visible="hidden", elem_id="geoseg-upload")
+        live = {"show_progress": "hidden", "api_visibility": "private"}
+        gr.on(
+            [demo.load, request.input],
+            update,
+            [request, own],
+            page,
+            trigger_mode="always_last",
+            concurrency_id="models",
+            concurrency_limit=1,
+            **live,
+        )
+        # Without preprocessing the handler gets Gradio's checked FileData, original names included.
+        upload.upload(
+            receive, [upload, own], [own, receipt], preprocess=False, concurrency_id="files", **live
+        )
+        gr.api(endpoint(segmenter), api_name="segment", concurrency_id="models")
+    return demo
+
+
+def launch(demo: gr.Blocks, host: str, port: int) -> str:
+    """Serve the page until `demo.close()`, and return its address; OSError for a taken port."""
+    # Gradio fetches any URL that it is given in place of an upload. Nobody needs that here.
+    processing_utils.async_ssrf_protected_download = _refuse
+    _, address, _ = demo.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        inbrowser=False,
+        ssr_mode=False,
+        pwa=False,
+        run_history=False,
+        enable_monitoring=False,
+        show_error=True,
+        footer_links=[],
+        allowed_paths=[],
+        max_file_size=MAX_FILE_BYTES,
+        mcp_server=importlib.util.find_spec("mcp") is not None,
+        theme=THEME,
+        css=asset("page.css"),
+    )
+    return address
+
+
+def asset(name: str) -> str:
+    """One of the page's own files."""
+    return files("geoseg.page").joinpath(name).read_text("utf-8")
+
+
+def _html(template: str, script: str, **options: Any) -> gr.HTML:
+    return gr.HTML(
+        html_template=template, js_on_load=script, apply_default_css=False, **options
+    )
+
+
+def _page_script(segmenter: Segmenter, patches: PatchSet) -> str:
+    """All scripts in one scope, then the call that starts them with what they must know."""
+    facts = {
+        "models": describe(segmenter),
+        "count": len(patches.entries),
+        "label": patches.label,
+        "limits": {"files": MAX_FILES, "bytes": MAX_FILE_BYTES},
+        "maxShift": MAX_SHIFT,
+        "maxNoise": MAX_NOISE,
+    }
+    code = "\n".join(asset(name) for name in SCRIPTS)
+    return f"'use strict';\n{code}\nstart(element, props, watch, {json.dumps(facts)});"
+
+
+async def _refuse(url: str, cache_dir: str) -> str:
+    raise gr.Error("Addresses are not fetched; upload the file.", print_exception=False)

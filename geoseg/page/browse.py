@@ -1,0 +1,141 @@
+"""Sets of patches to browse: from files, folders and globs, each with its truth where one exists.
+
+Z depth, A azimuth.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.patches import PatchError, read_mask, read_patch
+
+# A patch on the page is segmented while a slider moves: 65,536 pixels, or 1,820 rows of 36
+# columns, are what a small machine still does in well under a second. Logs belong in slices.
+MAX_PIXELS = 2**16
+
+
+class NoPatchesError(ValueError):
+    """Nothing to browse; the message is one sentence for the person who asked."""
+
+
+class Rejected(NamedTuple):
+    """A file left out, by its base name, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One patch of a set: float32 (Z, A) with NaN at nulls; its truth is uint8 (Z, A) or None."""
+
+    name: str
+    patch: NDArray[np.float32]
+    truth: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PatchSet:
+    """Patches in the order in which they are browsed."""
+
+    label: str
+    entries: tuple[Entry, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+def natural_key(text: str) -> list[str | int]:
+    """A key that sorts patch_2 before patch_10."""
+    return [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", text.casefold())]
+
+
+def load_set(sources: Sequence[str], label: str) -> PatchSet:
+    """Read every patch that `sources` name: files, folders, or globs in which `**` works.
+
+    A folder stands for its `.npy` files, or for those in its `images/`. A file in a folder
+    `images/` has its truth in the sibling `labels/`, under the same name. What cannot be read is
+    listed in `rejected`. NoPatchesError where nothing can be.
+    """
+    entries: list[Entry] = []
+    rejected: list[Rejected] = []
+    for path in _unique(file for source in sources for file in find_files(source)):
+        try:
+            patch = check_size(read_patch(path))
+        except PatchError as error:
+            rejected.append(Rejected(path.name, str(error)))
+            continue
+        truth, reason = _read_truth(path, patch.shape)
+        if reason:
+            rejected.append(Rejected(path.name, f"shown without its labels: {reason}"))
+        entries.append(Entry(path.name, patch, truth))
+    if not entries:
+        raise NoPatchesError(
+            f"none of the {len(rejected):,} files can be shown; the first: {rejected[0].reason}"
+        )
+    return PatchSet(label, tuple(entries), tuple(rejected))
+
+
+def find_files(source: str) -> list[Path]:
+    """The patch files of one file, folder or glob, in natural order; NoPatchesError for none."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        files = _arrays(path) or _arrays(path / "images")
+        if not files:
+            raise NoPatchesError(f"folder {source!r} holds no .npy file, nor does its images/")
+        return files
+    if not glob.has_magic(str(path)):
+        raise NoPatchesError(f"{source!r} does not exist; give a .npy file, a folder or a glob")
+    files = [Path(p) for p in glob.glob(str(path), recursive=True)]
+    files = [f for f in files if f.is_file() and not _is_label(f)]
+    if not files:
+        raise NoPatchesError(f"{source!r} matches no file; quote the glob and check its folder")
+    return sorted(files, key=lambda f: natural_key(str(f)))
+
+
+def check_size(patch: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The patch itself, or a PatchError where it is too large to be segmented live."""
+    if patch.size > MAX_PIXELS:
+        rows, columns = patch.shape
+        raise PatchError(
+            f"The patch of {rows:,} by {columns:,} pixels is beyond the {MAX_PIXELS:,} that the "
+            "page segments live; cut it into slices."
+        )
+    return patch
+
+
+def _arrays(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.npy"), key=lambda f: natural_key(f.name))
+
+
+def _unique(paths: Iterable[Path]) -> list[Path]:
+    return list(dict.fromkeys(paths))
+
+
+def _is_label(path: Path) -> bool:
+    """Whether a file is the truth of another, as `data/**/*.npy` matches both."""
+    return path.parent.name == "labels" and (path.parent.parent / "images" / path.name).is_file()
+
+
+def _read_truth(
+    path: Path, shape: tuple[int, ...]
+) -> tuple[NDArray[np.uint8] | None, str | None]:
+    """The truth of a patch, or why it has none although a file for it exists."""
+    label = path.parent.parent / "labels" / path.name
+    if path.parent.name != "images" or not label.is_file():
+        return None, None
+    try:
+        truth = read_mask(label)
+    except PatchError as error:
+        return None, str(error)
+    if truth.shape != shape:
+        return None, f"they have the shape {truth.shape}, the patch {shape}"
+    return truth, None

@@ -1,0 +1,68 @@
+// What a class, a measurement and a probability look like. RGB, 0 to 255.
+
+// Black and green correct, red missed, blue false alarm: the original's meaning, in shades that
+// stay apart on a screen. The second palette keeps them apart for every kind of colour blindness.
+const PALETTES = {
+  classic: {
+    [TN]: [0, 0, 0], [TP]: [46, 204, 88], [FN]: [255, 56, 50], [FP]: [64, 125, 255],
+    [NULL]: [92, 96, 104], [FOUND]: [226, 232, 240], outline: '#ffd43b',
+  },
+  safe: {
+    [TN]: [0, 0, 0], [TP]: [255, 255, 255], [FN]: [240, 140, 0], [FP]: [40, 130, 220],
+    [NULL]: [92, 96, 104], [FOUND]: [226, 232, 240], outline: '#f0e442',
+  },
+};
+
+// Five points of a scale that grows steadily in lightness and needs no colour vision.
+const HEAT = [[8, 7, 20], [82, 24, 124], [184, 55, 120], [252, 140, 96], [252, 250, 200]];
+
+function css(rgb) {
+  return `rgb(${rgb.join(' ')})`;
+}
+
+function heat(p) {
+  const x = p * (HEAT.length - 1);
+  const i = Math.min(Math.floor(x), HEAT.length - 2);
+  return HEAT[i].map((c, k) => c + (HEAT[i + 1][k] - c) * (x - i));
+}
+
+/** Fill a canvas of one pixel a measurement; `colour(i)` gives RGB. */
+function fill(canvas, rows, columns, colour) {
+  if (canvas.width !== columns || canvas.height !== rows) {
+    canvas.width = columns;
+    canvas.height = rows;
+  }
+  const context = canvas.getContext('2d');
+  const image = context.createImageData(columns, rows);
+  for (let i = 0, k = 0; i < rows * columns; i++, k += 4) {
+    const rgb = colour(i);
+    image.data[k] = rgb[0];
+    image.data[k + 1] = rgb[1];
+    image.data[k + 2] = rgb[2];
+    image.data[k + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** Measurements in grey, dark where metal is lost, under a tint of one model's classes. */
+function patchColour(values, [low, high], palette, classes, opacity) {
+  return i => {
+    if (Number.isNaN(values[i])) return palette[NULL];
+    const grey = Math.min(Math.max((values[i] - low) / (high - low), 0), 1) * 255;
+    const c = classes ? classes[i] : TN;
+    if (c === TN || c === NULL) return [grey, grey, grey];
+    return palette[c].map(x => grey + (x - grey) * opacity);
+  };
+}
+
+/** A model's map: its errors, its mask, or its probability. */
+function mapColour(display, palette, classes, probability) {
+  if (display === 'probability') {
+    return i => (Number.isNaN(probability[i]) ? palette[NULL] : heat(probability[i]));
+  }
+  if (display === 'errors') return i => palette[classes[i]];
+  return i => {
+    const c = classes[i];
+    return palette[c === FP || c === TP ? FOUND : c === FN ? TN : c];
+  };
+}

@@ -1,0 +1,127 @@
+"""From what the browser asks to what it draws: one message each way.
+
+Z depth, A azimuth. The browser gets raw values and probabilities, so that palette, display range,
+threshold, overlays and scores change there, without a call.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.page.browse import Entry, PatchSet
+from geoseg.segmenter import Segmenter
+from geoseg.transforms import add_noise, roll
+
+MAX_NOISE = 0.005  # the original viewer's range, in the unit of the patches
+MAX_SHIFT = 35  # one column short of a full turn
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a browser wants to see; `ticket` comes back with the answer."""
+
+    ticket: int
+    source: str
+    index: int
+    shift: int
+    noise: float
+    seed: int
+    models: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, raw: Any, names: tuple[str, ...]) -> Request:
+        """Read a message that anybody may have written: what is off is brought into range."""
+        message = raw if isinstance(raw, dict) else {}
+        wanted = message.get("models")
+        chosen = wanted if isinstance(wanted, list) else names
+        return cls(
+            ticket=int(_number(message.get("ticket"), 0, 2**53)),
+            source="uploads" if message.get("source") == "uploads" else "start",
+            index=int(_number(message.get("index"), -(2**31), 2**31)),
+            shift=int(_number(message.get("shift"), 0, MAX_SHIFT)),
+            noise=_number(message.get("noise"), 0, MAX_NOISE),
+            seed=int(_number(message.get("seed"), 0, MAX_SEED)),
+            models=tuple(name for name in names if name in chosen),
+        )
+
+
+def view(entry: Entry, shift: int, noise: float, seed: int) -> Entry:
+    """The entry with seeded noise added, then turned by `shift` columns together with its truth.
+
+    In this order the noise turns with the pipe, so a circular model's mask does exactly so too.
+    """
+    patch = torch.from_numpy(entry.patch)
+    if noise > 0:
+        patch = add_noise(patch, noise, seed)
+    truth = entry.truth
+    if truth is not None:
+        truth = roll(torch.from_numpy(truth), shift).numpy()
+    return Entry(entry.name, roll(patch, shift).numpy(), truth)
+
+
+def answer(segmenter: Segmenter, patches: PatchSet, request: Request) -> dict[str, Any]:
+    """Segment one patch of a set with the models that are shown.
+
+    Arrays are base64: `patch` and `probability` little-endian float32 (Z, A), NaN at nulls,
+    `truth` uint8 (Z, A) or None. A model that cannot take the patch has an `error` instead.
+    """
+    count = len(patches.entries)
+    index = request.index % count
+    shown = view(patches.entries[index], request.shift, request.noise, request.seed)
+    return {
+        "ticket": request.ticket,
+        "source": request.source,
+        "label": patches.label,
+        "count": count,
+        "index": index,
+        "name": shown.name,
+        "shape": list(shown.patch.shape),
+        "patch": encode(shown.patch, "<f4"),
+        "truth": None if shown.truth is None else encode(shown.truth, "u1"),
+        "models": [_model(segmenter, name, shown.patch) for name in request.models],
+    }
+
+
+def encode(array: NDArray[np.generic], dtype: str) -> str:
+    """The array's bytes, C order, as base64."""
+    return base64.b64encode(array.astype(dtype, order="C").tobytes()).decode("ascii")
+
+
+def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
+    """What the page says of every model before it is loaded."""
+    return [
+        {"name": name, "threshold": card.threshold, "architecture": card.architecture}
+        for name, card in segmenter.cards.items()
+    ]
+
+
+def _model(segmenter: Segmenter, name: str, patch: NDArray[np.float32]) -> dict[str, Any]:
+    try:
+        result = segmenter.segment(patch, [name])[name]
+        parameters = segmenter.model(name).count_parameters()
+    except (ValueError, RuntimeError) as error:  # a size it cannot take, a damaged file, no memory
+        return {"name": name, "error": (str(error).splitlines() or ["it failed"])[0]}
+    return {
+        "name": name,
+        "parameters": parameters,
+        "milliseconds": round(result.milliseconds, 2),
+        "threshold": segmenter.cards[name].threshold,
+        "probability": encode(result.probability, "<f4"),
+    }
+
+
+def _number(value: Any, low: float, high: float) -> float:
+    """A finite number clamped to the range, or the value nearest to 0 that the range allows."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = 0
+    if isinstance(value, float) and not math.isfinite(value):
+        value = 0
+    return min(max(value, low), high)

@@ -1,0 +1,89 @@
+// Numbers only: from the server's bytes to classes, scores and outlines. Z depth, A azimuth.
+
+const TN = 0, FP = 1, FN = 2, TP = 3, NULL = 4, FOUND = 5; // FOUND: marked, with no truth to tell
+
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), c => c.charCodeAt(0));
+}
+
+function floatsOf(base64) {
+  return new Float32Array(bytesOf(base64).buffer);
+}
+
+/** The class of every pixel; a probability above the threshold is a groove, NaN is a null. */
+function classify(probability, truth, threshold) {
+  const limit = Math.fround(threshold); // the server compares in float32
+  return Uint8Array.from(probability, (p, i) => {
+    if (Number.isNaN(p)) return NULL;
+    if (!truth) return p > limit ? FOUND : TN;
+    return p > limit ? (truth[i] ? TP : FP) : (truth[i] ? FN : TN);
+  });
+}
+
+/** The five scores of one patch by the challenge's rule, as geoseg.scores; null without pixels. */
+function scoresOf(classes) {
+  const n = [0, 0, 0, 0, 0, 0];
+  for (const c of classes) n[c] += 1;
+  const [tn, fp, fn, tp] = n;
+  const total = tn + fp + fn + tp;
+  if (total === 0) return null;
+  const agreed = tp + fp + fn === 0 ? 1 : 0; // neither holds a groove
+  const ratio = (part, whole) => (whole > 0 ? part / whole : agreed);
+  return {
+    accuracy: (tp + tn) / total,
+    precision: ratio(tp, tp + fp),
+    recall: ratio(tp, tp + fn),
+    dice: ratio(2 * tp, 2 * tp + fp + fn),
+    iou: ratio(tp, tp + fp + fn),
+  };
+}
+
+/** The part of the measured pixels that a model marks. */
+function shareOf(classes) {
+  let marked = 0, measured = 0;
+  for (const c of classes) {
+    if (c === NULL) continue;
+    measured += 1;
+    if (c === FP || c === TP || c === FOUND) marked += 1;
+  }
+  return measured ? marked / measured : 0;
+}
+
+/** An SVG path along the edges of `inside(i)`, open at the top, the bottom and the seam. */
+function outline(rows, columns, inside) {
+  const parts = [];
+  for (let z = 0; z < rows; z++) {
+    for (let a = 0; a < columns; a++) {
+      const here = inside(z * columns + a);
+      if (z > 0 && here !== inside((z - 1) * columns + a)) parts.push(`M${a} ${z}h1`);
+      // Column 0 lies next to the last one: a groove across the seam has no edge there.
+      const left = inside(z * columns + (a + columns - 1) % columns);
+      if (here !== left) parts.push(`M${a === 0 && left ? columns : a} ${z}v1`);
+    }
+  }
+  return parts.join('');
+}
+
+/** An SVG path that covers every null, a run at a time. */
+function nullPath(rows, columns, values) {
+  const parts = [];
+  for (let z = 0; z < rows; z++) {
+    for (let a = 0; a < columns; a++) {
+      const start = a;
+      while (a < columns && Number.isNaN(values[z * columns + a])) a += 1;
+      if (a > start) parts.push(`M${start} ${z}h${a - start}v1h${start - a}z`);
+    }
+  }
+  return parts.join('');
+}
+
+/** The window of values that is shown, black to white: fixed as in the original, or the patch's. */
+function rangeOf(values, adapt) {
+  if (!adapt) return [-0.05, 0.05];
+  let low = Infinity, high = -Infinity;
+  for (const v of values) {
+    if (v < low) low = v;
+    if (v > high) high = v;
+  }
+  return low < high ? [low, high] : [low - 0.05, low + 0.05];
+}

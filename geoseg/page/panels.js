@@ -1,0 +1,153 @@
+// The row of panels: the patch, then a card for each model. Built once, then only repainted.
+
+const SVG = 'http://www.w3.org/2000/svg';
+const SCORES = ['accuracy', 'precision', 'recall', 'dice', 'iou'];
+const SCORE_NAMES = { accuracy: 'Accuracy', precision: 'Precision', recall: 'Recall', dice: 'Dice', iou: 'IoU' };
+
+/** An element; texts go in as text, so no name is ever read as HTML. */
+function el(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function svg(tag, attributes) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
+}
+
+/** A canvas with one pixel a measurement, and outlines above it at the screen's own resolution. */
+function makeFrame(label) {
+  const frame = el('div', 'gs-frame');
+  const canvas = el('canvas');
+  canvas.setAttribute('role', 'img');
+  canvas.setAttribute('aria-label', label);
+  const over = svg('svg', { preserveAspectRatio: 'none', 'aria-hidden': 'true' });
+  const paths = {};
+  for (const name of ['nulls', 'found', 'truth', 'pointer']) {
+    paths[name] = over.appendChild(svg('path', { class: `gs-${name}`, d: '' }));
+  }
+  frame.append(canvas, over);
+  return { frame, canvas, over, paths };
+}
+
+function makeCard(title, label) {
+  const card = el('article', 'gs-card');
+  const head = el('div', 'gs-head');
+  const name = el('h2', '', title);
+  const facts = el('p', 'gs-facts', '\u00a0');
+  head.append(name, facts);
+  const parts = makeFrame(label);
+  const message = el('p', 'gs-message');
+  message.hidden = true;
+  parts.frame.append(message);
+  const foot = el('div', 'gs-foot');
+  card.append(head, parts.frame, foot);
+  return { card, name, facts, message, foot, ...parts };
+}
+
+function makePatchCard() {
+  const view = makeCard('Patch', 'The patch in grey');
+  view.card.classList.add('gs-patch');
+  view.low = el('span');
+  view.high = el('span');
+  const ramp = el('div', 'gs-ramp');
+  ramp.append(view.low, el('i'), view.high);
+  view.note = el('p', 'gs-note', '\u00a0');
+  view.foot.append(ramp, view.note);
+  return view;
+}
+
+function makeModelCard(name, onFocus) {
+  const view = makeCard(name, `What ${name} finds`);
+  view.card.dataset.model = name;
+  view.card.tabIndex = 0;
+  view.card.addEventListener('click', () => onFocus(name));
+  view.card.addEventListener('keydown', event => {
+    if (event.target === view.card && (event.key === 'Enter' || event.key === ' ')) {
+      event.preventDefault();
+      onFocus(name);
+    }
+  });
+  view.list = el('dl', 'gs-scores');
+  view.values = {};
+  for (const key of SCORES) {
+    const item = el('div');
+    view.values[key] = el('dd', '', '\u2013');
+    item.append(el('dt', '', SCORE_NAMES[key]), view.values[key]);
+    view.list.append(item);
+  }
+  view.note = el('p', 'gs-note');
+  view.foot.append(view.list, view.note);
+  return view;
+}
+
+/** Give a frame the patch's shape; very long ones are squeezed to a third rather than to a line. */
+function shapeFrame(view, rows, columns) {
+  view.over.setAttribute('viewBox', `0 0 ${columns} ${rows}`);
+  const wide = Math.min(Math.max(columns / rows, 1 / 3), 3);
+  view.frame.style.setProperty('--w', Math.min(wide, 1).toFixed(4));
+  view.frame.style.setProperty('--h', Math.min(1 / wide, 1).toFixed(4));
+}
+
+function setPath(view, name, d) {
+  view.paths[name].setAttribute('d', d);
+}
+
+function paintPatch(view, scene, state) {
+  const { rows, columns, patch, truth } = scene;
+  const palette = PALETTES[state.palette];
+  const range = rangeOf(patch, state.adapt);
+  const focus = scene.models.find(m => m.name === state.focus && m.classes);
+  shapeFrame(view, rows, columns);
+  fill(view.canvas, rows, columns,
+    patchColour(patch, range, palette, focus && focus.classes, state.opacity / 100));
+  setPath(view, 'nulls', scene.nulls);
+  setPath(view, 'truth', state.truth ? scene.outline : '');
+  view.paths.truth.style.stroke = palette.outline;
+  view.facts.textContent = `${rows} \u00d7 ${columns} pixels, depth \u2193 azimuth \u2192`;
+  view.low.textContent = signed(range[0]);
+  view.high.textContent = signed(range[1]);
+  const labels = !truth ? 'No labels: no scores.' : truth.includes(1) ? '' : 'Labelled: no groove.';
+  const lost = scene.lost ? `${scene.lost.toLocaleString('en')} null pixels.` : '';
+  const over = focus && state.opacity > 0 ? `Tinted: ${focus.name}.` : '';
+  view.note.textContent = [over, labels, lost].filter(Boolean).join(' ') || '\u00a0';
+}
+
+function paintModel(view, scene, model, state) {
+  const { rows, columns, truth } = scene;
+  const palette = PALETTES[state.palette];
+  const display = state.display === 'errors' && !truth ? 'mask' : state.display;
+  shapeFrame(view, rows, columns);
+  view.message.hidden = !model.error;
+  view.message.textContent = model.error || '';
+  view.card.classList.toggle('gs-failed', Boolean(model.error));
+  if (model.error) {
+    fill(view.canvas, rows, columns, () => palette[NULL]);
+    for (const name of Object.keys(view.paths)) setPath(view, name, '');
+    view.facts.textContent = 'no result';
+    view.list.hidden = true;
+    view.note.textContent = '\u00a0';
+    return;
+  }
+  fill(view.canvas, rows, columns, mapColour(display, palette, model.classes, model.probability));
+  setPath(view, 'nulls', scene.nulls);
+  setPath(view, 'truth', state.truth && display !== 'errors' ? scene.outline : '');
+  setPath(view, 'found', display === 'probability' ? model.outline : '');
+  view.paths.truth.style.stroke = palette.outline;
+  view.facts.textContent =
+    `${model.parameters.toLocaleString('en')} parameters, ${model.milliseconds.toFixed(1)} ms`;
+  view.list.hidden = !model.scores;
+  view.note.textContent = model.scores ? '' : `${(100 * model.share).toFixed(1)} % of the pixels marked`;
+  if (!model.scores) return;
+  for (const key of SCORES) {
+    view.values[key].textContent = model.scores[key].toFixed(3);
+    view.values[key].classList.toggle('gs-best', model.best.has(key));
+  }
+}
+
+function signed(value) {
+  return (value < 0 ? '\u2212' : '') + Math.abs(value).toFixed(3);
+}
