@@ -8,23 +8,32 @@ from geoseg.checkpoint import (
     read_card,
     save_checkpoint,
 )
+from geoseg.dataset import DatasetError, PatchDataset
 from geoseg.metrics import scores
 from geoseg.models import MODELS, Model, create_model
 from geoseg.normalisation import Normalisation
+from geoseg.patches import PatchError, read_mask, read_patch
 from geoseg.segmenter import Segmentation, Segmenter
+from geoseg.synthetic import synthesize
 
 __all__ = [
     "MODELS",
     "Card",
     "CheckpointError",
+    "DatasetError",
     "Model",
     "Normalisation",
+    "PatchDataset",
+    "PatchError",
     "Segmentation",
     "Segmenter",
     "create_model",
     "find_checkpoints",
     "load_checkpoint",
     "read_card",
+    "read_mask",
+    "read_patch",
     "save_checkpoint",
     "scores",
+    "synthesize",
 ]

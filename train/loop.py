@@ -5,6 +5,7 @@ B batch, C channel, Z depth, A azimuth.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -144,14 +145,19 @@ class Trainer:
         total, seen = 0.0, 0
         self.model.train()
         for step, (images, truth, selection) in enumerate(self._batches(number), 1):
-            loss = self._step(images, truth)
+            with self._autocast():
+                logits = self.model(images[:, None])[:, 0].float()
+            loss = self._loss(logits, truth)
             value = loss.item()
-            if not torch.isfinite(loss):
-                names = ", ".join(self.train.names[i] for i in selection[:4].tolist())
+            if not math.isfinite(value):  # before it reaches the weights
                 raise TrainingError(
-                    f"the loss is {value} at epoch {number}, step {step} of {self.steps} (batch of "
-                    f"{names}, ...); look at these patches, or lower the learning rate"
+                    f"the loss is {value} at epoch {number}, step {step} of {self.steps}: "
+                    f"{self._blame(logits, selection)}; look at these patches, or lower the "
+                    "learning rate"
                 )
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
             total, seen = total + value * len(selection), seen + len(selection)
             if not on_step(len(selection)):
                 return None
@@ -170,14 +176,12 @@ class Trainer:
             time.perf_counter() - start,
         )
 
-    def _step(self, images: Tensor, truth: Tensor) -> Tensor:
-        with self._autocast():
-            logits = self.model(images[:, None])
-        loss = self._loss(logits[:, 0].float(), truth)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
+    def _blame(self, logits: Tensor, selection: Tensor) -> str:
+        """The patches of a batch that gave no finite logits, or the batch where none stands out."""
+        broken = selection[~logits.isfinite().flatten(1).all(1)]
+        guilty = (broken if len(broken) else selection).tolist()
+        names = ", ".join(self.train.names[i] for i in guilty[:4])
+        return f"{names}{f' and {len(guilty) - 4} more' * (len(guilty) > 4)}"
 
     def _loss(self, logits: Tensor, truth: Tensor) -> Tensor:
         groove, valid = truth[:, None] == 1, truth[:, None] != VOID
@@ -211,11 +215,7 @@ class Trainer:
         """The validation set's loss, its five metrics at 0.5, and the best threshold."""
         logits = self.predict(self.validation)
         truth = self.validation.truth
-        batches = zip(
-            logits.split(self._validation_batch), truth.split(self._validation_batch), strict=True
-        )
-        losses = [len(part) * self._loss(part, target) for part, target in batches]
-        loss = torch.stack(losses).sum().item() / len(logits)
+        loss = self._loss(logits, truth).item()
         counts = count(logits > 0, truth == 1, truth != VOID)
         return loss, average_scores(counts), best_threshold(logits, truth)
 

@@ -1,0 +1,67 @@
+"""Data walks one way: who may import what."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted([ROOT / "app.py", *ROOT.glob("geoseg/**/*.py"), *ROOT.glob("train/**/*.py")])
+
+
+def imports(path):
+    """The modules that a file imports anywhere in it, functions included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def uses(path, package):
+    return any(name == package or name.startswith(f"{package}.") for name in imports(path))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_import_rules(path):
+    place = path.relative_to(ROOT).as_posix()
+    if place.startswith("geoseg/"):
+        assert not uses(path, "train")
+    if not place.startswith(("geoseg/page/", "app.py")):
+        assert not uses(path, "gradio")
+        assert not uses(path, "geoseg.page")
+    if place != "train/tracking.py":
+        assert not uses(path, "wandb")
+    if place not in {"geoseg/checkpoint.py", "geoseg/dataset.py"}:  # the latter for its cache
+        assert not uses(path, "safetensors")
+    assert not uses(path, "pickle")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_patches_opens_patch_files(path):
+    text = path.read_text()
+    assert "np.load(" not in text
+    assert "torch.load(" not in text
+
+
+def test_the_library_starts_without_page_tracking_or_training():
+    code = "import sys, geoseg; print(*{m.split('.')[0] for m in sys.modules})"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"gradio", "wandb", "train"} & set(answer.stdout.split())
+
+
+def test_the_public_names_are_there():
+    import geoseg
+
+    for name in geoseg.__all__:
+        assert hasattr(geoseg, name), name
+    promised = {"read_patch", "PatchError", "PatchDataset", "MODELS", "create_model", "scores"}
+    promised |= {"save_checkpoint", "load_checkpoint", "Segmenter", "synthesize"}
+    assert promised <= set(geoseg.__all__)

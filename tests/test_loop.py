@@ -1,0 +1,175 @@
+"""The training path: it learns, repeats itself to the bit, and stops at nonsense."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from geoseg.normalisation import Normalisation
+from geoseg.synthetic import synthetic_dataset
+from train.experiments import Experiment, Plateau
+from train.loop import (
+    VOID,
+    PreparedSet,
+    Trainer,
+    TrainingError,
+    best_threshold,
+    choose_precision,
+    prepare,
+)
+
+CPU = torch.device("cpu")
+SMALL = Experiment(
+    9000,
+    "small",
+    "unet",
+    {"width": 6},
+    epochs=2,
+    batch=16,
+    learning_rate=3e-3,
+    roll=True,
+    flip=True,
+)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    dataset = synthetic_dataset(4, 160, seed=5)
+    validation = torch.tensor([split == "validation" for split in dataset.splits])
+    return tuple(
+        prepare(dataset.select(chosen), Normalisation(), CPU)
+        for chosen in (~validation, validation)
+    )
+
+
+def go(_):
+    return True
+
+
+def train(sets, epochs=2, experiment=SMALL, **options):
+    trainer = Trainer(experiment, *sets, **options)
+    return trainer, [trainer.run_epoch(n, go) for n in range(1, epochs + 1)]
+
+
+def weights(trainer):
+    return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+
+def test_learns_the_grooves(sets):
+    trainer, epochs = train(sets, 12)
+    assert epochs[-1].loss < 0.6 * epochs[0].loss
+    inputs, truth, _ = sets[1]
+    logits = trainer.predict(sets[1])
+    assert logits.shape == inputs.shape
+    assert logits[truth == 1].mean() > logits[truth == 0].mean() + 2
+    assert [e.number for e in epochs] == list(range(1, 13))
+    assert all(e.patches_per_second > 0 for e in epochs)
+
+
+def test_the_same_seed_gives_the_same_bits(sets):
+    first, again = (train(sets)[0] for _ in range(2))
+    other, _ = train(sets, seed=1)
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_the_global_random_state_is_neither_used_nor_touched(sets):
+    torch.manual_seed(1)
+    first = train(sets, 1)[0]
+    state = torch.get_rng_state()
+    torch.manual_seed(2)
+    second = train(sets, 1)[0]
+    torch.manual_seed(1)
+    torch.set_rng_state(state)
+    assert torch.equal(weights(first), weights(second))
+    before = torch.get_rng_state()
+    train(sets, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nulls_do_not_teach(sets):
+    """The weights do not depend on what the truth would have been where it is void."""
+    truth = sets[0].truth
+    trainer = Trainer(SMALL, *sets)
+    logits = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    half = truth.clone()
+    half[:, :18] = VOID
+    trainer._loss(logits, half).backward()
+    assert torch.equal(logits.grad == 0, half == VOID)
+
+
+def test_a_loss_that_is_not_finite_names_its_batch(sets):
+    inputs, truth, names = sets[0]
+    broken = inputs.clone()
+    broken[7, 3, 3] = torch.nan
+    trainer = Trainer(replace(SMALL, batch=8), PreparedSet(broken, truth, names), sets[1])
+    with pytest.raises(TrainingError, match="loss is nan at epoch 1, step") as caught:
+        trainer.run_epoch(1, go)
+    assert names[7] in str(caught.value)
+    assert weights(trainer).isfinite().all()
+
+
+def test_stops_when_told(sets):
+    trainer = Trainer(SMALL, *sets)
+    seen = []
+    assert trainer.run_epoch(1, lambda patches: seen.append(patches) or len(seen) < 3) is None
+    assert seen == [16, 16, 16]
+
+
+def test_every_patch_once_an_epoch_in_another_order(sets):
+    trainer = Trainer(replace(SMALL, roll=False, flip=False, batch=7), *sets)
+    orders = [
+        torch.cat([selection for _, _, selection in trainer._batches(epoch)]) for epoch in (1, 2)
+    ]
+    count = len(sets[0].inputs)
+    assert all(torch.equal(order.sort().values, torch.arange(count)) for order in orders)
+    assert not torch.equal(*orders)
+    assert trainer.steps == -(-count // 7)
+    for images, truth, selection in trainer._batches(1):
+        assert torch.equal(images, sets[0].inputs[selection])
+        assert torch.equal(truth, sets[0].truth[selection])
+
+
+def test_plateau_lowers_the_learning_rate(sets):
+    falling = replace(SMALL, learning_rate=1e-3, plateau=Plateau(0.5, 0))
+    trainer = Trainer(falling, *sets)
+    for _ in range(3):
+        trainer.scheduler.step(1.0)
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(2.5e-4)
+    assert Trainer(replace(SMALL, plateau=None), *sets).scheduler is None
+
+
+def test_prepared_truth_is_void_at_nulls():
+    dataset = synthetic_dataset(4, 40, seed=5)
+    dataset.images[0, 2] = torch.nan
+    prepared = prepare(dataset, Normalisation(), CPU)
+    assert (prepared.truth[0, 2] == VOID).all()
+    assert torch.equal(prepared.truth == VOID, dataset.images.isnan())
+    assert prepared.inputs.isfinite().all()
+
+
+def test_validation_batch_changes_no_score(sets):
+    one, two = (
+        Trainer(replace(SMALL, batch_validation=size), *sets).validate() for size in (5, 32)
+    )
+    assert one[0] == pytest.approx(two[0], rel=1e-5)
+    assert one[1] == pytest.approx(two[1])
+
+
+def test_bf16_learns_as_well(sets):
+    _, exact = train(sets, 6)
+    _, quick = train(sets, 6, precision=torch.bfloat16)
+    assert quick[-1].loss == pytest.approx(exact[-1].loss, rel=0.15)
+
+
+def test_best_threshold_recovers_a_known_one():
+    logits = torch.tensor([[[0.3, 0.35, 0.62, 0.9]]]).logit()
+    assert 0.35 <= best_threshold(logits, torch.tensor([[[0, 0, 1, 1]]])) <= 0.62
+    # What is void decides nothing: 0.62 alone would forbid any threshold above it.
+    assert best_threshold(logits, torch.tensor([[[0, 1, VOID, 1]]])) < 0.35
+
+
+def test_precisions():
+    assert choose_precision("fp32", CPU) == torch.float32
+    assert choose_precision("bf16", CPU) == torch.bfloat16
+    assert choose_precision("auto", CPU) in (torch.float32, torch.bfloat16)

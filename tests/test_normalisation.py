@@ -1,0 +1,70 @@
+"""What a model sees of raw measurements."""
+
+import pytest
+import torch
+
+from geoseg import Normalisation
+from geoseg.normalisation import RAW, fill_nulls
+
+
+@pytest.fixture
+def patches():
+    generator = torch.Generator().manual_seed(0)
+    images = 0.02 * torch.randn(4, 36, 36, generator=generator)
+    images[1, 3:5] = torch.nan
+    images[2, :, 7] = torch.nan
+    return images
+
+
+def test_nulls_become_zero_and_invalid(patches):
+    filled, valid = fill_nulls(patches)
+    assert torch.equal(valid, ~patches.isnan())
+    assert (filled[~valid] == 0).all()
+    assert torch.equal(filled[valid], patches[valid])
+
+
+def test_own_scale_is_robust_and_blind_to_gain(patches):
+    normalise = Normalisation(compress=False)
+    inputs, valid = normalise(patches)
+    assert inputs.shape == (4, 1, 36, 36)
+    assert inputs[:, 0][valid].std().item() == pytest.approx(1, rel=0.1)
+    assert torch.allclose(normalise(25.4 * patches)[0], inputs, rtol=1e-5)
+    spiked = patches.clone()
+    spiked[0, 0, :5] = 100.0
+    assert torch.allclose(normalise(spiked)[0][0, 0, 1:], inputs[0, 0, 1:], rtol=0.05)
+
+
+def test_nulls_do_not_move_the_scale(patches):
+    inputs, valid = Normalisation()(patches[2:3])
+    cut = torch.cat((patches[2:3, :, :7], patches[2:3, :, 8:]), -1)
+    assert torch.allclose(inputs[0, 0][valid[0]], Normalisation()(cut)[0].flatten())
+
+
+@pytest.mark.parametrize("normalise", [Normalisation(), Normalisation(0.02), RAW])
+def test_commutes_with_rolls_and_flips(normalise, patches):
+    inputs, _ = normalise(patches)
+    assert torch.equal(normalise(patches.roll(5, -1))[0], inputs.roll(5, -1))
+    assert torch.equal(normalise(patches.flip(-1, -2))[0], inputs.flip(-1, -2))
+
+
+def test_compression_is_linear_then_logarithmic():
+    images = torch.tensor([[[0.01, 100.0]]])
+    inputs, _ = Normalisation(scale=1.0)(images)
+    assert inputs[0, 0, 0].tolist() == pytest.approx([0.01, 5.298], rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, torch.nan, 1e-7])
+def test_blank_patches_stay_finite_and_small(value):
+    inputs, valid = Normalisation()(torch.full((1, 5, 5), value))
+    assert inputs.isfinite().all()
+    assert inputs.abs().max() < 0.01
+    assert bool(valid.all()) == (value == value)
+
+
+def test_raw_is_the_identity(patches):
+    assert torch.equal(RAW(patches[:1])[0][:, 0], patches[:1])
+
+
+def test_scale_is_checked():
+    with pytest.raises(ValueError, match="scale is 0"):
+        Normalisation(scale=0)

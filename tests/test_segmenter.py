@@ -1,0 +1,146 @@
+"""The one inference path."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg import (
+    CheckpointError,
+    Normalisation,
+    Segmenter,
+    create_model,
+    load_checkpoint,
+    save_checkpoint,
+)
+from geoseg.segmenter import choose_device
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    paths = []
+    for number, (name, arguments) in enumerate(
+        [("vanilla", {"widths": (4,)}), ("stacked", {"width": 4}), ("unet", {"width": 4})]
+    ):
+        with torch.random.fork_rng():
+            torch.manual_seed(number)
+            model = create_model(name, **arguments)
+        paths.append(tmp_path / f"{number}-{name}.safetensors")
+        save_checkpoint(paths[-1], model, threshold=0.4 + number / 10)
+    return paths
+
+
+@pytest.fixture
+def patches():
+    images = np.random.default_rng(0).normal(0, 0.02, (5, 36, 36)).astype(np.float32)
+    images[1, 4] = np.nan
+    return images
+
+
+def test_probabilities_of_a_batch(checkpoints, patches):
+    segmenter = Segmenter(checkpoints)
+    answer = segmenter.probabilities(patches)
+    assert list(answer) == list(segmenter.names) == ["0-vanilla", "1-stacked", "2-unet"]
+    for probability in answer.values():
+        assert probability.shape == patches.shape
+        assert probability.dtype == np.float32
+        assert np.array_equal(np.isnan(probability), np.isnan(patches))
+        assert np.nanmin(probability) > 0
+        assert np.nanmax(probability) < 1
+
+
+def test_equals_the_model_by_hand(checkpoints, patches):
+    model = load_checkpoint(checkpoints[2])
+    inputs, valid = Normalisation()(torch.from_numpy(patches))
+    expected = torch.where(valid, model(inputs)[:, 0].sigmoid(), torch.nan).detach().numpy()
+    answer = Segmenter(checkpoints).probabilities(patches, ["2-unet"])
+    assert list(answer) == ["2-unet"]
+    np.testing.assert_allclose(answer["2-unet"], expected, atol=1e-6)
+
+
+def test_one_patch_is_a_batch_of_one(checkpoints, patches):
+    segmenter = Segmenter(checkpoints)
+    together = segmenter.probabilities(patches)
+    for name, alone in segmenter.probabilities(patches[1]).items():
+        np.testing.assert_allclose(alone, together[name][1], atol=1e-6)
+
+
+def test_a_whole_log_and_a_big_batch(checkpoints, monkeypatch):
+    log = np.random.default_rng(1).normal(0, 0.02, (500, 72)).astype(np.float32)
+    segmenter = Segmenter(checkpoints)
+    assert segmenter.probabilities(log)["1-stacked"].shape == (500, 72)
+    batch = log.reshape(-1, 20, 36)
+    whole = segmenter.probabilities(batch)["1-stacked"]
+    monkeypatch.setattr("geoseg.segmenter._PIXELS_AT_ONCE", 20 * 36 * 3)
+    np.testing.assert_allclose(segmenter.probabilities(batch)["1-stacked"], whole, atol=1e-6)
+
+
+def test_segment_applies_each_threshold(checkpoints, patches):
+    segmenter = Segmenter(checkpoints)
+    for name, (probability, mask, milliseconds) in segmenter.segment(patches[1]).items():
+        threshold = segmenter.cards[name].threshold
+        assert np.array_equal(mask, np.nan_to_num(probability) > threshold)
+        assert mask.dtype == np.uint8
+        assert not mask[4].any()
+        assert milliseconds > 0
+
+
+def test_stacked_turns_with_the_pipe(checkpoints, patches):
+    segmenter = Segmenter(checkpoints)
+    still = segmenter.segment(patches[1])["1-stacked"].mask
+    assert 0 < still.mean() < 1
+    for shift in range(36):
+        turned = segmenter.segment(np.roll(patches[1], shift, 1))["1-stacked"].mask
+        assert np.array_equal(turned, np.roll(still, shift, 1))
+
+
+def test_null_codes_are_the_callers_business_but_never_crash(checkpoints):
+    answer = Segmenter(checkpoints).probabilities(np.full((36, 36), np.nan, np.float32))
+    assert all(np.isnan(p).all() for p in answer.values())
+
+
+def test_parameters(checkpoints):
+    expected = {c.stem: load_checkpoint(c).count_parameters() for c in checkpoints}
+    assert Segmenter(checkpoints).parameters == expected
+
+
+def test_the_callers_array_is_left_alone(checkpoints, patches):
+    before = patches.copy()
+    patches.flags.writeable = False
+    Segmenter(checkpoints).probabilities(patches)
+    np.testing.assert_array_equal(patches, before)
+
+
+def test_threads_agree(checkpoints, patches):
+    segmenter = Segmenter(checkpoints)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(segmenter.probabilities, [patches] * 16))
+    for answer in answers:
+        for name, probability in answer.items():
+            np.testing.assert_array_equal(probability, answers[0][name])
+
+
+def test_mistakes_say_what_to_do(checkpoints, tmp_path):
+    with pytest.raises(ValueError, match="no checkpoint given"):
+        Segmenter([])
+    with pytest.raises(CheckpointError, match="no such file"):
+        Segmenter([tmp_path / "none.safetensors"])
+    with pytest.raises(CheckpointError, match="two checkpoints are named '0-vanilla'"):
+        Segmenter([checkpoints[0], checkpoints[0]])
+    segmenter = Segmenter(checkpoints)
+    with pytest.raises(KeyError, match="there are 0-vanilla, 1-stacked, 2-unet"):
+        segmenter.probabilities(np.zeros((36, 36)), ["resnet"])
+    for shape in [(36,), (1, 1, 36, 36), (0, 36, 36), (36, 0)]:
+        with pytest.raises(ValueError, match="must be"):
+            segmenter.probabilities(np.zeros(shape))
+
+
+def test_devices():
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ValueError, match="choose auto, cpu or cuda"):
+        choose_device("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA GPU"):
+            choose_device("cuda")
