@@ -113,7 +113,7 @@ def _load(arguments: argparse.Namespace) -> tuple[PatchDataset, str]:
         dataset = synthetic_dataset(FRESH_WELLS, FRESH_PATCHES, FRESH_SEED)
         about = f"{len(dataset):,} synthetic patches, {FRESH_WELLS} wells, seed {FRESH_SEED}"
         return dataset, about
-    dataset = PatchDataset.load(arguments.data, [arguments.split])
+    dataset = PatchDataset.load(arguments.data, [arguments.split], cache=False)
     dataset = dataset.select(dataset.labelled)
     if not len(dataset):
         raise ValueError(f"{arguments.split} of {arguments.data} has no labels to score against")
@@ -122,16 +122,15 @@ def _load(arguments: argparse.Namespace) -> tuple[PatchDataset, str]:
 
 
 def _render(table: dict[str, dict[str, float]], segmenter: Segmenter, title: str) -> Table:
-    rendered = Table(title=title)
+    # Narrow enough for 80 columns: a log file has no more.
+    rendered = Table(title=title, box=None, padding=(0, 1, 0, 0), title_justify="left")
+    rendered.add_column("model @ threshold", no_wrap=True)
     columns = ("micro_iou", "micro_dice", *METRICS[::-1])
-    for heading in ("model", "parameters", "threshold", *columns):
-        rendered.add_column(
-            heading.replace("_", " "), justify="left" if heading == "model" else "right"
-        )
+    for heading in columns:
+        rendered.add_column(heading.replace("_", "\n"), justify="right", vertical="bottom")
     for name, values in table.items():
-        cells = [f"{values[c]:.3f}" for c in columns]
-        threshold = f"{segmenter.cards[name].threshold:.2f}"
-        rendered.add_row(name, f"{segmenter.parameters[name]:,}", threshold, *cells)
+        label = f"{name} @ {segmenter.cards[name].threshold:g}"
+        rendered.add_row(label, *(f"{values[c]:.3f}" for c in columns))
     return rendered
 
 

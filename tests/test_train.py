@@ -1,0 +1,227 @@
+"""The training program as its user meets it: a process, its folder, its exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from geoseg import Segmenter, load_checkpoint, read_card
+from geoseg.synthetic.__main__ import main as make_data
+from train import cards, evaluate
+from train.__main__ import main
+from train.experiments import EXPERIMENTS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("set") / "data"
+    assert make_data(["--out", str(folder), "--wells", "5", "--patches", "60"]) in (0, None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """A finished run of the smallest experiment."""
+    output = tmp_path_factory.mktemp("runs")
+    command = ["-e", "3", "-nowb", "--cpu", "--data", str(data), "-o", str(output)]
+    assert main([*command, "--epochs", "2", "--precision", "fp32", "--seed", "4"]) == 0
+    return output / "3-unet-8-halving"
+
+
+def start(*arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "train", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_run_leaves_its_folder(run):
+    assert sorted(p.name for p in run.iterdir()) == [
+        *("best.safetensors", "config.json", "last.safetensors", "metrics.jsonl")
+    ]
+    config = json.loads((run / "config.json").read_text())
+    assert (config["id"], config["epochs"], config["seed"]) == (3, 2, 4)
+    assert config["command"].startswith("python -m train -e 3 -nowb")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    expected = {"accuracy", "precision", "recall", "dice", "iou", "loss", "validation_loss"}
+    expected |= {"learning_rate", "patches_per_second", "seconds", "epoch", "threshold"}
+    assert set(lines[0]) == expected
+
+
+def test_checkpoints_know_how_they_came_to_be(run):
+    best, last = (read_card(run / f"{name}.safetensors") for name in ("best", "last"))
+    assert last.experiment["epochs_done"] == 2
+    assert (last.experiment["id"], last.experiment["name"]) == (3, "unet-8-halving")
+    assert last.experiment["seed"] == 4
+    assert "48 to train, 12 to validate" in last.data
+    assert 0 < best.threshold < 1
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert best.metrics["validation"]["iou"] == max(line["iou"] for line in lines)
+    model = load_checkpoint(run / "best.safetensors")
+    assert model.count_parameters() == 12_250
+    assert Segmenter([run / "best.safetensors"]).names == ("3-unet-8-halving",)
+
+
+def test_an_existing_run_is_not_overwritten_by_accident(run, data, capsys):
+    before = (run / "best.safetensors").read_bytes()
+    command = ["-e", "3", "-nowb", "--cpu", "--data", str(data), "-o", str(run.parent)]
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (run / "best.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-e", "999"], "no experiment '999'"),
+        (["-e", "3", "--data", "nowhere"], "nowhere"),
+        (["-e", "3", "--device", "abacus"], "choose auto, cpu or cuda"),
+        (["-e", "3", "--leave-out", "77"], "no labelled patch of well 77"),
+        (["-e", "3", "--fold", "9/2"], "not I/K"),
+        (["-e", "3", "--random-split", "0.2"], "leaks"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(arguments, words, data, tmp_path, capsys):
+    if "--data" not in arguments:
+        arguments = [*arguments, "--data", str(data)]
+    assert main([*arguments, "-nowb", "-o", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["-e", "3", "--epochs", "0"], ["-e", "3", "--bogus"]])
+def test_wrong_command_lines_exit_2(arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+def test_list_shows_every_experiment(capsys):
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(EXPERIMENTS)
+    assert all(e.name in line for e, line in zip(EXPERIMENTS, lines, strict=True))
+
+
+def test_leave_out_and_fold_and_leaky_split(data, tmp_path, capsys):
+    command = ["-e", "3", "-nowb", "--cpu", "--epochs", "1", "--data", str(data)]
+    assert main([*command, "-o", str(tmp_path / "a"), "--leave-out", "1", "2"]) == 0
+    assert "validation wells 1, 2" in capsys.readouterr().out
+    assert main([*command, "-o", str(tmp_path / "b"), "--fold", "2/5"]) == 0
+    assert "fold 2/5" in capsys.readouterr().out
+    leaky = [*command, "-o", str(tmp_path / "c"), "--random-split", "0.25", "--allow-leakage"]
+    with pytest.warns(UserWarning, match="leaks"):
+        assert main(leaky) == 0
+    assert "RANDOM" in capsys.readouterr().out
+
+
+def test_without_a_terminal_there_are_plain_lines_only(data, tmp_path):
+    process = start("-e", 3, "-nowb", "--epochs", 1, "--data", data, "-o", tmp_path)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert "epoch 1/1  loss" in text
+    assert "\x1b" not in text
+    assert "\r" not in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_usable_last_checkpoint(number, data, tmp_path):
+    process = start("-e", 3, "-nowb", "--epochs", 10_000, "--data", data, "-o", tmp_path)
+    folder = tmp_path / "3-unet-8-halving"
+    deadline = time.monotonic() + 120
+    while not (folder / "last.safetensors").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, text
+    assert f"Stopped by {signal.Signals(number).name}" in text
+    assert "Traceback" not in text
+    model = load_checkpoint(folder / "last.safetensors")
+    assert model.card.experiment["epochs_done"] >= 1
+    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["epoch"] == 1
+
+
+def test_wandb_goes_offline_without_a_login_and_never_asks(data, tmp_path):
+    environment = {"HOME": str(tmp_path), "WANDB_DIR": str(tmp_path), "NETRC": str(tmp_path / "no")}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "train", "-e", "3", "--epochs", "2", "--cpu"),
+            *("--data", str(data), "-o", str(tmp_path / "runs")),
+        ],
+        cwd=ROOT,
+        env={**clean, **environment, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "no login found" in process.stdout
+    files = list((tmp_path / "runs").rglob("offline-run-*/*.wandb"))
+    assert len(files) == 1
+    assert files[0].stat().st_size > 500
+
+
+def test_evaluate_scores_and_records(run, data, tmp_path, capsys):
+    checkpoint = run / "best.safetensors"
+    report = tmp_path / "scores.json"
+    before = load_checkpoint(checkpoint)
+    command = [str(checkpoint), "--data", str(data), "--json", str(report), "--record", "held out"]
+    assert evaluate.main(command) == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.startswith("3-unet-8-halving @ 0.")
+    scores = json.loads(report.read_text())["scores"]["3-unet-8-halving"]
+    assert f"{scores['micro_iou']:.3f}" in row
+    assert set(scores) >= {"micro_iou", "micro_dice", "iou", "dice", "accuracy"}
+    after = load_checkpoint(checkpoint)
+    entry = after.card.metrics["held out"]
+    assert entry["iou"] == pytest.approx(scores["iou"], abs=1e-4)
+    assert entry["on"] == "12 patches of data/validation"
+    assert after.card.experiment == before.card.experiment
+    for name, value in before.state_dict().items():
+        assert after.state_dict()[name].equal(value)
+
+
+def test_evaluate_mistakes_exit_2(run, data, tmp_path, capsys):
+    checkpoint = str(run / "best.safetensors")
+    assert evaluate.main([str(tmp_path / "none.safetensors")]) == 2
+    assert evaluate.main([checkpoint, "--data", str(tmp_path)]) == 2
+    assert evaluate.main([checkpoint, "--data", str(data), "--split", "test"]) == 2
+    assert all(line.startswith("evaluate: ") for line in capsys.readouterr().err.splitlines())
+
+
+def test_cards_renew_the_marked_table_and_nothing_else(run, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "3-unet-8-halving.safetensors").write_bytes((run / "best.safetensors").read_bytes())
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{cards.START}\nold\n{cards.END}\nafter\n")
+    assert cards.main([str(folder), "--readme", str(readme)]) == 0
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert "12,250" in text
+    card = (folder / "README.md").read_text()
+    assert "27 columns, 27 rows" in card
+    assert "python -m train -e 3 -nowb" in card
+    readme.write_text("no marks")
+    assert cards.main([str(folder), "--readme", str(readme)]) == 2
+    assert readme.read_text() == "no marks"
