@@ -55,8 +55,8 @@ class Character:
         It must stand out of the texture, and where grooves are deep, faint ones are passed over.
         """
         texture = self.spectrum[:, 4:].square().sum(1) / 2 * 0.5
-        power = texture + self.lattice.square() / 4 + self.noise.square() / 4
-        return (1.25 * power.sqrt()).clamp(min=0.007).maximum(0.28 * self.contrast)
+        power = texture + self.lattice.square() / 3 + self.noise.square() / 4
+        return (1.4 * power.sqrt()).clamp(min=0.008).maximum(0.28 * self.contrast)
 
 
 def _spectrum(draw: Draw, wells: int) -> Tensor:
@@ -96,18 +96,18 @@ def draw_character(draw: Draw, wells: int) -> Character:
     return Character(
         joint=choice(80.0, 165.0, 165.0, 345.0) * draw.uniform(0.93, 1.07, wells),
         spectrum=_spectrum(draw, wells),
-        coherence=draw.uniform(0.5, 0.95, wells),
-        slow=draw.log_uniform(60, 250, wells),
+        coherence=draw.uniform(0.5, 0.97, wells),
+        slow=draw.log_uniform(80, 600, wells),
         quick=draw.log_uniform(6, 40, wells),
         twist=draw.normal(wells) * 8,
         turn=draw.normal(wells) * 8,
-        ripple=draw.log_uniform(0.0002, 0.0014, wells),
+        ripple=draw.log_uniform(0.0001, 0.0013, wells),
         lattice=draw.log_uniform(0.003, 0.011, wells),
         lattice_cycles=helical,
         lattice_rows=draw.log_uniform(9, 32, wells) * choice(-1.0, 1.0),
         lattice_share=draw.unit(wells) * choice(0.0, 1.0, 1.0),
-        noise=draw.log_uniform(0.0009, 0.0044, wells),
-        patchiness=torch.where(speckled, draw.uniform(0.3, 0.55, wells), draw.unit(wells) * 0.25),
+        noise=draw.log_uniform(0.0008, 0.0044, wells),
+        patchiness=torch.where(speckled, draw.uniform(0.25, 0.45, wells), draw.unit(wells) * 0.25),
         spikes=torch.where(
             speckled, draw.log_uniform(2e-3, 8e-3, wells), draw.log_uniform(2e-5, 8e-4, wells)
         ),

@@ -67,7 +67,8 @@ def add_noise(
 ) -> None:
     """Add, in place, white noise, louder where `rough` (inches), and spikes.
 
-    Both crowd on some azimuths, spikes in `scar` (0 to 1) too; these two (W, Z, A)."""
+    Both crowd on some azimuths, and spikes in `scar` (0 to 1); `rough` and `scar` (W, Z, A).
+    """
     wells, rows, columns = images.shape
     z = torch.arange(rows, device=draw.device) / 200
     paths = draw.smooth(z.expand(wells, rows), 4)

@@ -16,7 +16,8 @@ from geoseg.synthetic.grooves import relief, taper
 class Kind(NamedTuple):
     """Ranges of one kind: extent along depth and azimuth (columns of 10 degrees), and height.
 
-    `dark` is the share that is thinner than the wall; `share` multiplies the well's share of rows.
+    `dark` is the share that is thinner than the wall; `share` multiplies the well's share of rows;
+    `flat` is the flattest, and sharpest edged, cross-section from 0 to 1.
     """
 
     tracks: int
@@ -25,10 +26,11 @@ class Kind(NamedTuple):
     inches: tuple[float, float]
     dark: float
     share: float
+    flat: float = 0.3
 
 
-BANDS = Kind(1, (30, 900), (7, 15), (0.006, 0.035), dark=0.5, share=1.0)
-STREAKS = Kind(2, (30, 400), (1.5, 5), (0.003, 0.009), dark=0.6, share=1.8)
+BANDS = Kind(1, (30, 900), (5, 16), (0.006, 0.035), dark=0.5, share=1.0, flat=1.0)
+STREAKS = Kind(2, (30, 400), (1.5, 5), (0.003, 0.01), dark=0.6, share=1.8)
 PITS = Kind(1, (3, 30), (1.5, 9), (0.015, 0.1), dark=0.5, share=0.3)
 ROUGH = Kind(1, (20, 250), (2, 9), (0.02, 0.15), dark=0.0, share=0.06)
 
@@ -55,6 +57,6 @@ def _scatter(draw: Draw, character: Character, kind: Kind, rows: int, columns: i
         rise.square() * (3 - 2 * rise) * runs.pick(sign * draw.log_uniform(*kind.inches, *each)),
         runs.pick(draw.uniform(0, 36, *each)),
         runs.pick(draw.log_uniform(*kind.columns, *each)),
-        runs.pick(0.3 * draw.unit(*each)),
+        runs.pick(kind.flat * draw.unit(*each)),
         columns,
     )

@@ -44,6 +44,7 @@ def _complex(paths: Tensor) -> Tensor:
 
 
 def _texture(draw: Draw, character: Character, joint: Tensor, cycles: Tensor) -> Tensor:
+    """A slow part whose eccentricity turns, and a quick part that leans; anew at each joint."""
     z = torch.arange(joint.shape[1], device=draw.device)
     anew = 4 * joint
 
@@ -51,16 +52,16 @@ def _texture(draw: Draw, character: Character, joint: Tensor, cycles: Tensor) ->
         paths = draw.smooth(z / period[:, None] + anew, 2 * HARMONICS)
         return _complex(paths) * (share.sqrt()[:, None] * character.spectrum)[:, None]
 
-    def lean(rate: Tensor) -> Tensor:
-        wander = draw.smooth(z / 300 + anew * 1.0, 1)[..., 0]
-        path = (rate[:, None] * (1 + 0.5 * wander)).cumsum(1) * (2 * pi / 3600)
-        return torch.polar(torch.ones_like(path), path)[..., None]
+    def lean(rate: Tensor, k: Tensor) -> Tensor:
+        wander = draw.smooth(z / 300 + anew, 1)[..., 0]
+        turned = (rate[:, None] * (1 + 0.5 * wander)).cumsum(1) / 100  # columns
+        phase = 2 * pi / 36 * turned[..., None] * k
+        return torch.polar(torch.ones_like(phase), phase)
 
     slow = part(character.slow, character.coherence)
-    slow[..., :1] *= lean(character.turn)
+    slow[..., :1] *= lean(character.turn, cycles[:1])
     quick = part(character.quick, 1 - character.coherence)
-    phase = (lean(character.twist).angle()) * cycles
-    return slow + quick * torch.polar(torch.ones_like(phase), phase)
+    return slow + quick * lean(character.twist, cycles)
 
 
 def _lattice(draw: Draw, character: Character, joint: Tensor, cycles: Tensor) -> Tensor:
