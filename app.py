@@ -1,7 +1,7 @@
 """The page: look at patches and at what the models make of them, live in the browser.
 
-    python app.py
-    python app.py -i "data/validation/images/well_2*.npy" -e 200 402 300 --preload
+python app.py
+python app.py -i "data/validation/images/well_2*.npy" -e 200 402 300 --preload
 """
 
 from __future__ import annotations
@@ -91,10 +91,12 @@ def serve(parser: Parser, options: argparse.Namespace) -> None:
     from geoseg.segmenter import Segmenter
 
     try:
-        patches = load_set(options.input or [str(SAMPLES)], "Patches" if options.input else "Samples")
+        patches = load_set(options.input or [str(SAMPLES)], "" if options.input else "Samples")
         for line in _list_rejected(patches.rejected):
             print(line, file=sys.stderr)
-        segmenter = Segmenter(_checkpoints(options.checkpoints, options.experiments), options.device)
+        segmenter = Segmenter(
+            _checkpoints(options.checkpoints, options.experiments), options.device
+        )
         if options.preload:
             segmenter.preload()
     except (NoPatchesError, ValueError) as error:  # CheckpointError is a ValueError
@@ -165,6 +167,8 @@ def _private_folder() -> Iterator[None]:
     """A folder of our own for uploads, which nobody else can list, removed at the end."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    for name in ("no_proxy", "NO_PROXY"):  # Gradio asks itself whether it is up, not a proxy
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
     with tempfile.TemporaryDirectory(prefix="geoseg-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,29 +63,27 @@ def choose(names: tuple[str, ...], wanted: str) -> list[str]:
     return [n for n in names if wanted == n or wanted in n.split("-", 1)]
 
 
-def _names(segmenter: Segmenter, wanted: list[str] | None) -> list[str]:
+def _names(segmenter: Segmenter, wanted: Any) -> list[str]:
     if not wanted:
         return list(segmenter.names)
     chosen: list[str] = []
-    for one in wanted:
+    for one in wanted if isinstance(wanted, list) else [wanted]:
         matches = choose(segmenter.names, str(one))
         if not matches:
-            raise ValueError(f"No model {one!r}; there are {', '.join(segmenter.names)}.")
+            raise ValueError(f"No model {repr(one)[:40]}; there are {', '.join(segmenter.names)}.")
         chosen += matches
     return list(dict.fromkeys(chosen))
 
 
 def _check(shift: int, noise: float, seed: int, threshold: float | None) -> None:
-    for name, value in (("shift", shift), ("seed", seed)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise PatchError(f"{name} is {value!r}; it must be a whole number.")
+    for name, whole in (("shift", shift), ("seed", seed)):
+        if isinstance(whole, bool) or not isinstance(whole, int):
+            raise PatchError(f"{name} is {repr(whole)[:40]}; it must be a whole number.")
     if not 0 <= seed <= MAX_SEED:
         raise PatchError(f"seed is {seed}; it must be from 0 to {MAX_SEED}.")
-    for name, value, low, high in (("noise", noise, 0, 1), ("threshold", threshold, 0, 1)):
-        if value is None and name == "threshold":
-            continue
-        if not isinstance(value, int | float) or not low <= value <= high:
-            raise PatchError(f"{name} is {value!r}; it must be a number from {low} to {high}.")
+    for name, value in (("noise", noise), ("threshold", 0.5 if threshold is None else threshold)):
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise PatchError(f"{name} is {repr(value)[:40]}; it must be a number from 0 to 1.")
 
 
 def _answer(
@@ -102,8 +101,7 @@ def _answer(
         "milliseconds": result.milliseconds,
         "parameters": segmenter.model(name).count_parameters(),
     }
-    if probabilities:
-        known = ~np.isnan(result.probability)
-        rows = np.where(known, result.probability.astype(object), None)
-        answer["probability"] = rows.tolist()
+    if probabilities:  # JSON has no NaN
+        rows = result.probability.tolist()
+        answer["probability"] = [[None if math.isnan(p) else p for p in row] for row in rows]
     return answer

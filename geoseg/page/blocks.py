@@ -57,21 +57,28 @@ def build(segmenter: Segmenter, patches: PatchSet) -> gr.Blocks:
         page = _html(asset("page.html"), _page_script(segmenter, patches), elem_id="geoseg")
         request = _html("", _REQUEST, value=first, visible="hidden")
         receipt = _html("", _RECEIPT, visible="hidden")
-        upload = gr.UploadButton(file_count="multiple", visible="hidden", elem_id="geoseg-upload")
-        live = {"show_progress": "hidden", "api_visibility": "private"}
+        with gr.Column(elem_id="geoseg-upload"):  # page.css hides it; controls.js hands it files
+            upload = gr.UploadButton(file_count="multiple")
         gr.on(
             [demo.load, request.input],
             update,
             [request, own],
             page,
             trigger_mode="always_last",
+            show_progress="hidden",
             concurrency_id="models",
             concurrency_limit=1,
-            **live,
+            api_visibility="private",
         )
         # Without preprocessing the handler gets Gradio's checked FileData, original names included.
         upload.upload(
-            receive, [upload, own], [own, receipt], preprocess=False, concurrency_id="files", **live
+            receive,
+            [upload, own],
+            [own, receipt],
+            preprocess=False,
+            show_progress="hidden",
+            concurrency_id="files",
+            api_visibility="private",
         )
         gr.api(endpoint(segmenter), api_name="segment", concurrency_id="models")
     return demo
@@ -109,9 +116,7 @@ def asset(name: str) -> str:
 
 
 def _html(template: str, script: str, **options: Any) -> gr.HTML:
-    return gr.HTML(
-        html_template=template, js_on_load=script, apply_default_css=False, **options
-    )
+    return gr.HTML(html_template=template, js_on_load=script, apply_default_css=False, **options)
 
 
 def _page_script(segmenter: Segmenter, patches: PatchSet) -> str:

@@ -125,9 +125,7 @@ def _is_label(path: Path) -> bool:
     return path.parent.name == "labels" and (path.parent.parent / "images" / path.name).is_file()
 
 
-def _read_truth(
-    path: Path, shape: tuple[int, ...]
-) -> tuple[NDArray[np.uint8] | None, str | None]:
+def _read_truth(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8] | None, str | None]:
     """The truth of a patch, or why it has none although a file for it exists."""
     label = path.parent.parent / "labels" / path.name
     if path.parent.name != "images" or not label.is_file():

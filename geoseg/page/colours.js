@@ -5,16 +5,21 @@
 const PALETTES = {
   classic: {
     [TN]: [0, 0, 0], [TP]: [46, 204, 88], [FN]: [255, 56, 50], [FP]: [64, 125, 255],
-    [NULL]: [92, 96, 104], [FOUND]: [226, 232, 240], outline: '#ffd43b',
+    [NULL]: [92, 96, 104], [FOUND]: [92, 214, 232], outline: '#ffd43b',
   },
   safe: {
     [TN]: [0, 0, 0], [TP]: [255, 255, 255], [FN]: [240, 140, 0], [FP]: [40, 130, 220],
-    [NULL]: [92, 96, 104], [FOUND]: [226, 232, 240], outline: '#f0e442',
+    [NULL]: [92, 96, 104], [FOUND]: [92, 214, 232], outline: '#f0e442',
   },
 };
 
 // Five points of a scale that grows steadily in lightness and needs no colour vision.
 const HEAT = [[8, 7, 20], [82, 24, 124], [184, 55, 120], [252, 140, 96], [252, 250, 200]];
+
+/** What the models show: without a truth there are no errors to show. */
+function displayOf(state, truth) {
+  return state.display === 'errors' && !truth ? 'mask' : state.display;
+}
 
 function css(rgb) {
   return `rgb(${rgb.join(' ')})`;

@@ -6,7 +6,7 @@ function initialState(facts) {
   return {
     source: 'start', index: 0, shift: 0, noise: 0, seed: 0,
     models: facts.models.map(m => m.name), focus: facts.models[0].name,
-    display: 'errors', truth: true, adapt: false, threshold: null, opacity: 0,
+    display: 'errors', truth: true, adapt: false, threshold: null, opacity: 35,
     palette: 'classic',
   };
 }
@@ -54,25 +54,26 @@ function bindModels(root, facts, state, changed) {
 }
 
 /** Write the state into every control. */
-function showState(root, facts, state) {
+function showState(root, facts, state, truth) {
   for (const input of root.querySelectorAll('.gs-sliders input')) {
     const value = input.name === 'threshold' ? ownThreshold(facts, state) : state[input.name];
     if (document.activeElement !== input || input.type === 'range') input.value = value;
   }
   const texts = {
-    shift: `${state.shift} columns`,
+    shift: `${state.shift} of ${facts.maxShift + 1}`,
     noise: state.noise.toFixed(4),
-    threshold: state.threshold === null ? 'each model\u2019s own' : state.threshold.toFixed(2),
+    threshold: state.threshold === null ? 'as trained' : state.threshold.toFixed(2),
     opacity: state.opacity ? `${state.opacity} %` : 'off',
   };
   for (const output of root.querySelectorAll('output')) output.textContent = texts[output.dataset.for];
   for (const box of root.querySelectorAll('.gs-models input')) box.checked = state.models.includes(box.value);
   for (const button of root.querySelectorAll('[data-display]')) {
-    button.setAttribute('aria-pressed', String(button.dataset.display === state.display));
+    button.setAttribute('aria-pressed', String(button.dataset.display === displayOf(state, truth)));
   }
   for (const button of root.querySelectorAll('[data-toggle]')) {
     button.setAttribute('aria-pressed', String(state[button.dataset.toggle]));
   }
+  for (const needy of ['[data-display=errors]', '[data-toggle=truth]']) root.querySelector(needy).disabled = !truth;
   root.querySelector('[data-do=palette]').setAttribute('aria-pressed', String(state.palette === 'safe'));
   root.querySelector('[data-do=back]').hidden = state.source === 'start';
 }
@@ -85,7 +86,7 @@ function ownThreshold(facts, state) {
 /** Keys that belong to a control of their own: text, numbers, an open dialog, a tabbed slider. */
 function keyIsTaken(event, root) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return true;
-  if (root.querySelector('.gs-help').open) return event.key !== '?';
+  if (root.querySelector('.gs-help').open) return event.key !== '?'; // Escape closes it by itself
   const target = event.target;
   if (!(target instanceof HTMLElement)) return false;
   if (target.isContentEditable || target.matches('textarea, select')) return true;
@@ -96,13 +97,13 @@ function keyIsTaken(event, root) {
 function bindKeys(root, actions) {
   const keys = {
     ArrowLeft: 'previous', ArrowRight: 'next', PageUp: 'modelUp', PageDown: 'modelDown',
-    e: 'errors', p: 'probability', t: 'truth', a: 'adapt', c: 'palette', r: 'reset', '?': 'help',
+    e: 'errors', p: 'probability', t: 'truth', a: 'adapt', c: 'palette', r: 'reset', '?': 'help', Escape: 'dismiss',
   };
   const listen = event => {
     if (!root.isConnected) return document.removeEventListener('keydown', listen, true);
     const action = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action || keyIsTaken(event, root)) return undefined;
-    event.preventDefault(); // page up and down would scroll
+    if (event.key !== 'Escape') event.preventDefault(); // page up and down would scroll
     return actions[action]();
   };
   document.addEventListener('keydown', listen, true);
@@ -123,7 +124,7 @@ function sortFiles(list, limits) {
 
 /** Give files to Gradio's own hidden input: it uploads them, and the server checks where they lie. */
 function sendFiles(files) {
-  const input = document.querySelector('#geoseg-upload input[type=file], input#geoseg-upload');
+  const input = document.querySelector('#geoseg-upload input[type=file]');
   const transfer = new DataTransfer();
   for (const file of files) transfer.items.add(file);
   input.files = transfer.files;

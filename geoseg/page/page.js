@@ -37,6 +37,10 @@ function judge(scene, threshold) {
   }
 }
 
+function many(n, one, more) {
+  return `${n.toLocaleString('en')} ${n === 1 ? one : more}`;
+}
+
 function start(element, props, watch, facts) {
   const root = element.querySelector('.gs');
   const $ = selector => root.querySelector(selector);
@@ -50,6 +54,7 @@ function start(element, props, watch, facts) {
   for (const { name } of facts.models) cards.set(name, makeModelCard(name, focus));
 
   function ask() {
+    if (!window.geosegSend) return; // the page is still being put together, and will ask by itself
     ticket += 1;
     const { source, index, shift, noise, seed, models } = state;
     wait();
@@ -91,7 +96,7 @@ function start(element, props, watch, facts) {
   }
 
   function paint() {
-    showState(root, facts, state);
+    showState(root, facts, state, !scene || scene.truth);
     layout();
     if (!scene) return;
     judge(scene, state.threshold);
@@ -119,7 +124,7 @@ function start(element, props, watch, facts) {
     $('.gs-name').textContent = scene.name;
     $('.gs-name').title = scene.name;
     $('.gs-count').textContent = count.toLocaleString('en');
-    $('.gs-set').textContent = `${scene.label}: ${count.toLocaleString('en')} ${count === 1 ? 'patch' : 'patches'}`;
+    $('.gs-set').textContent = [scene.label, many(count, 'patch', 'patches')].filter(Boolean).join(': ');
     const position = $('.gs-position');
     position.max = count;
     if (document.activeElement !== position) position.value = state.index + 1;
@@ -153,7 +158,7 @@ function start(element, props, watch, facts) {
     const { good, rejected } = sortFiles(list, facts.limits);
     refused = rejected;
     if (!good.length) return notify('None of these files can be shown.', rejected);
-    notify(`Uploading ${good.length.toLocaleString('en')} ${good.length === 1 ? 'file' : 'files'} \u2026`);
+    notify(`Uploading ${many(good.length, 'file', 'files')} \u2026`);
     return sendFiles(good);
   }
 
@@ -161,7 +166,7 @@ function start(element, props, watch, facts) {
     if (!receipt) return;
     const rejected = [...receipt.rejected, ...refused];
     refused = [];
-    const shown = `${receipt.accepted} ${receipt.accepted === 1 ? 'patch' : 'patches'} opened`;
+    const shown = `${many(receipt.accepted, 'patch', 'patches')} opened`;
     if (rejected.length) {
       notify(receipt.accepted ? `${shown}; left out:` : 'None of these files can be shown.', rejected);
     } else {

@@ -110,16 +110,17 @@ function paintPatch(view, scene, state) {
   view.facts.textContent = `${rows} \u00d7 ${columns} pixels, depth \u2193 azimuth \u2192`;
   view.low.textContent = signed(range[0]);
   view.high.textContent = signed(range[1]);
-  const labels = !truth ? 'No labels: no scores.' : truth.includes(1) ? '' : 'Labelled: no groove.';
-  const lost = scene.lost ? `${scene.lost.toLocaleString('en')} null pixels.` : '';
-  const over = focus && state.opacity > 0 ? `Tinted: ${focus.name}.` : '';
-  view.note.textContent = [over, labels, lost].filter(Boolean).join(' ') || '\u00a0';
+  view.note.textContent = [
+    focus && state.opacity > 0 ? `tint: ${focus.name}` : '',
+    !truth ? 'no labels' : truth.includes(1) ? '' : 'labelled without groove',
+    scene.lost ? many(scene.lost, 'null', 'nulls') : '',
+  ].filter(Boolean).join(' \u00b7 ') || '\u00a0';
 }
 
 function paintModel(view, scene, model, state) {
   const { rows, columns, truth } = scene;
   const palette = PALETTES[state.palette];
-  const display = state.display === 'errors' && !truth ? 'mask' : state.display;
+  const display = displayOf(state, truth);
   shapeFrame(view, rows, columns);
   view.message.hidden = !model.error;
   view.message.textContent = model.error || '';
@@ -138,7 +139,7 @@ function paintModel(view, scene, model, state) {
   setPath(view, 'found', display === 'probability' ? model.outline : '');
   view.paths.truth.style.stroke = palette.outline;
   view.facts.textContent =
-    `${model.parameters.toLocaleString('en')} parameters, ${model.milliseconds.toFixed(1)} ms`;
+    `${model.parameters.toLocaleString('en')} parameters, ${model.milliseconds.toFixed(1)}\u00a0ms`;
   view.list.hidden = !model.scores;
   view.note.textContent = model.scores ? '' : `${(100 * model.share).toFixed(1)} % of the pixels marked`;
   if (!model.scores) return;

@@ -1,0 +1,102 @@
+"""The real `python app.py` on a free port, over patches and models made for the occasion."""
+
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from geoseg.checkpoint import save_checkpoint
+from geoseg.models import create_model
+from geoseg.segmenter import Segmenter
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = {
+    "200-stacked": ("stacked", {"width": 8}),
+    "300-vanilla": ("vanilla", {"widths": [8, 8, 8, 8]}),
+    "402-unet": ("unet", {}),
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_patch(seed: int) -> np.ndarray:
+    """A patch (36, 36) with a dark line, as real ones have."""
+    generator = np.random.default_rng(seed)
+    patch = generator.normal(0, 0.01, (36, 36)).astype(np.float32)
+    patch[:, 7 * seed % 36] -= 0.03
+    return patch
+
+
+def make_folder(root: Path, count: int = 5) -> Path:
+    """`count` labelled patches in the data set's layout; the third has nulls, the last no label."""
+    for kind in ("images", "labels"):
+        (root / kind).mkdir(parents=True)
+    for i in range(count):
+        patch = make_patch(i + 1)
+        truth = np.zeros((36, 36), np.uint8)
+        truth[:, 7 * (i + 1) % 36] = 1
+        if i == 2:
+            patch[4:7] = np.nan
+        np.save(root / "images" / f"well_9_patch_{i * 5}.npy", patch)
+        if i < count - 1:
+            np.save(root / "labels" / f"well_9_patch_{i * 5}.npy", truth)
+    return root / "images"
+
+
+def make_checkpoints(folder: Path) -> Path:
+    """Small models of random weights, each with a threshold that marks a tenth of a patch."""
+    torch.manual_seed(1)
+    for name, (architecture, arguments) in MODELS.items():
+        path = folder / f"{name}.safetensors"
+        model = create_model(architecture, **arguments)
+        save_checkpoint(path, model)
+        probability = Segmenter([path], "cpu").probabilities(make_patch(1))[name]
+        threshold = float(np.quantile(probability, 0.9))
+        save_checkpoint(path, model, threshold=threshold, experiment={"id": int(name[:3])})
+    return folder
+
+
+@contextmanager
+def serve(arguments: Sequence[str]) -> Iterator[str]:
+    """Run app.py until the block ends; gives its address."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--device", "cpu", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"},
+    )
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_pump, args=(process, lines), daemon=True).start()
+    try:
+        heard = []
+        while not heard or "geoseg is at" not in heard[-1]:
+            line = lines.get(timeout=120)
+            if not line:
+                raise RuntimeError("app.py stopped:\n" + "".join(heard))
+            heard.append(line)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _pump(process: subprocess.Popen[str], lines: "queue.Queue[str]") -> None:
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            lines.put(line)
+    lines.put("")

@@ -1,0 +1,269 @@
+"""What the page is made of, without a server or a browser."""
+
+import asyncio
+import base64
+import json
+import math
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from geoseg.page import NoPatchesError, PatchSet, build, choose, load_set
+from geoseg.page.api import endpoint
+from geoseg.page.browse import MAX_PIXELS, Entry, find_files, natural_key
+from geoseg.page.live import MAX_NOISE, Request, answer, view
+from geoseg.page.uploads import MAX_FILE_BYTES, MAX_FILES, clean, read_uploads
+from geoseg.segmenter import Segmenter
+from tests.serving import make_checkpoints, make_folder, make_patch
+
+NAMES = ("200-stacked", "300-vanilla", "402-unet")
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory) -> Segmenter:
+    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+    return Segmenter(sorted(folder.iterdir()), "cpu")
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    return make_folder(tmp_path / "set")
+
+
+@pytest.fixture
+def uploads(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
+    return folder
+
+
+def upload(folder: Path, name: str, content: np.ndarray | bytes) -> dict:
+    path = folder / f"{len(list(folder.iterdir()))}.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content)
+    return {"path": str(path), "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+def test_natural_order_counts_as_people_do():
+    names = ["patch_10", "Patch_2", "patch_1", "well_2_patch_1", "7"]
+    ordered = ["7", "patch_1", "Patch_2", "patch_10", "well_2_patch_1"]
+    assert sorted(names, key=natural_key) == ordered
+
+
+def test_a_set_comes_from_a_folder_a_file_or_a_glob(images):
+    every = [f"well_9_patch_{i}.npy" for i in (0, 5, 10, 15, 20)]
+    root = images.parent
+    for source in (images, root, images / "*.npy", root / "**" / "*.npy"):  # labels are no patches
+        assert [f.name for f in find_files(str(source))] == every
+    assert [f.name for f in find_files(str(images / "well_9_patch_1*.npy"))] == [
+        "well_9_patch_10.npy",
+        "well_9_patch_15.npy",
+    ]
+    twice = load_set([str(images / "well_9_patch_5.npy"), str(images)], "")
+    assert [e.name for e in twice.entries] == [every[1], every[0], *every[2:]]
+
+
+def test_truth_is_found_beside_the_images(images):
+    (images.parent / "labels" / "well_9_patch_5.npy").write_bytes(b"no array")
+    np.save(images.parent / "labels" / "well_9_patch_10.npy", np.zeros((2, 2), np.uint8))
+    found = load_set([str(images)], "")
+    assert [e.truth is not None for e in found.entries] == [True, False, False, True, False]
+    assert found.entries[0].truth.dtype == np.uint8
+    assert found.entries[0].truth[:, 7].all()
+    reasons = dict(found.rejected)
+    assert "without its labels" in reasons["well_9_patch_5.npy"]
+    assert "(2, 2)" in reasons["well_9_patch_10.npy"]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_shown(images):
+    (images / "well_9_patch_7.npy").write_bytes(b"\x93NUMPY")
+    np.save(images / "tall.npy", np.ones((MAX_PIXELS // 36 + 1, 36), np.float32))
+    found = load_set([str(images)], "")
+    assert len(found.entries) == 5
+    reasons = dict(found.rejected)
+    assert set(reasons) == {"well_9_patch_7.npy", "tall.npy"}
+    assert "65,536" in reasons["tall.npy"]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("none*.npy", "matches no file"), ("gone", "does not exist"), (".", "holds no .npy file")],
+)
+def test_nothing_to_browse_is_said_in_a_sentence(tmp_path, monkeypatch, source, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NoPatchesError, match=said):
+        load_set([source], "")
+
+
+def test_only_unreadable_files_is_said_with_the_first_reason(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"")
+    with pytest.raises(NoPatchesError, match=r"none of the 1 files.*empty"):
+        load_set([str(tmp_path)], "")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None,
+        "text",
+        [],
+        {},
+        {"index": "7", "shift": [], "noise": None, "seed": True, "models": "all", "ticket": {}},
+        {"index": 10**400, "shift": -3, "noise": math.nan, "seed": math.inf, "models": [{}, 3]},
+        {"shift": 99, "noise": 1e9, "seed": -1, "models": ["200-stacked", "../../etc"]},
+    ],
+)
+def test_any_message_becomes_a_usable_request(segmenter, raw):
+    request = Request.parse(raw, NAMES)
+    assert 0 <= request.shift <= 35
+    assert 0 <= request.noise <= MAX_NOISE
+    assert set(request.models) <= set(NAMES)
+    patches = PatchSet("", (Entry("a", make_patch(1)),))
+    json.dumps(answer(segmenter, patches, request), allow_nan=False)
+
+
+def test_a_view_adds_seeded_noise_then_turns_everything():
+    patch, truth = make_patch(1), (make_patch(2) > 0).astype(np.uint8)
+    patch[3] = np.nan
+    entry = Entry("a", patch, truth)
+    noisy = view(entry, 0, 0.002, 5)
+    turned = view(entry, 9, 0.002, 5)
+    np.testing.assert_array_equal(turned.patch, np.roll(noisy.patch, 9, 1))
+    np.testing.assert_array_equal(turned.truth, np.roll(truth, 9, 1))
+    np.testing.assert_array_equal(np.isnan(noisy.patch), np.isnan(patch))
+    assert np.nanstd(noisy.patch - patch) == pytest.approx(0.002, rel=0.1)
+    assert not np.array_equal(noisy.patch, view(entry, 0, 0.002, 6).patch, equal_nan=True)
+    np.testing.assert_array_equal(view(entry, 0, 0.0, 5).patch, patch)
+
+
+def test_an_answer_carries_exactly_what_the_models_say(segmenter, images):
+    patches = load_set([str(images)], "Samples")
+    request = Request.parse({"index": -3, "models": ["402-unet"], "ticket": 4}, NAMES)
+    message = answer(segmenter, patches, request)
+    entry = patches.entries[2]
+    assert (message["ticket"], message["index"], message["count"]) == (4, 2, 5)
+    assert (message["name"], message["shape"]) == (entry.name, [36, 36])
+    patch = np.frombuffer(base64.b64decode(message["patch"]), "<f4").reshape(36, 36)
+    np.testing.assert_array_equal(patch, entry.patch)
+    (model,) = message["models"]
+    probability = np.frombuffer(base64.b64decode(model["probability"]), "<f4").reshape(36, 36)
+    expected = segmenter.probabilities(entry.patch, ["402-unet"])["402-unet"]
+    np.testing.assert_array_equal(probability, expected)
+    assert np.isnan(probability[4:7]).all()
+    assert model["parameters"] == segmenter.model("402-unet").count_parameters()
+    assert model["milliseconds"] > 0
+
+
+def test_a_model_that_fails_leaves_the_others_alone(segmenter, monkeypatch):
+    segment = segmenter.segment
+
+    def fail(patch, names):
+        if names == ["300-vanilla"]:
+            raise ValueError("height 35 is odd; pad to 36\nand more")
+        return segment(patch, names)
+
+    monkeypatch.setattr(segmenter, "segment", fail)
+    patches = PatchSet("", (Entry("a", make_patch(1)),))
+    models = answer(segmenter, patches, Request.parse({}, NAMES))["models"]
+    assert models[1] == {"name": "300-vanilla", "error": "height 35 is odd; pad to 36"}
+    assert "probability" in models[0]
+    assert "probability" in models[2]
+
+
+def test_uploads_name_the_bad_and_keep_the_good(uploads):
+    found = read_uploads(
+        [
+            upload(uploads, "b_10.npy", make_patch(1)),
+            upload(uploads, "C:\\logs\\b_9.npy", make_patch(2)),
+            upload(uploads, "broken\n.npy", b"\x93NUMPY\x01\x00"),
+            upload(uploads, "large.npy", b"x" * (MAX_FILE_BYTES + 1)),
+        ]
+    )
+    assert [e.name for e in found.entries] == ["b_9.npy", "b_10.npy"]
+    assert [r.name for r in found.rejected] == ["broken?.npy", "large.npy"]
+    assert not any(str(uploads) in r.reason for r in found.rejected)
+
+
+def test_uploads_are_bounded(uploads, monkeypatch):
+    one = upload(uploads, "a.npy", make_patch(1))
+    found = read_uploads([one] * (MAX_FILES + 2))
+    assert (len(found.entries), len(found.rejected)) == (MAX_FILES, 2)
+    monkeypatch.setattr("geoseg.page.uploads.MAX_TOTAL_PIXELS", 2 * 36 * 36)
+    assert len(read_uploads([one] * 3).entries) == 2
+    assert len(clean("x" * 999)) < 200
+
+
+def test_only_the_upload_folder_is_read(uploads, tmp_path):
+    secret = tmp_path / "secret.npy"
+    np.save(secret, make_patch(1))
+    (uploads / "link.npy").symlink_to(secret)
+    (uploads / "loop.npy").symlink_to(uploads / "loop.npy")
+    paths = [secret, uploads / ".." / "secret.npy", uploads / "link.npy", uploads / "loop.npy"]
+    for path in [*map(str, paths), str(uploads), str(uploads / "gone.npy"), "a\0b", "/dev/zero"]:
+        found = read_uploads([{"path": path}])
+        assert not found.entries
+        assert found.rejected[0].reason == "The file was not uploaded here; upload it first."
+
+
+def test_experiments_are_chosen_by_id_name_or_both():
+    assert choose(NAMES, "200") == ["200-stacked"]
+    assert choose(NAMES, "unet") == ["402-unet"]
+    assert choose(NAMES, "300-vanilla") == ["300-vanilla"]
+    assert choose(NAMES, "20") == choose(NAMES, "") == []
+    assert choose(("201-stacked", *NAMES), "stacked") == ["201-stacked", "200-stacked"]
+
+
+def test_the_endpoint_segments(segmenter, uploads):
+    patch = make_patch(3)
+    patch[0, 0] = np.nan
+    file = upload(uploads, "a.npy", patch)
+    segment = endpoint(segmenter)
+    plain = segment(file)
+    assert list(plain["models"]) == list(NAMES)
+    turned = segment(file, ["stacked"], shift=-5, probabilities=True)["models"]["200-stacked"]
+    straight = plain["models"]["200-stacked"]
+    np.testing.assert_array_equal(np.array(turned["mask"]), np.roll(straight["mask"], -5, 1))
+    assert turned["probability"][0][31] is None
+    assert "probability" not in straight
+    everything = segment(file, ["200"], threshold=0.0)["models"]["200-stacked"]["mask"]
+    assert np.sum(everything) == patch.size - 1
+    json.dumps(plain, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"models": ["999"]}, "there are 200-stacked"),
+        ({"models": 7}, "No model 7"),
+        ({"shift": 1.5}, "shift is 1.5"),
+        ({"seed": -1}, "seed is -1"),
+        ({"noise": -0.1}, "noise is -0.1"),
+        ({"noise": math.nan}, "noise is nan"),
+        ({"threshold": "high"}, "threshold is 'high'"),
+    ],
+)
+def test_the_endpoint_explains_mistakes(segmenter, uploads, options, said):
+    with pytest.raises(gr.Error, match=said):
+        endpoint(segmenter)(upload(uploads, "a.npy", make_patch(1)), **options)
+
+
+@pytest.mark.parametrize("file", [None, {}, {"path": "/etc/passwd"}, {"path": 3}, "a.npy"])
+def test_the_endpoint_reads_uploads_only(segmenter, uploads, file):
+    with pytest.raises(gr.Error, match="upload"):
+        endpoint(segmenter)(file)
+
+
+def test_building_the_page_loads_no_model(tmp_path, images):
+    segmenter = Segmenter(sorted(make_checkpoints(tmp_path).glob("*.safetensors")), "cpu")
+
+    async def make() -> gr.Blocks:  # inside a loop: Gradio otherwise makes one and leaves it open
+        return build(segmenter, load_set([str(images)], "Samples"))
+
+    demo = asyncio.run(make())
+    assert not segmenter._models
+    assert demo.title == "geoseg"
