@@ -22,27 +22,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(stderr=True)
     try:
-        if any(options.out.iterdir()) and not options.force:
-            raise ValueError(f"{options.out} is not empty; choose another folder or add --force")
-    except FileNotFoundError:
-        pass  # it will be made
-    except (ValueError, NotADirectoryError) as error:
-        return _fail(console, error, 2)
-    try:
+        _check_free(options.out, options.force)
         with console.status("Making pipes"):
             dataset = (
                 sample_dataset()
                 if options.samples
                 else synthetic_dataset(options.wells, options.patches, options.seed)
             )
-    except ValueError as error:
-        return _fail(console, error, 2)
-    try:
         write_dataset(dataset, options.out, console)
-    except OSError as error:
-        return _fail(console, error, 1)
+    except (ValueError, OSError) as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 2 if isinstance(error, ValueError) else 1
     print(_summary(dataset, options.out))
     return 0
+
+
+def _check_free(out: Path, force: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; --out needs a folder")
+    if not force and out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty; choose another folder or add --force")
 
 
 def write_dataset(dataset: PatchDataset, root: Path, console: Console) -> None:
@@ -68,11 +67,6 @@ def _summary(dataset: PatchDataset, root: Path) -> str:
         parts.append(f"{len(wells):,} {split} patches of {len(wells.unique())} wells")
     share = dataset.masks.float().mean()
     return f"{root}: {', '.join(parts)}; {share:.1%} of the pixels are groove"
-
-
-def _fail(console: Console, error: Exception, code: int) -> int:
-    console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return code
 
 
 def _parser() -> argparse.ArgumentParser:
