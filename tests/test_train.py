@@ -138,6 +138,34 @@ def test_without_a_terminal_there_are_plain_lines_only(data, tmp_path):
     assert "\r" not in text
 
 
+def test_on_a_terminal_the_steps_are_live(data, tmp_path):
+    pty = pytest.importorskip("pty", reason="needs a POSIX terminal")
+    outside, inside = pty.openpty()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "train", "-e", "3", "-nowb", "--epochs", "2", "--cpu"),
+            *("--data", str(data), "-o", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "120"},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+    )
+    os.close(inside)
+    shown = b""
+    try:
+        while piece := os.read(outside, 65536):
+            shown += piece
+    except OSError:  # how Linux says that the other side has gone
+        pass
+    os.close(outside)
+    text = shown.decode()
+    assert process.wait(60) == 0, text
+    assert "epoch 2/2  loss" in text
+    assert "48/48" in text
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_usable_last_checkpoint(number, data, tmp_path):
     process = start("-e", 3, "-nowb", "--epochs", 10_000, "--data", data, "-o", tmp_path)

@@ -76,15 +76,19 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
     "auto" is bfloat16 where the processor multiplies it natively, else float32.
     """
-    if name == "auto":
-        native = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            # Older releases of torch cannot tell, so they get float32.
-            else getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False)
-        )
-        return torch.bfloat16 if native else torch.float32
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+    if name != "auto":
+        return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Older releases of torch cannot tell, so they get float32.
+        native = "avx512_bf16" in _cpu_features()
+    return torch.bfloat16 if native else torch.float32
+
+
+def _cpu_features() -> set[str]:
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return {name for name, there in capabilities.items() if there is True}
 
 
 class Trainer:

@@ -15,9 +15,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from geoseg.checkpoint import save_checkpoint
 from geoseg.normalisation import Normalisation
@@ -131,12 +134,17 @@ def run(experiment: Experiment, data: Data, setting: Setting, console: Console) 
     return folder
 
 
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"patches, {task.finished_speed or task.speed or 0:,.0f}/s")
+
+
 def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("patches, {task.speed:,.0f}/s" if console.is_terminal else ""),
+        _Rate(),
         TimeRemainingColumn(),
         console=console,
         transient=True,

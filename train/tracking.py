@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -54,30 +54,30 @@ class Tracker:
 def _start_wandb(folder: Path, config: dict[str, Any], console: Console) -> Any:
     import wandb  # takes a second, which a run without it should not pay
 
-    def start(mode: str) -> Any:
+    def start(mode: Literal["online", "offline", "disabled"]) -> Any:
         return wandb.init(
             project=os.environ.get("WANDB_PROJECT", "geoseg"),
             name=folder.name,
             dir=folder,
             config=config,
             mode=mode,
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=30),
         )
 
-    mode = os.environ.get("WANDB_MODE")
-    if mode is None:
-        mode = "online" if wandb.login(prompt=False, verify=False) else "offline"
-        if mode == "offline":
-            console.print("Weights & Biases: no login found (`wandb login`), tracking offline.")
-    try:
-        run = start(mode)
-    except wandb.Error as error:
-        if mode != "online":
-            raise
-        console.print(f"Weights & Biases cannot be reached ({error}); tracking offline.")
-        mode = "offline"
-        run = start(mode)
-    if mode == "online":
-        console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
+    wish = os.environ.get("WANDB_MODE", "online")
+    if wish == "disabled":
+        run = start("disabled")
+    elif wish in {"offline", "dryrun"}:
+        run = start("offline")
+    elif not wandb.login(prompt=False, verify=False):
+        console.print("Weights & Biases: no login found (`wandb login`), tracking offline.")
+        run = start("offline")
+    else:
+        try:
+            run = start("online")
+            console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
+        except wandb.Error as error:
+            console.print(f"Weights & Biases cannot be reached ({error}); tracking offline.")
+            run = start("offline")
     run.define_metric("*", step_metric="epoch")
     return run
