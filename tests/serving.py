@@ -15,7 +15,7 @@ import torch
 
 from geoseg.checkpoint import save_checkpoint
 from geoseg.models import create_model
-from geoseg.segmenter import Segmenter
+from geoseg.normalisation import Normalisation
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = {
@@ -56,14 +56,19 @@ def make_folder(root: Path, count: int = 5) -> Path:
 
 
 def make_checkpoints(folder: Path) -> Path:
-    """Small models of random weights, each with a threshold that marks a tenth of a patch."""
+    """Small models of random weights that mark about a tenth of a patch, some of it surely."""
     torch.manual_seed(1)
+    inputs, _ = Normalisation()(torch.from_numpy(make_patch(1))[None])
     for name, (architecture, arguments) in MODELS.items():
-        path = folder / f"{name}.safetensors"
         model = create_model(architecture, **arguments)
-        save_checkpoint(path, model)
-        probability = Segmenter([path], "cpu").probabilities(make_patch(1))[name]
-        threshold = float(np.quantile(probability, 0.9))
+        weight, bias = list(model.parameters())[-2:]
+        with torch.no_grad():  # logits as spread as those of a trained model
+            logits = model(inputs)
+            scale = 2 / logits.std()
+            weight *= scale
+            bias.copy_((bias - logits.mean()) * scale)
+            threshold = model(inputs).sigmoid().quantile(0.9).item()
+        path = folder / f"{name}.safetensors"
         save_checkpoint(path, model, threshold=threshold, experiment={"id": int(name[:3])})
     return folder
 

@@ -1,0 +1,313 @@
+"""The real page, driven in Chromium as a person drives it."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from geoseg.metrics import METRICS, scores
+from tests.screen import QUIET, Screen
+from tests.serving import MODELS, make_checkpoints, make_folder, make_patch, serve
+
+pytestmark = pytest.mark.browser
+NAMES = list(MODELS)
+COUNT = 5
+
+
+def unavailable(reason: str) -> None:
+    if os.environ.get("GEOSEG_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"GEOSEG_REQUIRE_BROWSER is set, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        unavailable("playwright is not installed; pip install playwright")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        unavailable("there is no Chromium on the path; apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def url(browser, tmp_path_factory) -> Iterator[str]:
+    images = make_folder(tmp_path_factory.mktemp("set"), COUNT)
+    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+    with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
+        yield address
+
+
+@pytest.fixture
+def open_page(browser, url):
+    contexts, screens = [], []
+
+    def open_one(width: int = 1366, height: int = 768, scheme: str = "light") -> Screen:
+        size = {"width": width, "height": height}
+        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
+        screens.append(Screen(contexts[-1].new_page(), url))
+        return screens[-1]
+
+    yield open_one
+    faults = [fault for screen in screens for fault in screen.faults]
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+@pytest.fixture
+def screen(open_page) -> Screen:
+    return open_page()
+
+
+BLACK, GREEN, RED, BLUE = (0, 0, 0), (46, 204, 88), (255, 56, 50), (64, 125, 255)
+
+
+def test_the_first_patch_is_segmented_without_a_click(screen):
+    assert screen.name == "well_9_patch_0.npy"
+    assert screen.page.locator(".gs-count").inner_text() == str(COUNT)
+    for model in NAMES:
+        assert screen.colours(f"[data-model='{model}']") <= {BLACK, GREEN, RED, BLUE}
+        facts = screen.page.locator(f"[data-model='{model}'] .gs-facts").inner_text()
+        assert re.fullmatch(r"[\d,]+ parameters, \d+\.\d\sms", facts)
+    size = screen.page.evaluate("[document.documentElement.scrollHeight, innerHeight]")
+    assert size[0] <= size[1], "the page scrolls at 1366x768"
+
+
+def test_arrows_browse_round_and_round(screen):
+    screen.press("ArrowRight")
+    assert screen.name == "well_9_patch_5.npy"
+    screen.press("ArrowLeft", "ArrowLeft")
+    assert screen.name == "well_9_patch_20.npy"
+    screen.press("ArrowRight")
+    assert screen.name == "well_9_patch_0.npy"
+    screen.page.get_by_label("Previous patch").click()
+    screen.settle()
+    assert screen.name == "well_9_patch_20.npy"
+    screen.page.locator(".gs-position").fill("3")
+    screen.page.keyboard.press("Enter")
+    screen.settle()
+    assert screen.name == "well_9_patch_10.npy"
+
+
+def test_no_key_press_is_lost(screen):
+    for _ in range(33):
+        screen.page.keyboard.press("ArrowRight")
+    screen.settle()
+    assert screen.page.evaluate("geoseg.scene.index") == 33 % COUNT
+
+
+def test_page_keys_move_the_model_round_and_round(screen):
+    def focus() -> list[str]:
+        cards = screen.page.locator(".gs-focus")
+        return cards.evaluate_all("all => all.map(card => card.dataset.model)")
+
+    tints = []
+    for model in [*NAMES, NAMES[0]]:
+        assert focus() == [model]
+        assert model in screen.page.locator(".gs-patch .gs-note").inner_text()
+        tints.append(screen.colours(".gs-patch"))
+        screen.press("PageDown")
+    assert tints[0] == tints[3]
+    assert tints[0] != tints[1]
+    screen.press("PageUp", "PageUp")
+    assert focus() == [NAMES[-1]]
+    screen.page.locator(f"[data-model='{NAMES[1]}']").click()
+    assert focus() == [NAMES[1]]
+
+
+@pytest.mark.parametrize("shift", [1, 7, 35])
+def test_shift_turns_a_circular_models_mask_by_exactly_that(screen, shift):
+    names = [("patch", None), ("truth", None), ("probability", NAMES[0]), ("classes", NAMES[0])]
+    before = {what: screen.map(what, model) for what, model in names}
+    screen.slide("shift", shift)
+    for what, model in names:
+        turned, expected = screen.map(what, model), np.roll(before[what], shift, 1)
+        if what == "probability":
+            np.testing.assert_allclose(turned, expected, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(turned, expected)
+
+
+def test_noise_depends_on_its_seed_alone(screen):
+    clean = screen.map("patch")
+    screen.slide("noise", 0.003)
+    first = screen.map("patch"), screen.map("probability", NAMES[2])
+    assert np.std(first[0] - clean) == pytest.approx(0.003, rel=0.1)
+    screen.slide("seed", 8)
+    assert not np.array_equal(screen.map("patch"), first[0])
+    screen.slide("seed", 0)
+    np.testing.assert_array_equal(screen.map("patch"), first[0])
+    np.testing.assert_allclose(screen.map("probability", NAMES[2]), first[1], atol=1e-6)
+    screen.slide("noise", 0)
+    np.testing.assert_array_equal(screen.map("patch"), clean)
+
+
+def test_a_fast_drag_ends_on_its_last_value_and_frees_the_arrows(screen):
+    before = screen.map("patch")
+    box = screen.page.locator("[name=shift]").bounding_box()
+    mouse, y = screen.page.mouse, box["y"] + box["height"] / 2
+    mouse.move(box["x"] + 8, y)
+    mouse.down()
+    for step in range(1, 61):
+        mouse.move(box["x"] + 8 + step * (box["width"] - 40) / 60, y)
+    mouse.up()
+    screen.settle()
+    shift = screen.state("shift")
+    assert 20 < shift < 35
+    assert screen.page.locator("[name=shift]").input_value() == str(shift)
+    np.testing.assert_array_equal(screen.map("patch"), np.roll(before, shift, 1))
+    screen.press("ArrowRight")
+    assert screen.name == "well_9_patch_5.npy"
+    assert screen.state("shift") == shift
+
+
+def test_scores_are_those_of_the_library_at_any_threshold(screen):
+    ticket = screen.page.evaluate("geoseg.ticket")
+    for threshold in (None, 0.4, 0.52, 1):
+        if threshold is not None:
+            screen.slide("threshold", threshold)
+        for model in screen.page.evaluate("geoseg.facts.models"):
+            own = model["threshold"] if threshold is None else threshold
+            probability = screen.map("probability", model["name"]).astype(np.float32)
+            expected = scores(probability, screen.map("truth"), threshold=own)
+            shown = [f"{expected[metric]:.3f}" for metric in METRICS]
+            assert screen.shown_scores(model["name"]) == shown
+    assert screen.page.evaluate("geoseg.ticket") == ticket, "the server was asked"
+
+
+def test_nulls_and_missing_labels_are_told_apart(screen):
+    screen.press("ArrowRight", "ArrowRight")
+    assert "108 nulls" in screen.page.locator(".gs-patch .gs-note").inner_text()
+    assert "no measurement" in screen.page.locator(".gs-legend").inner_text()
+    assert (screen.map("classes", NAMES[0])[4:7] == 4).all()
+    screen.press("ArrowRight", "ArrowRight")
+    assert "no labels" in screen.page.locator(".gs-patch .gs-note").inner_text()
+    assert (
+        screen.shown_scores(NAMES[0])[0] == ""
+        or not screen.page.locator("dl.gs-scores").first.is_visible()
+    )
+    assert screen.page.locator("[data-display=errors]").is_disabled()
+    assert screen.colours(f"[data-model='{NAMES[0]}']") == {BLACK, (92, 214, 232)}
+
+
+def test_toggles_and_reset(screen):
+    def outline(card: str) -> bool:
+        return bool(screen.page.locator(f"{card} .gs-truth").get_attribute("d"))
+
+    card = f"[data-model='{NAMES[0]}']"
+    assert outline(".gs-patch")
+    screen.press("t")
+    assert not outline(".gs-patch")
+    screen.press("t", "e")
+    assert screen.colours(card) == {BLACK, (92, 214, 232)}
+    assert outline(card)
+    screen.press("p")
+    assert len(screen.colours(card)) > 20
+    screen.press("p", "c")
+    assert screen.colours(card) <= {BLACK, (255, 255, 255), (240, 140, 0), (40, 130, 220)}
+    assert screen.page.locator(".gs-ramp span").first.inner_text() == "\u22120.050"
+    screen.press("a")
+    low = screen.page.locator(".gs-ramp span").first.inner_text()
+    assert low == f"\u2212{-screen.map('patch').min():.3f}"
+    screen.slide("shift", 9)
+    screen.press("r")
+    initial = {"shift": 0, "adapt": False, "palette": "classic", "display": "errors"}
+    assert {key: screen.state(key) for key in initial} == initial
+
+
+def test_models_come_and_go(screen):
+    boxes = screen.page.get_by_role("checkbox")
+    boxes.nth(0).uncheck()
+    screen.settle()
+    cards = screen.page.locator(".gs-card[data-model]")
+    assert cards.evaluate_all("all => all.map(c => c.dataset.model)") == NAMES[1:]
+    assert screen.page.evaluate("geoseg.scene.models.length") == 2
+    boxes.nth(1).uncheck()
+    boxes.nth(2).uncheck()
+    screen.settle()
+    assert "No model is chosen" in screen.page.locator(".gs-panels").inner_text()
+    boxes.nth(2).check()
+    screen.settle()
+    assert cards.count() == 1
+
+
+def test_help_lists_the_keys_and_holds_the_others_back(screen):
+    screen.press("?")
+    help_text = screen.page.locator("dialog").inner_text()
+    for word in ("Page Down", "errors", "palette", "512 files of 1 MB"):
+        assert word in help_text
+    screen.press("ArrowRight")
+    assert screen.name == "well_9_patch_0.npy"
+    screen.press("Escape", "ArrowRight")
+    assert screen.name == "well_9_patch_5.npy"
+
+
+def test_the_pointer_reads_the_same_pixel_everywhere(screen):
+    box = screen.page.locator(f"[data-model='{NAMES[1]}'] canvas").bounding_box()
+    screen.page.mouse.move(box["x"] + box["width"] * 7.5 / 36, box["y"] + box["height"] * 2.5 / 36)
+    text = screen.page.locator(".gs-readout").inner_text()
+    assert text.startswith("Row 2, column 7")
+    assert f"{NAMES[0]} {screen.map('probability', NAMES[0])[2, 7]:.3f}" in text
+    marks = screen.page.locator(".gs-pointer").evaluate_all(
+        "all => all.map(p => p.getAttribute('d'))"
+    )
+    assert set(marks) == {"M7 2h1v1h-1z"}
+
+
+def test_uploads_name_the_broken_and_show_the_others(screen, open_page, tmp_path):
+    files = [tmp_path / f"mine_{i}.npy" for i in (10, 9, 1)]
+    for i, file in enumerate(files):
+        np.save(file, make_patch(20 + i))
+    broken = tmp_path / "<img src=x onerror=alert(1)>.npy"
+    broken.write_bytes(b"\x93NUMPY\x01\x00")
+    note = tmp_path / "note.txt"
+    note.write_text("hello")
+    screen.upload(*files, broken, note)
+    notice = screen.page.locator(".gs-notice")
+    assert "3 patches opened" in notice.inner_text()
+    assert f"{broken.name} The file is truncated" in notice.inner_text()
+    assert "note.txt The file is not a .npy file" in notice.inner_text()
+    assert notice.locator("img").count() == 0
+    seen = [screen.name]
+    for _ in range(3):
+        screen.press("ArrowRight")
+        seen.append(screen.name)
+    assert seen == ["mine_1.npy", "mine_9.npy", "mine_10.npy", "mine_1.npy"]
+    np.testing.assert_allclose(screen.map("patch"), make_patch(22))
+    # Another user sees none of it, whatever that browser asks for.
+    other = open_page()
+    other.page.evaluate("geoseg.state.source = 'uploads'")
+    other.press("ArrowRight")
+    assert other.name == "well_9_patch_5.npy"
+    screen.page.get_by_text("Close your files").click()
+    screen.settle()
+    assert screen.name == "well_9_patch_0.npy"
+
+
+def test_an_upload_of_nothing_good_leaves_all_as_it_was(screen, tmp_path):
+    bad = tmp_path / "bad.npy"
+    bad.write_bytes(b"nothing")
+    screen.page.locator(".gs-files").set_input_files(str(bad))
+    screen.page.get_by_text("None of these files can be shown.").wait_for()
+    assert "bad.npy" in screen.page.locator(".gs-notice").inner_text()
+    screen.press("ArrowRight")
+    assert screen.name == "well_9_patch_5.npy"
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 740), (1024, 768), (2560, 1440)])
+def test_nothing_scrolls_sideways(open_page, width, height):
+    screen = open_page(width, height, "dark")
+    across = screen.page.evaluate("""Math.max(...[...document.querySelectorAll('.gs *')]
+        .map(element => element.getBoundingClientRect().right))""")
+    assert across <= width
+    assert screen.page.evaluate("document.documentElement.scrollWidth") <= width
