@@ -1,7 +1,7 @@
 """geoseg finds corrosion grooves in ultrasonic images of well pipes."""
 
+from geoseg.card import Card
 from geoseg.checkpoint import (
-    Card,
     CheckpointError,
     find_checkpoints,
     load_checkpoint,

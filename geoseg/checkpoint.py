@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from geoseg.card import Card
 from geoseg.files import replacing
 from geoseg.models import Model, create_model
 from geoseg.normalisation import Normalisation
 
-VERSION = "1"
-
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message names the file and what is wrong with it."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a checkpoint says of itself.
-
-    Attributes:
-        architecture, arguments: for `create_model`.
-        normalisation: from raw measurements to the model's input.
-        threshold: a probability above it is a groove; chosen on data left out of training.
-        experiment: how it was trained; has "id" and "name" when `train` made it.
-        data: on what it was trained, in words.
-        metrics: its scores, by the name of what they were measured on.
-        version: of this format.
-    """
-
-    architecture: str
-    arguments: dict[str, Any]
-    normalisation: Normalisation
-    threshold: float = 0.5
-    experiment: dict[str, Any] = field(default_factory=dict)
-    data: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
-    version: str = VERSION
-
-    def to_metadata(self) -> dict[str, str]:
-        """The strings that safetensors stores."""
-        values = asdict(self)
-        texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
-        return {"format": "pt", **texts}
-
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str]) -> Card:
-        """The inverse of `to_metadata`; ValueError, KeyError or TypeError where it is not one."""
-        if metadata["version"] != VERSION:
-            raise ValueError(f"format version {metadata['version']!r}, this geoseg reads {VERSION}")
-        return cls(
-            architecture=metadata["architecture"],
-            arguments=dict(json.loads(metadata["arguments"])),
-            normalisation=Normalisation(**json.loads(metadata["normalisation"])),
-            threshold=float(metadata["threshold"]),
-            experiment=dict(json.loads(metadata["experiment"])),
-            data=metadata["data"],
-            metrics=dict(json.loads(metadata["metrics"])),
-            version=metadata["version"],
-        )
 
 
 def save_checkpoint(

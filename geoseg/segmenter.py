@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.checkpoint import Card, CheckpointError, checkpoint_name, load_checkpoint, read_card
+from geoseg.card import Card
+from geoseg.checkpoint import CheckpointError, checkpoint_name, load_checkpoint, read_card
 from geoseg.models import Model
 
 # Pixels that go through a model at once: 256 patches. The widest activations then take 350 MB.

@@ -163,6 +163,10 @@ def damage_threshold(path):
     rewrite(path, threshold="high")
 
 
+def damage_threshold_range(path):
+    rewrite(path, threshold="nan")
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -182,6 +186,7 @@ def damage_threshold(path):
         (damage_normalisation, "metadata cannot be read"),
         (damage_version, "version '99'"),
         (damage_threshold, "metadata cannot be read"),
+        (damage_threshold_range, "threshold is nan"),
     ],
 )
 def test_damage_is_named(path, damage, words):

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from geoseg.checkpoint import Card, checkpoint_name, find_checkpoints, load_checkpoint
+from geoseg.card import Card
+from geoseg.checkpoint import checkpoint_name, find_checkpoints, load_checkpoint
 from geoseg.files import replacing
 from geoseg.models import Model
 

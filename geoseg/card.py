@@ -1,0 +1,62 @@
+"""What a model's checkpoint says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from geoseg.normalisation import Normalisation
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        architecture, arguments: for `create_model`.
+        normalisation: from raw measurements to the model's input.
+        threshold: a probability above it is a groove; chosen on data left out of training.
+        experiment: how it was trained; has "id" and "name" when `train` made it.
+        data: on what it was trained, in words.
+        metrics: its scores, by the name of what they were measured on.
+        version: of this format.
+    """
+
+    architecture: str
+    arguments: dict[str, Any]
+    normalisation: Normalisation
+    threshold: float = 0.5
+    experiment: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    version: str = VERSION
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold is {self.threshold}; it must be from 0 to 1")
+
+    def to_metadata(self) -> dict[str, str]:
+        """The strings that safetensors stores."""
+        values = asdict(self)
+        texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+        return {"format": "pt", **texts}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Card:
+        """The inverse of `to_metadata`; ValueError, KeyError or TypeError where it is not one."""
+        if metadata["version"] != VERSION:
+            raise ValueError(f"format version {metadata['version']!r}, this geoseg reads {VERSION}")
+        return cls(
+            architecture=metadata["architecture"],
+            arguments=dict(json.loads(metadata["arguments"])),
+            normalisation=Normalisation(**json.loads(metadata["normalisation"])),
+            threshold=float(metadata["threshold"]),
+            experiment=dict(json.loads(metadata["experiment"])),
+            data=metadata["data"],
+            metrics=dict(json.loads(metadata["metrics"])),
+            version=metadata["version"],
+        )
