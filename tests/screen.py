@@ -1,8 +1,13 @@
 """One user's page in Chromium, and what a test asks of it."""
 
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 QUIET = [
     "--no-sandbox",
@@ -81,3 +86,44 @@ class Screen:
         self.page.locator(".gs-files").set_input_files([str(f) for f in files])
         self.page.wait_for_function("geoseg.state.source === 'uploads'")
         self.settle()
+
+
+@contextmanager
+def chromium() -> Iterator:
+    """A browser; without one the test is skipped, or fails under GEOSEG_REQUIRE_BROWSER=1."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _unavailable("playwright is not installed; pip install playwright")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        _unavailable("there is no Chromium on the path; apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def screens(browser, url: str) -> Iterator[Callable[..., Screen]]:
+    """A function that opens a page as another user; at the end none may have reported a fault."""
+    contexts, opened = [], []
+
+    def open_one(width: int = 1366, height: int = 768, scheme: str = "light") -> Screen:
+        size = {"width": width, "height": height}
+        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
+        opened.append(Screen(contexts[-1].new_page(), url))
+        return opened[-1]
+
+    yield open_one
+    faults = [fault for screen in opened for fault in screen.faults]
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+def _unavailable(reason: str) -> None:
+    if os.environ.get("GEOSEG_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"GEOSEG_REQUIRE_BROWSER is set, but {reason}")
+    pytest.skip(reason)

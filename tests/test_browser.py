@@ -1,15 +1,13 @@
 """The real page, driven in Chromium as a person drives it."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from geoseg.metrics import METRICS, scores
-from tests.screen import QUIET, Screen
+from tests.screen import Screen, chromium, screens
 from tests.serving import MODELS, make_checkpoints, make_folder, make_patch, serve
 
 pytestmark = pytest.mark.browser
@@ -17,26 +15,10 @@ NAMES = list(MODELS)
 COUNT = 5
 
 
-def unavailable(reason: str) -> None:
-    if os.environ.get("GEOSEG_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"GEOSEG_REQUIRE_BROWSER is set, but {reason}")
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        unavailable("playwright is not installed; pip install playwright")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        unavailable("there is no Chromium on the path; apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=QUIET)
-        yield browser
-        browser.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +31,8 @@ def url(browser, tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture
 def open_page(browser, url):
-    contexts, screens = [], []
-
-    def open_one(width: int = 1366, height: int = 768, scheme: str = "light") -> Screen:
-        size = {"width": width, "height": height}
-        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
-        screens.append(Screen(contexts[-1].new_page(), url))
-        return screens[-1]
-
-    yield open_one
-    faults = [fault for screen in screens for fault in screen.faults]
-    for context in contexts:
-        context.close()
-    assert not faults
+    with screens(browser, url) as open_one:
+        yield open_one
 
 
 @pytest.fixture
@@ -294,13 +265,34 @@ def test_uploads_name_the_broken_and_show_the_others(screen, open_page, tmp_path
     assert screen.name == "well_9_patch_0.npy"
 
 
+def test_files_can_be_dropped_anywhere(screen, tmp_path):
+    np.save(tmp_path / "mine.npy", make_patch(9))
+    data = screen.page.evaluate_handle(
+        """bytes => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], 'mine.npy'));
+            return transfer;
+        }""",
+        list((tmp_path / "mine.npy").read_bytes()),
+    )
+    screen.page.dispatch_event(".gs-legend", "dragenter", {"dataTransfer": data})
+    assert screen.page.get_by_text("Drop .npy patches").is_visible()
+    screen.page.dispatch_event(".gs-legend", "drop", {"dataTransfer": data})
+    assert not screen.page.get_by_text("Drop .npy patches").is_visible()
+    screen.page.wait_for_function("geoseg.state.source === 'uploads'")
+    screen.settle()
+    assert screen.name == "mine.npy"
+    np.testing.assert_allclose(screen.map("patch"), make_patch(9))
+
+
 def test_an_upload_of_nothing_good_leaves_all_as_it_was(screen, tmp_path):
     bad = tmp_path / "bad.npy"
     bad.write_bytes(b"nothing")
     screen.page.locator(".gs-files").set_input_files(str(bad))
     screen.page.get_by_text("None of these files can be shown.").wait_for()
     assert "bad.npy" in screen.page.locator(".gs-notice").inner_text()
-    screen.press("ArrowRight")
+    screen.press("Escape", "ArrowRight")
+    assert screen.page.locator(".gs-notice").is_hidden()
     assert screen.name == "well_9_patch_5.npy"
 
 

@@ -100,7 +100,7 @@ def launch(demo: gr.Blocks, host: str, port: int) -> str:
         run_history=False,
         enable_monitoring=False,
         show_error=True,
-        footer_links=[],
+        footer_links=["api"],  # page.css hides the footer; the help dialog has the link
         allowed_paths=[],
         max_file_size=MAX_FILE_BYTES,
         mcp_server=importlib.util.find_spec("mcp") is not None,

@@ -131,6 +131,12 @@ function sendFiles(files) {
   input.dispatchEvent(new Event('change', { bubbles: true }));
 }
 
+/** Gradio's own description of the endpoint opens from its footer, which page.css hides. */
+function openApiPage() {
+  const button = document.querySelector('footer .show-api');
+  if (button) button.click(); else window.open('gradio_api/openapi.json');
+}
+
 function bindFiles(root, take) {
   const input = root.querySelector('.gs-files');
   input.addEventListener('change', () => {

@@ -48,7 +48,7 @@ function start(element, props, watch, facts) {
   const panels = $('.gs-panels');
   const patchCard = makePatchCard();
   const cards = new Map();
-  let scene = null, ticket = 0, count = facts.count, slow = 0, lost = 0, refused = [];
+  let scene = null, ticket = 0, count = facts.count, slow = 0, lost = 0, silent = false, refused = [];
 
   const focus = name => { state.focus = name; paint(); };
   for (const { name } of facts.models) cards.set(name, makeModelCard(name, focus));
@@ -63,13 +63,19 @@ function start(element, props, watch, facts) {
 
   function wait() {
     if (!slow) slow = setTimeout(() => { root.dataset.busy = 'true'; }, SLOW_MS);
-    if (!lost) lost = setTimeout(() => notify('The server does not answer. Is app.py still running?'), LOST_MS);
+    if (lost) return;
+    lost = setTimeout(() => {
+      notify('The server does not answer. Is app.py still running?');
+      silent = true;
+    }, LOST_MS);
   }
 
   function arrived() {
     clearTimeout(slow);
     clearTimeout(lost);
     slow = lost = 0;
+    if (silent) $('.gs-notice').hidden = true;
+    silent = false;
     root.dataset.busy = 'false';
   }
 
@@ -113,6 +119,7 @@ function start(element, props, watch, facts) {
       panels.replaceChildren(...wanted);
       root.style.setProperty('--n', wanted.length);
     }
+    patchCard.card.classList.toggle('gs-pending', !scene);
     for (const [name, view] of cards) {
       view.card.classList.toggle('gs-focus', name === state.focus && state.models.length > 1);
       view.card.setAttribute('aria-current', String(name === state.focus));
@@ -193,6 +200,7 @@ function start(element, props, watch, facts) {
       changed(true);
     },
     help: () => { const help = $('.gs-help'); if (help.open) help.close(); else help.showModal(); },
+    api: () => { $('.gs-help').close(); openApiPage(); },
     open: () => $('.gs-files').click(),
     back: () => browse('start'),
     dismiss: () => { $('.gs-notice').hidden = true; },
@@ -212,6 +220,7 @@ function start(element, props, watch, facts) {
     event.target.blur();
     if (wanted >= 1 && wanted <= count) go(wanted - 1); else paint();
   });
+  $('.gs-count').textContent = count.toLocaleString('en');
   $('.gs-limits').textContent = `Open up to ${facts.limits.files} files of ${facts.limits.bytes / 2 ** 20} MB each, `
     + 'by the button or by dropping them here. Only you see them; they are forgotten after four hours.';
   bindSliders(root, state, changed);

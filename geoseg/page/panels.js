@@ -51,8 +51,8 @@ function makeCard(title, label) {
 function makePatchCard() {
   const view = makeCard('Patch', 'The patch in grey');
   view.card.classList.add('gs-patch');
-  view.low = el('span');
-  view.high = el('span');
+  view.low = el('span', '', signed(-0.05));
+  view.high = el('span', '', signed(0.05));
   const ramp = el('div', 'gs-ramp');
   ramp.append(view.low, el('i'), view.high);
   view.note = el('p', 'gs-note', '\u00a0');
@@ -64,6 +64,7 @@ function makeModelCard(name, onFocus) {
   const view = makeCard(name, `What ${name} finds`);
   view.card.dataset.model = name;
   view.card.tabIndex = 0;
+  view.card.setAttribute('aria-label', `${name}; press Enter to lay it over the patch`);
   view.card.addEventListener('click', () => onFocus(name));
   view.card.addEventListener('keydown', event => {
     if (event.target === view.card && (event.key === 'Enter' || event.key === ' ')) {
