@@ -44,9 +44,10 @@ $(VENV)/bin/python:
 
 # The stamps are newer than what they were made from, so a second start installs nothing.
 $(VENV)/app.installed: requirements.txt | $(VENV)/bin/python
-	$(PY) -m pip install --quiet -r requirements.txt
+	@echo 'Installing what requirements.txt names into $(VENV): some minutes, the first time only.'
+	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
 	touch $@
 
 $(VENV)/dev.installed: pyproject.toml $(VENV)/app.installed
-	$(PY) -m pip install --quiet -e '.[dev]'
+	$(PY) -m pip install --disable-pip-version-check -e '.[dev]'
 	touch $@
