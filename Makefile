@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 
 # Any Python from 3.10 to 3.12; `make PYTHON=/path/to/python app` chooses one.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
-	$$p -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null \
+	$$p -c 'import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
 
 .PHONY: help app test check format nightly clean
@@ -40,7 +40,8 @@ clean:  ## remove the environment and every cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "geoseg needs Python 3.10, 3.11 or 3.12, with venv; install one, or say where: make PYTHON=... $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { echo "$(PYTHON) is not Python 3.10, 3.11 or 3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # The stamps are newer than what they were made from, so a second start installs nothing.
 $(VENV)/app.installed: requirements.txt | $(VENV)/bin/python

@@ -56,7 +56,7 @@ def make_parser() -> Parser:
         "--checkpoints",
         default=str(CHECKPOINTS),
         metavar="DIR",
-        help="folder of <id>-<name>.safetensors (default: checkpoints/ beside app.py)",
+        help="folder of <id>-<name>.safetensors, or of runs (default: checkpoints/ beside app.py)",
     )
     add("--preload", action="store_true", help="load and warm up every model before serving")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
@@ -118,12 +118,12 @@ def serve(parser: Parser, options: argparse.Namespace) -> None:
 
 def _checkpoints(folder: str, wanted: Sequence[str] | None) -> list[Path]:
     """The files for the experiments asked for, in that order, or all; ValueError lists them."""
-    from geoseg.checkpoint import find_checkpoints
+    from geoseg.checkpoint import checkpoint_name, find_checkpoints
     from geoseg.page import choose
 
     if not Path(folder).is_dir():
         raise ValueError(f"checkpoint folder {folder!r} does not exist")
-    files = {path.stem: path for path in find_checkpoints(folder)}
+    files = {checkpoint_name(path): path for path in find_checkpoints(folder)}
     if not files:
         raise ValueError(f"{folder!r} holds no checkpoint; train one with python -m train")
     if not wanted:

@@ -35,7 +35,7 @@ def save_checkpoint(
     """Write `model` and its card, atomically; `model.card` becomes that card.
 
     Without a `normalisation` it is the default one. CheckpointError for weights that are not
-    finite: such a file could never be loaded.
+    finite: such a file could never be loaded. OSError where it cannot be written.
     """
     weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
     _check_finite(Path(path), weights)
@@ -49,7 +49,10 @@ def save_checkpoint(
         dict(metrics or {}),
     )
     with replacing(path) as temporary:
-        save_file(weights, temporary, model.card.to_metadata())
+        try:
+            save_file(weights, temporary, model.card.to_metadata())
+        except SafetensorError as error:  # how it reports a full disk
+            raise OSError(f"{Path(path).name} cannot be written: {error}") from error
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
@@ -67,9 +70,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     path = Path(path)
     card, weights = _open(path, with_weights=True)
     try:
+        _check_modest(card, sum(value.numel() for value in weights.values()))
         with torch.device("meta"):  # allocates nothing before the file is known to fit
             model = create_model(card.architecture, **card.arguments)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path.name}: {error}") from error
     _check_fit(path, model.state_dict(), weights)
     _check_finite(path, weights)
@@ -115,9 +119,17 @@ def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tenso
         raise CheckpointError(
             f"{path.name}: not a geoseg checkpoint: {error} is missing"
         ) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path.name}: its metadata cannot be read: {error}") from error
     return card, weights
+
+
+def _check_modest(card: Card, values: int) -> None:
+    """ValueError for an argument that asks for more than the file's `values` weights can hold."""
+    for name, argument in card.arguments.items():
+        sizes = argument if isinstance(argument, list) else [argument]
+        if any(isinstance(size, int) and size > values for size in [*sizes, len(sizes)]):
+            raise ValueError(f"{name} is {argument}, but the file holds {values:,} weights")
 
 
 def _check_fit(path: Path, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:

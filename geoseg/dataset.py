@@ -146,8 +146,11 @@ class PatchDataset:
 Split = tuple[PatchDataset, PatchDataset]  # training, validation
 
 
-def by_folder(dataset: PatchDataset) -> Split:
-    """Split as the folders do: labelled patches of `train`, and those of `validation`."""
+def by_folder(dataset: PatchDataset, *, allow_leakage: bool = False) -> Split:
+    """Split as the folders do: labelled patches of `train`, and those of `validation`.
+
+    DatasetError where a side has none, or where a well is on both and leakage is not allowed.
+    """
     sides = []
     for name in ("train", "validation"):
         chosen = dataset.labelled & _of_splits(dataset, (name,))
@@ -156,6 +159,12 @@ def by_folder(dataset: PatchDataset) -> Split:
                 f"no labelled patch in {name}/; leave wells out instead: {_wells(dataset)}"
             )
         sides.append(dataset.select(chosen))
+    both = set(sides[0].wells.tolist()) & set(sides[1].wells.tolist())
+    if both and not allow_leakage:
+        raise DatasetError(
+            f"the folders leak: train/ and validation/ both hold patches of {sorted(both)}; leave "
+            f"whole wells out instead, or allow the leakage; the wells are {_wells(dataset)}"
+        )
     return sides[0], sides[1]
 
 

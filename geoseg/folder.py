@@ -74,11 +74,14 @@ class Patch:
         return f"{self.split}/images/well_{self.well}_patch_{self.index}.npy"
 
 
-class Files(NamedTuple):
-    """The files of one split: name -> (bytes, nanoseconds of the last change)."""
+Stamps = dict[str, tuple[int, int, int]]
 
-    images: dict[str, tuple[int, int]]
-    labels: dict[str, tuple[int, int]] | None
+
+class Files(NamedTuple):
+    """The files of one split: name -> (bytes, when its content and when its rights changed)."""
+
+    images: Stamps
+    labels: Stamps | None
 
 
 @dataclass(frozen=True, order=True)
@@ -131,7 +134,7 @@ def read(
     return kept, sorted(rejections, key=lambda rejection: rejection.name)
 
 
-def _entries(folder: Path) -> dict[str, tuple[int, int]] | None:
+def _entries(folder: Path) -> Stamps | None:
     try:
         with os.scandir(folder) as found:
             return dict(sorted((entry.name, _stamp(entry)) for entry in found))
@@ -143,12 +146,12 @@ def _entries(folder: Path) -> dict[str, tuple[int, int]] | None:
         ) from error
 
 
-def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
+def _stamp(entry: os.DirEntry[str]) -> tuple[int, int, int]:
     try:
         status = entry.stat()
     except OSError:  # a link to nowhere; reading it says so
-        return (-1, -1)
-    return (status.st_size, status.st_mtime_ns)
+        return (-1, -1, -1)
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _match(split: str, files: Files, rejections: list[Rejection]) -> list[_Job]:

@@ -5,7 +5,7 @@ B batch, Z depth, A azimuth.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -101,24 +101,27 @@ def scores(
         valid: False at further pixels to leave out.
         empty, average: see `score` and `average_scores`.
 
-    Raises ValueError for shapes that differ or are neither (Z, A) nor (B, Z, A). All are NaN where
-    no pixel is left.
+    Raises ValueError for shapes that differ or are neither (Z, A) nor (B, Z, A), for another value
+    in the truth than 0 and 1, and for an unknown rule. All are NaN where no pixel is left.
 
     >>> scores([[0.9, 0.2]], [[1, 0]])["iou"]
     1.0
     """
-    predicted, expected = (
-        torch.as_tensor(np.asarray(prediction)),
-        torch.as_tensor(np.asarray(truth)),
-    )
+    for rule, choices in ((empty, get_args(EmptyRule)), (average, get_args(Average))):
+        if rule not in choices:
+            raise ValueError(f"unknown rule {rule!r}; choose one of {', '.join(choices)}")
+    predicted, expected = _tensor(prediction), _tensor(truth)
     if predicted.shape != expected.shape or predicted.ndim not in (2, 3):
         raise ValueError(
             f"prediction has shape {tuple(predicted.shape)} and truth {tuple(expected.shape)}; "
             "both must be (Z, A) or both (B, Z, A)"
         )
-    kept = torch.ones_like(expected, dtype=torch.bool)
-    if valid is not None:
-        kept = torch.as_tensor(np.asarray(valid)).bool().expand_as(kept)
+    wrong = expected[(expected != 0) & (expected != 1)]
+    if wrong.numel():
+        raise ValueError(f"the truth holds {wrong[0].item():g}; it must hold only 0 and 1")
+    kept = torch.ones_like(expected, dtype=torch.bool) if valid is None else _tensor(valid).bool()
+    if kept.shape != expected.shape:
+        raise ValueError(f"valid has shape {tuple(kept.shape)}, truth {tuple(expected.shape)}")
     if predicted.is_floating_point():
         kept = kept & ~predicted.isnan()
         mask = predicted > threshold
@@ -128,3 +131,9 @@ def scores(
         mask, expected, kept = mask[None], expected[None], kept[None]
     counts = count(mask, expected != 0, kept)
     return average_scores(counts, empty=empty, average=average)
+
+
+def _tensor(values: ArrayLike | Tensor) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    return torch.as_tensor(np.asarray(values))

@@ -42,8 +42,8 @@ class Normalisation:
     compress: bool = True
 
     def __post_init__(self) -> None:
-        if self.scale is not None and not self.scale > 0:
-            raise ValueError(f"scale is {self.scale}; it must be above 0, or None")
+        if self.scale is not None and not 0 < self.scale <= torch.finfo(torch.float32).max:
+            raise ValueError(f"scale is {self.scale}; it must be above 0 and finite, or None")
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Raw images (B, Z, A), NaN at nulls -> (inputs (B, 1, Z, A) float32, valid (B, Z, A)).

@@ -71,7 +71,10 @@ def create_original(class_name: str, arguments: Mapping[str, Any]) -> Model:
 
 
 def rename_weights(model: Model, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The original's weights under the names of `model`, ready for its `load_state_dict`."""
+    """The original's weights under the names of `model`, ready for its `load_state_dict`.
+
+    They were trained on raw values: save such a model with `geoseg.normalisation.RAW`.
+    """
     return {_rename(model, name): value for name, value in weights.items()}
 
 

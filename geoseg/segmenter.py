@@ -6,6 +6,7 @@ B batch, Z depth, A azimuth.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -20,8 +21,11 @@ from geoseg.card import Card
 from geoseg.checkpoint import CheckpointError, checkpoint_name, load_checkpoint, read_card
 from geoseg.models import Model
 
-# Pixels that go through a model at once: 256 patches. The widest activations then take 350 MB.
+# Pixels that go through a model at once, in whole images: 256 patches. Each of the widest
+# activations, 256 channels, then takes 340 MB.
 _PIXELS_AT_ONCE = 256 * 36 * 36
+# The largest single image: 58,000 rows of 36 columns, 2 GB for such an activation.
+MAX_PIXELS = 2**21
 
 
 class Segmentation(NamedTuple):
@@ -40,12 +44,11 @@ def choose_device(name: str = "auto") -> torch.device:
     """ "auto" takes the GPU where there is one; ValueError for a device this machine lacks."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {name!r}; choose auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r}: PyTorch finds no CUDA GPU here; choose auto or cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
+        raise ValueError(f"unknown device {name!r}; choose auto, cpu or cuda")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r}: PyTorch finds no such GPU here; choose auto or cpu")
     return device
 
 
@@ -90,8 +93,20 @@ class Segmenter:
             raise KeyError(f"no model {name!r}; there are {', '.join(self.names)}")
         with self._lock:
             if name not in self._models:
-                self._models[name] = load_checkpoint(self._paths[name]).to(self.device)
+                self._models[name] = self._load(name)
             return self._models[name]
+
+    def _load(self, name: str) -> Model:
+        model = load_checkpoint(self._paths[name])
+        channels = (model.arguments["in_channels"], model.arguments["out_channels"])
+        if channels != (1, 1):
+            raise CheckpointError(
+                f"{self._paths[name].name}: takes {channels[0]} channels and gives {channels[1]}; "
+                "a patch has one, and so has its mask"
+            )
+        assert model.card
+        self.cards[name] = model.card  # the file may have been replaced since its card was read
+        return model.to(self.device)
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -108,11 +123,16 @@ class Segmenter:
         """What each model thinks of raw patches (B, Z, A) or one (Z, A), NaN at nulls.
 
         Gives {name: probability of a groove, float32, same shape, NaN at nulls} for `names`, or all
-        models. ValueError for another rank or an empty array.
+        models. ValueError for another rank, an empty array, or an image above MAX_PIXELS.
         """
         batch = np.asarray(patches, np.float32)
         if batch.ndim not in (2, 3) or batch.size == 0:
             raise ValueError(f"patches have shape {batch.shape}; they must be (Z, A) or (B, Z, A)")
+        if batch.shape[-2] * batch.shape[-1] > MAX_PIXELS:
+            raise ValueError(
+                f"one image of {batch.shape[-2]:,} x {batch.shape[-1]:,} pixels is beyond the "
+                f"{MAX_PIXELS:,} that fit in memory at once; cut it along depth"
+            )
         images = torch.tensor(batch.reshape(-1, *batch.shape[-2:]))
         chosen = self.names if names is None else names
         return {n: self._run(n, images).numpy().reshape(batch.shape) for n in chosen}

@@ -147,6 +147,18 @@ def damage_arguments(path):
     rewrite(path, arguments='{"girth": 3}')
 
 
+def damage_giant(path):
+    rewrite(path, arguments='{"width": 1000000000000}')
+
+
+def damage_nesting(path):
+    rewrite(path, metrics="[" * 100_000)
+
+
+def damage_scale(path):
+    rewrite(path, normalisation='{"scale": Infinity, "compress": true}')
+
+
 def damage_json(path):
     rewrite(path, arguments="{")
 
@@ -182,6 +194,9 @@ def damage_threshold_range(path):
         (damage_value, "NaN or infinity"),
         (damage_architecture, "unknown architecture 'resnet'"),
         (damage_arguments, "girth"),
+        (damage_giant, "but the file holds"),
+        (damage_nesting, "metadata cannot be read"),
+        (damage_scale, "scale is inf"),
         (damage_json, "metadata cannot be read"),
         (damage_normalisation, "metadata cannot be read"),
         (damage_version, "version '99'"),

@@ -169,7 +169,29 @@ def test_best_threshold_recovers_a_known_one():
     assert best_threshold(logits, torch.tensor([[[0, 1, VOID, 1]]])) < 0.35
 
 
-def test_precisions():
+def test_of_equal_thresholds_the_middle_one_is_taken():
+    sure = torch.tensor([[[-20.0, 20.0]]])
+    assert best_threshold(sure, torch.tensor([[[0, 1]]])) == 0.5
+    silent = torch.full((1, 1, 2), -20.0)
+    assert best_threshold(silent, torch.tensor([[[0, 0]]])) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("features", "chosen"),
+    [
+        ({"avx512_bf16": True, "avx2": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx2": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_auto_precision_asks_the_processor(features, chosen, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    assert choose_precision("auto", CPU) == chosen
     assert choose_precision("fp32", CPU) == torch.float32
     assert choose_precision("bf16", CPU) == torch.bfloat16
-    assert choose_precision("auto", CPU) in (torch.float32, torch.bfloat16)
+
+
+def test_weights_that_burst_stop_the_run(sets):
+    trainer = Trainer(replace(SMALL, learning_rate=1e38, batch=10_000), *sets)
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        trainer.run_epoch(1, go)

@@ -92,6 +92,25 @@ def test_shapes_are_checked(shapes):
         scores(np.zeros(shapes[0]), np.zeros(shapes[1]))
 
 
+def test_nonsense_is_refused():
+    mask = np.zeros((2, 2), np.uint8)
+    with pytest.raises(ValueError, match="'Micro'; choose one of macro, micro"):
+        scores(mask, mask, average="Micro")
+    with pytest.raises(ValueError, match="'orignal'"):
+        scores(mask, mask, empty="orignal")
+    for odd in (255, np.nan):
+        truth = np.array([[0, 1], [odd, 0]], float)
+        with pytest.raises(ValueError, match="only 0 and 1"):
+            scores(mask, truth)
+    with pytest.raises(ValueError, match="valid has shape"):
+        scores(mask, mask, valid=np.ones(3))
+
+
+def test_tensors_of_a_graph_are_welcome():
+    probability = torch.full((2, 2), 0.9, requires_grad=True)
+    assert scores(probability, torch.ones(2, 2))["iou"] == 1
+
+
 def test_counts_add_up():
     generator = torch.Generator().manual_seed(3)
     mask, truth, valid = (torch.rand(5, 7, 8, generator=generator) < 0.5 for _ in range(3))

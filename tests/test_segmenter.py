@@ -95,9 +95,31 @@ def test_stacked_turns_with_the_pipe(checkpoints, patches):
         assert np.array_equal(turned, np.roll(still, shift, 1))
 
 
-def test_null_codes_are_the_callers_business_but_never_crash(checkpoints):
+def test_a_patch_of_nulls_has_no_probability(checkpoints):
     answer = Segmenter(checkpoints).probabilities(np.full((36, 36), np.nan, np.float32))
     assert all(np.isnan(p).all() for p in answer.values())
+
+
+def test_a_replaced_file_is_used_with_its_own_card(checkpoints, patches):
+    segmenter = Segmenter(checkpoints)
+    model = create_model("stacked", width=4)
+    save_checkpoint(checkpoints[1], model, normalisation=Normalisation(0.5, False), threshold=0.9)
+    expected = Segmenter(checkpoints[1:2]).probabilities(patches)["1-stacked"]
+    np.testing.assert_array_equal(segmenter.probabilities(patches)["1-stacked"], expected)
+    assert segmenter.cards["1-stacked"].threshold == 0.9
+
+
+@pytest.mark.parametrize("channels", [{"in_channels": 2}, {"out_channels": 3}])
+def test_other_channel_counts_are_refused(tmp_path, patches, channels):
+    save_checkpoint(tmp_path / "odd.safetensors", create_model("vanilla", widths=(4,), **channels))
+    with pytest.raises(CheckpointError, match=r"odd\.safetensors: takes \d channels and gives \d"):
+        Segmenter([tmp_path / "odd.safetensors"]).probabilities(patches)
+
+
+def test_an_image_beyond_memory_is_refused(checkpoints, monkeypatch):
+    monkeypatch.setattr("geoseg.segmenter.MAX_PIXELS", 1000)
+    with pytest.raises(ValueError, match="cut it along depth"):
+        Segmenter(checkpoints).probabilities(np.zeros((36, 36), np.float32))
 
 
 def test_parameters(checkpoints):
@@ -138,9 +160,15 @@ def test_mistakes_say_what_to_do(checkpoints, tmp_path):
 
 def test_devices():
     assert choose_device("cpu").type == "cpu"
-    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ValueError, match="choose auto, cpu or cuda"):
-        choose_device("abacus")
-    if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="no CUDA GPU"):
-            choose_device("cuda")
+    for name in ("abacus", "meta", "mps", "cpu:7", "cuda:-1", ""):
+        with pytest.raises(ValueError, match="choose auto, cpu or cuda"):
+            choose_device(name)
+    with pytest.raises(ValueError, match="no such GPU"):
+        choose_device("cuda:99")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_auto_takes_the_gpu_where_there_is_one(there, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(there))
+    assert choose_device().type == ("cuda" if there else "cpu")

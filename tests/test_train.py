@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from geoseg import Segmenter, load_checkpoint, read_card
 from geoseg.synthetic.__main__ import main as make_data
@@ -83,6 +85,23 @@ def test_an_existing_run_is_not_overwritten_by_accident(run, data, capsys):
     assert (run / "best.safetensors").read_bytes() == before
 
 
+def test_what_an_overwritten_run_left_does_not_pass_for_the_new_one(run, data, tmp_path):
+    folder = tmp_path / "3-unet-8-halving"
+    shutil.copytree(run, folder)
+    process = start(
+        *("-e", 3, "-nowb", "--cpu", "--overwrite", "--seed", 7, "--epochs", 10_000),
+        *("--data", data, "-o", tmp_path),
+    )
+    for line in process.stdout:
+        if "writing" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    for path in folder.glob("*.safetensors"):
+        assert read_card(path).experiment["seed"] == 7
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -90,20 +109,34 @@ def test_an_existing_run_is_not_overwritten_by_accident(run, data, capsys):
         (["-e", "3", "--data", "nowhere"], "nowhere"),
         (["-e", "3", "--device", "abacus"], "choose auto, cpu or cuda"),
         (["-e", "3", "--leave-out", "77"], "no labelled patch of well 77"),
+        (["-e", "3", "--device", "meta"], "choose auto, cpu or cuda"),
         (["-e", "3", "--fold", "9/2"], "not I/K"),
+        (["-e", "3", "--fold", ""], "not I/K"),
+        (["-e", "3", "-o", "/dev/null/runs"], "/dev/null"),
         (["-e", "3", "--random-split", "0.2"], "leaks"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(arguments, words, data, tmp_path, capsys):
     if "--data" not in arguments:
         arguments = [*arguments, "--data", str(data)]
-    assert main([*arguments, "-nowb", "-o", str(tmp_path)]) == 2
+    if "-o" not in arguments:
+        arguments = [*arguments, "-o", str(tmp_path)]
+    assert main([*arguments, "-nowb"]) == 2
     message = capsys.readouterr().err
     assert words in message
     assert message.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["-e", "3", "--epochs", "0"], ["-e", "3", "--bogus"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-e", "3", "--epochs", "0"],
+        ["-e", "3", "--bogus"],
+        ["-e", "3", "--seed", "99999999999999"],
+        ["-e", "3", "--seed", "-1"],
+    ],
+)
 def test_wrong_command_lines_exit_2(arguments):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -122,11 +155,49 @@ def test_leave_out_and_fold_and_leaky_split(data, tmp_path, capsys):
     assert main([*command, "-o", str(tmp_path / "a"), "--leave-out", "1", "2"]) == 0
     assert "validation wells 1, 2" in capsys.readouterr().out
     assert main([*command, "-o", str(tmp_path / "b"), "--fold", "2/5"]) == 0
-    assert "fold 2/5" in capsys.readouterr().out
+    first = capsys.readouterr().out
+    assert "fold 2/5" in first
+    assert main([*command, "-o", str(tmp_path / "b2"), "--fold", "2/5", "--seed", "9"]) == 0
+    assert "validation wells" in first
+    wells = [
+        text.split("validation wells")[1].split(")")[0] for text in (first, capsys.readouterr().out)
+    ]
+    assert wells[0] == wells[1]
     leaky = [*command, "-o", str(tmp_path / "c"), "--random-split", "0.25", "--allow-leakage"]
     with pytest.warns(UserWarning, match="leaks"):
         assert main(leaky) == 0
     assert "RANDOM" in capsys.readouterr().out
+
+
+def test_folders_that_leak_are_refused_unless_allowed(data, tmp_path, capsys):
+    leaky = tmp_path / "leaky"
+    shutil.copytree(data, leaky)
+    for kind in ("images", "labels"):
+        for path in sorted((leaky / "train" / kind).glob("well_1_*"))[:3]:
+            path.rename(leaky / "validation" / kind / path.name)
+    command = ["-e", "3", "-nowb", "--cpu", "--epochs", "1", "--data", str(leaky)]
+    assert main([*command, "-o", str(tmp_path / "a")]) == 2
+    assert "both hold patches of [1]" in capsys.readouterr().err
+    assert main([*command, "-o", str(tmp_path / "b"), "--allow-leakage"]) == 0
+
+
+def test_two_experiments_one_after_the_other(data, tmp_path, capsys):
+    command = ["-e", "3", "unet-24-short", "-nowb", "--cpu", "--epochs", "1", "--data", str(data)]
+    assert main([*command, "-o", str(tmp_path)]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0-unet-24-short", "3-unet-8-halving"]
+
+
+def test_a_full_disk_is_one_line_and_harms_nothing(run, data, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("geoseg.checkpoint.save_file", full)
+    command = ["-e", "3", "-nowb", "--cpu", "--epochs", "1", "--data", str(data)]
+    assert main([*command, "-o", str(tmp_path)]) == 1
+    message = capsys.readouterr().err
+    assert "cannot be written: I/O error: No space left" in message
+    assert message.count("\n") == 1
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_without_a_terminal_there_are_plain_lines_only(data, tmp_path):
@@ -179,8 +250,10 @@ def test_a_signal_leaves_a_usable_last_checkpoint(number, data, tmp_path):
     assert process.returncode == 128 + number, text
     assert f"Stopped by {signal.Signals(number).name}" in text
     assert "Traceback" not in text
-    model = load_checkpoint(folder / "last.safetensors")
-    assert model.card.experiment["epochs_done"] >= 1
+    card = load_checkpoint(folder / "last.safetensors").card
+    assert card.experiment["epochs_done"] >= 1
+    assert card.experiment["interrupted"]
+    assert card.metrics == {}  # nobody has scored these weights
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["epoch"] == 1
 
 
@@ -205,6 +278,37 @@ def test_wandb_goes_offline_without_a_login_and_never_asks(data, tmp_path):
     files = list((tmp_path / "runs").rglob("offline-run-*/*.wandb"))
     assert len(files) == 1
     assert files[0].stat().st_size > 500
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("WANDB_MODE", "of", "set it to online, offline or disabled"),
+        ("WANDB_API_KEY", "abc", "add -nowb"),
+        ("WANDB_PROJECT", "a/b?c", "add -nowb"),
+    ],
+)
+def test_wandb_mistakes_are_one_line(variable, value, words, data, tmp_path):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "no"), "OMP_NUM_THREADS": "1"}
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "train", "-e", "3", "--epochs", "1", "--cpu"),
+            *("--data", str(data), "-o", str(tmp_path / "runs")),
+        ],
+        cwd=ROOT,
+        env={**clean, **home, variable: value},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert process.returncode == 1, process.stderr
+    assert "Traceback" not in process.stderr
+    last = process.stderr.splitlines()[-1]
+    assert last.startswith("train: ")
+    assert words in last
 
 
 def test_evaluate_scores_and_records(run, data, tmp_path, capsys):
@@ -232,7 +336,25 @@ def test_evaluate_mistakes_exit_2(run, data, tmp_path, capsys):
     assert evaluate.main([str(tmp_path / "none.safetensors")]) == 2
     assert evaluate.main([checkpoint, "--data", str(tmp_path)]) == 2
     assert evaluate.main([checkpoint, "--data", str(data), "--split", "test"]) == 2
-    assert all(line.startswith("evaluate: ") for line in capsys.readouterr().err.splitlines())
+    assert evaluate.main([checkpoint, "--data", str(data), "--json", "/dev/null/a"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("evaluate: ") for line in lines)
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([checkpoint, "--record", "x", "--empty", "original"])
+    assert stop.value.code == 2
+
+
+def test_evaluate_says_what_was_rejected(run, data, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    gone = sorted((broken / "validation" / "labels").iterdir())[:5]
+    for path in gone:
+        path.unlink()
+    assert evaluate.main([str(run / "best.safetensors"), "--data", str(broken)]) == 0
+    said = capsys.readouterr().out
+    assert gone[0].name in said
+    assert "7 patches of broken/validation (5 files rejected)" in said
 
 
 def test_cards_renew_the_marked_table_and_nothing_else(run, tmp_path):
@@ -250,6 +372,11 @@ def test_cards_renew_the_marked_table_and_nothing_else(run, tmp_path):
     card = (folder / "README.md").read_text()
     assert "27 columns, 27 rows" in card
     assert "python -m train -e 3 -nowb" in card
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert cards.main([str(empty), "--readme", str(readme)]) == 2
+    assert readme.read_text() == text
+    assert not list(empty.iterdir())
     readme.write_text("no marks")
     assert cards.main([str(folder), "--readme", str(readme)]) == 2
     assert readme.read_text() == "no marks"

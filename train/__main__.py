@@ -10,12 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from geoseg.checkpoint import CheckpointError
 from geoseg.normalisation import Normalisation
 from geoseg.segmenter import choose_device
 from train.data import add_data_arguments, load_data
 from train.experiments import EXPERIMENTS, Experiment, find_experiments
 from train.loop import TrainingError, choose_precision
-from train.run import Interrupted, Setting, run
+from train.run import Interrupted, Setting, StopRequest, is_run, run
+from train.tracking import TrackingError
+
+MOST_SEEDS = 1 << 32
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -61,6 +65,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if not arguments.list and not arguments.experiments:
         parser.error("say which experiments with -e; --list shows them")
+    if not 0 <= arguments.seed < MOST_SEEDS:
+        parser.error(f"--seed is {arguments.seed}; it must be from 0 to {MOST_SEEDS - 1:,}")
     if arguments.epochs is not None and arguments.epochs < 1:
         parser.error(f"--epochs is {arguments.epochs}; it must be at least 1")
     return arguments
@@ -81,6 +87,9 @@ def main(argv: list[str] | None = None) -> int:
         device = choose_device("cpu" if arguments.cpu else arguments.device)
         _check_free(experiments, arguments)
         data = load_data(arguments, console)
+    except KeyboardInterrupt:
+        console.print("Stopped before training began.")
+        return 130
     except (OSError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
@@ -95,12 +104,14 @@ def main(argv: list[str] | None = None) -> int:
         shlex.join(["python", "-m", "train", *(sys.argv[1:] if argv is None else argv)]),
     )
     try:
-        for experiment in experiments:
-            run(experiment, data, setting, console)
-    except Interrupted as stop:
-        console.print(f"Stopped by {stop}; last.safetensors holds the weights so far.")
-        return stop.exit_code
-    except (OSError, TrainingError) as error:
+        with StopRequest() as stop:
+            for experiment in experiments:
+                run(experiment, data, setting, stop, console)
+                stop.check()
+    except Interrupted as signal:
+        console.print(f"Stopped by {signal}; last.safetensors holds the weights so far.")
+        return signal.exit_code
+    except (CheckpointError, OSError, TrackingError, TrainingError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
     return 0
@@ -109,10 +120,11 @@ def main(argv: list[str] | None = None) -> int:
 def _check_free(experiments: list[Experiment], arguments: argparse.Namespace) -> None:
     for experiment in experiments:
         folder = arguments.output / experiment.label
-        if (folder / "metrics.jsonl").exists() and not arguments.overwrite:
+        if is_run(folder) and not arguments.overwrite:
             raise ValueError(
                 f"{folder} holds a run already; add --overwrite to replace it, or another -o"
             )
+        folder.mkdir(parents=True, exist_ok=True)  # better to fail now than after the data
 
 
 def _describe(e: Experiment) -> str:

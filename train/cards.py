@@ -13,6 +13,7 @@ from geoseg.files import replacing
 from geoseg.models import Model
 
 START, END = "<!-- checkpoints: python -m train.cards -->", "<!-- /checkpoints -->"
+_RUN = ("epochs", "epochs_done", "seconds", "device", "precision", "seed", "torch")
 _SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "accuracy")
 
 
@@ -28,7 +29,8 @@ def summary(models: dict[str, Model]) -> str:
         scores = [_scored(model).get(kind) for kind in kinds]
         cells = [f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if s else "" for s in scores]
         time = f"{_card(model).experiment.get('seconds', 0) / 60:.0f} min"
-        lines.append(f"| `{name}` | {model.count_parameters():,} | {time} | {' | '.join(cells)} |")
+        row = [f"`{name}`", f"{model.count_parameters():,}", time, *cells]
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 
@@ -42,11 +44,9 @@ def details(name: str, model: Model) -> str:
         "Parameters": f"{model.count_parameters():,}",
         "Receptive field": f"{horizontal} columns, {vertical} rows",
         "Input": f"{_inline(vars(card.normalisation))}; threshold {card.threshold:g}",
-        "Trained on": card.data,
-        "Command": f"`{run.get('command')}`",
-        "Run": f"{run.get('epochs_done')} epochs kept of {run.get('epochs')}, "
-        f"{run.get('seconds')} s on {run.get('device')} in {run.get('precision')}, "
-        f"seed {run.get('seed')}, torch {run.get('torch')}",
+        "Trained on": card.data or "not said",
+        "Command": f"`{run['command']}`" if "command" in run else "not said",
+        "Run": _inline({key: run[key] for key in _RUN if key in run}) or "not said",
     }
     lines = [f"## {name}", "", *(f"- {key}: {value}" for key, value in facts.items()), ""]
     lines += ["| scored on | " + " | ".join(s.replace("_", " ") for s in _SCORES) + " |"]
@@ -66,17 +66,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     try:
-        models = {
-            checkpoint_name(p): load_checkpoint(p) for p in find_checkpoints(arguments.folder)
-        }
-        before, table, after = _split(arguments.readme.read_text())
+        files = find_checkpoints(arguments.folder)
+        if not files:
+            raise ValueError(
+                f"no checkpoint in {arguments.folder}; name the folder that holds them"
+            )
+        models = {checkpoint_name(p): load_checkpoint(p) for p in files}
+        before, after = _split(arguments.readme.read_text())
+        table = summary(models)
+        parts = [_HEAD, table, _NOTE, *(details(name, model) for name, model in models.items())]
+        _write(arguments.folder / "README.md", "\n\n".join(parts) + "\n")
+        _write(arguments.readme, f"{before}{START}\n{table}\n{END}{after}")
     except (OSError, ValueError) as error:
         print(f"cards: {error}", file=sys.stderr)
         return 2
-    table = summary(models)
-    parts = [_HEAD, table, _NOTE, *(details(name, model) for name, model in models.items())]
-    _write(arguments.folder / "README.md", "\n\n".join(parts) + "\n")
-    _write(arguments.readme, f"{before}{START}\n{table}\n{END}{after}")
     return 0
 
 
@@ -95,19 +98,20 @@ def _card(model: Model) -> Card:
 
 def _scored(model: Model) -> dict[str, dict[str, Any]]:
     """The scores that `train.evaluate --record` put there; the trainer's own have no "on"."""
-    return {kind: s for kind, s in _card(model).metrics.items() if "on" in s}
+    metrics = _card(model).metrics
+    return {kind: s for kind, s in metrics.items() if isinstance(s, dict) and "on" in s}
 
 
 def _inline(values: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
-def _split(text: str) -> tuple[str, str, str]:
-    if START not in text or END not in text:
-        raise ValueError(f"the README lacks the lines {START} and {END} round its table")
+def _split(text: str) -> tuple[str, str]:
+    """What stands before and after the marked table."""
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(END) < text.index(START):
+        raise ValueError(f"the README needs the lines {START} and {END} round its table, once each")
     before, rest = text.split(START)
-    table, after = rest.split(END)
-    return before, table, after
+    return before, rest.split(END)[1]
 
 
 def _write(path: Path, text: str) -> None:

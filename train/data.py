@@ -47,7 +47,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument(
         "--fold",
         metavar="I/K",
-        help="validate on fold I (from 1) of K folds of whole wells",
+        help="validate on fold I (from 1) of K folds of whole wells, the same whatever the seed",
     )
     split.add_argument(
         "--random-split",
@@ -58,7 +58,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-leakage",
         action="store_true",
-        help="accept that a random split puts neighbours of a patch on both sides",
+        help="accept a split that puts patches of one well on both sides",
     )
 
 
@@ -91,20 +91,20 @@ def load_data(arguments: argparse.Namespace, console: Console) -> Data:
 def _split(
     dataset: PatchDataset, arguments: argparse.Namespace
 ) -> tuple[PatchDataset, PatchDataset, str]:
-    if arguments.leave_out:
+    if arguments.leave_out is not None:
         return *leave_wells_out(dataset, arguments.leave_out), "wells left out"
-    if arguments.fold:
+    if arguments.fold is not None:
         index, folds = _parse_fold(arguments.fold)
-        return *well_folds(dataset, folds, arguments.seed)[index - 1], f"fold {arguments.fold}"
+        return *well_folds(dataset, folds)[index - 1], f"fold {arguments.fold}"
     if arguments.random_split is not None:
         halves = random_split(
             dataset,
             arguments.random_split,
-            arguments.seed,
             allow_leakage=arguments.allow_leakage,
         )
         return *halves, "RANDOM split, which leaks"
-    return *by_folder(dataset), "the folder's own split"
+    sides = by_folder(dataset, allow_leakage=arguments.allow_leakage)
+    return *sides, "the folder's own split"
 
 
 def _parse_fold(text: str) -> tuple[int, int]:

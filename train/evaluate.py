@@ -18,8 +18,9 @@ from geoseg.metrics import METRICS, EmptyRule, average_scores, count
 from geoseg.segmenter import Segmenter
 from geoseg.synthetic import synthetic_dataset
 
-# Wells of another seed than the trainer's set: no run has seen them, not even to choose an epoch.
-FRESH_WELLS, FRESH_PATCHES, FRESH_SEED = 5, 2000, 1
+# Wells of another seed than the trainer's own set and than any that a user would choose by chance:
+# no run has seen them, not even to choose an epoch.
+FRESH_WELLS, FRESH_PATCHES, FRESH_SEED = 15, 2400, 1_000_003
 
 
 def evaluate(
@@ -27,7 +28,8 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Scores of every model on a labelled set, at its checkpoint's threshold.
 
-    The five metrics are means over patches; `micro_iou` and `micro_dice` pool all pixels.
+    The five metrics are means over patches; `micro_iou` and `micro_dice` pool all pixels;
+    `threshold` is the one that was used.
     """
     truth = dataset.masks == 1
     table = {}
@@ -40,6 +42,7 @@ def evaluate(
             "micro_iou": pooled["iou"],
             "micro_dice": pooled["dice"],
             **average_scores(counts, empty=empty),
+            "threshold": segmenter.cards[name].threshold,
         }
     return table
 
@@ -86,7 +89,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--record", metavar="NAME", help="also keep the scores in the checkpoints, under NAME"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.record and arguments.empty != "challenge":
+        parser.error("--record keeps scores by the challenge's rule only; leave --empty away")
+    return arguments
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -95,30 +101,40 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(highlight=False)
     try:
         segmenter = Segmenter(arguments.checkpoints, arguments.device)
-        dataset, about = _load(arguments)
+        if arguments.json:
+            arguments.json.touch()  # better to fail now than after the scoring
+        dataset, about = _load(arguments, console)
+        table = evaluate(segmenter, dataset, arguments.empty)
     except (OSError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
-    table = evaluate(segmenter, dataset, arguments.empty)
     console.print(_render(table, segmenter, f"{about}; empty truth: {arguments.empty} rule"))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"on": about, "scores": table}, indent=2) + "\n")
-    if arguments.record:
-        record(arguments.checkpoints, arguments.record, table, about)
+    try:
+        if arguments.json:
+            report = {"on": about, "empty": arguments.empty, "scores": table}
+            arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        if arguments.record:
+            record(arguments.checkpoints, arguments.record, table, about)
+    except OSError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
-def _load(arguments: argparse.Namespace) -> tuple[PatchDataset, str]:
+def _load(arguments: argparse.Namespace, console: Console) -> tuple[PatchDataset, str]:
     if arguments.data is None:
         dataset = synthetic_dataset(FRESH_WELLS, FRESH_PATCHES, FRESH_SEED)
         about = f"{len(dataset):,} synthetic patches, {FRESH_WELLS} wells, seed {FRESH_SEED}"
         return dataset, about
-    dataset = PatchDataset.load(arguments.data, [arguments.split], cache=False)
-    dataset = dataset.select(dataset.labelled)
+    whole = PatchDataset.load(arguments.data, [arguments.split], cache=False)
+    if whole.rejections:
+        console.print(whole.rejection_summary())
+    dataset = whole.select(whole.labelled)
     if not len(dataset):
         raise ValueError(f"{arguments.split} of {arguments.data} has no labels to score against")
     name = f"{arguments.data.resolve().name}/{arguments.split}"
-    return dataset, f"{len(dataset):,} patches of {name}"
+    rejected = f" ({len(whole.rejections):,} files rejected)" if whole.rejections else ""
+    return dataset, f"{len(dataset):,} patches of {name}{rejected}"
 
 
 def _render(table: dict[str, dict[str, float]], segmenter: Segmenter, title: str) -> Table:

@@ -6,7 +6,7 @@ Rows derive from each other, so that each says only what makes it different.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from geoseg.models import Model, create_model
@@ -14,9 +14,9 @@ from geoseg.models import Model, create_model
 
 @dataclass(frozen=True)
 class Plateau:
-    """Multiply the learning rate by `factor` after `patience` epochs without a better loss.
+    """Multiply the learning rate by `factor` after more than `patience` epochs without progress.
 
-    The loss is that of the validation set; the rest is torch's `ReduceLROnPlateau` as it comes.
+    Progress is a better loss on the validation set; torch's `ReduceLROnPlateau`, as it comes.
     """
 
     factor: float
@@ -60,10 +60,6 @@ class Experiment:
     def create_model(self) -> Model:
         """A fresh, untrained model."""
         return create_model(self.architecture, **self.arguments)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return asdict(self)
 
 
 def _derive(base: Experiment, id: int, name: str, **changes: Any) -> Experiment:

@@ -142,7 +142,7 @@ class Trainer:
         """Train for epoch `number` (from 1) and validate.
 
         `on_step` hears how many patches each step took; when it answers False the epoch ends there,
-        with None. TrainingError for a loss that is not finite.
+        with None. TrainingError for a loss that is not finite, in training or validation.
         """
         start = time.perf_counter()
         learning_rate = self.optimizer.param_groups[0]["lr"]
@@ -220,6 +220,10 @@ class Trainer:
         logits = self.predict(self.validation)
         truth = self.validation.truth
         loss = self._loss(logits, truth).item()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                "the weights give no finite logits any more; lower the learning rate"
+            )
         counts = count(logits > 0, truth == 1, truth != VOID)
         return loss, average_scores(counts), best_threshold(logits, truth)
 
@@ -249,4 +253,5 @@ def best_threshold(logits: Tensor, truth: Tensor) -> float:
         counts = count(probability > threshold, groove, valid)
         return average_scores(counts)["iou"]
 
-    return max(THRESHOLDS, key=iou)
+    # Of equals the one nearest to 0.5: a sure model leaves a wide choice.
+    return max(THRESHOLDS, key=lambda threshold: (iou(threshold), -abs(threshold - 0.5)))

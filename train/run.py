@@ -29,6 +29,8 @@ from train.experiments import Experiment
 from train.loop import Epoch, Trainer, prepare
 from train.tracking import Tracker
 
+CHECKPOINTS = ("best.safetensors", "last.safetensors")
+
 
 class Interrupted(Exception):
     """A signal asked the run to stop, and it stopped in good order."""
@@ -51,6 +53,11 @@ class StopRequest:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise Interrupted where a signal has come."""
+        if self.number:
+            raise Interrupted(self.number)
 
     def _note(self, number: int, _: object) -> None:
         if self.number:
@@ -79,8 +86,18 @@ class Setting:
     command: str
 
 
-def run(experiment: Experiment, data: Data, setting: Setting, console: Console) -> Path:
-    """Train one experiment to its end; gives the run's folder.
+def is_run(folder: Path) -> bool:
+    """Whether a run has left anything worth keeping in `folder`."""
+    lines = folder / "metrics.jsonl"
+    return any((folder / name).exists() for name in CHECKPOINTS) or (
+        lines.exists() and lines.stat().st_size > 0
+    )
+
+
+def run(
+    experiment: Experiment, data: Data, setting: Setting, stop: StopRequest, console: Console
+) -> Path:
+    """Train one experiment to its end; gives the run's folder. A run that was there goes first.
 
     Writes config.json, metrics.jsonl, last.safetensors after every epoch, and best.safetensors
     whenever the validation IoU improves. Raises Interrupted, with last.safetensors written, when a
@@ -109,9 +126,10 @@ def run(experiment: Experiment, data: Data, setting: Setting, console: Console) 
         f"{config['precision']}; writing {folder}",
         soft_wrap=True,
     )
+    for name in CHECKPOINTS:  # what an earlier run left must not pass for this one's
+        (folder / name).unlink(missing_ok=True)
     keeper = _Keeper(folder, trainer, config, setting.normalisation)
     with (
-        StopRequest() as stop,
         Tracker(folder, config, wandb=setting.wandb, console=console) as tracker,
         _progress(console) as progress,
     ):
@@ -128,8 +146,7 @@ def run(experiment: Experiment, data: Data, setting: Setting, console: Console) 
                 tracker.log(_record(epoch))
                 console.print(_line(epoch, experiment.epochs), soft_wrap=True)
             keeper.keep(epoch)
-            if stop.number:
-                raise Interrupted(stop.number)
+            stop.check()
     console.print(f"{experiment.label}: {keeper.summary()}")
     return folder
 
@@ -187,7 +204,7 @@ class _Keeper:
             if self._best is None or epoch.metrics["iou"] > self._best.metrics["iou"]:
                 self._best = epoch
                 self._save("best", epoch)
-        self._save("last", self._last)
+        self._save("last", epoch)
 
     def summary(self) -> str:
         """The best epoch in words."""
@@ -199,15 +216,16 @@ class _Keeper:
 
     def _save(self, name: str, epoch: Epoch | None) -> None:
         done = {
-            "epochs_done": epoch.number if epoch else 0,
+            "epochs_done": self._last.number if self._last else 0,
+            "interrupted": epoch is None,  # in the midst of the next epoch: no scores are known
             "seconds": round(time.perf_counter() - self._start),
         }
         save_checkpoint(
             self._folder / f"{name}.safetensors",
             self._trainer.model,
             normalisation=self._normalisation,
-            threshold=epoch.threshold if epoch else 0.5,
+            threshold=self._last.threshold if self._last else 0.5,
             experiment={**self._experiment, **done},
             data=self._data,
-            metrics={"validation": epoch.metrics} if epoch else {},
+            metrics={"validation": {**epoch.metrics, "threshold": 0.5}} if epoch else {},
         )

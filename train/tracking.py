@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from rich.console import Console
+
+
+class TrackingError(RuntimeError):
+    """Tracking cannot start; the message says why and what to do."""
 
 
 class Tracker:
@@ -65,19 +70,31 @@ def _start_wandb(folder: Path, config: dict[str, Any], console: Console) -> Any:
         )
 
     wish = os.environ.get("WANDB_MODE", "online")
-    if wish == "disabled":
-        run = start("disabled")
-    elif wish in {"offline", "dryrun"}:
-        run = start("offline")
-    elif not wandb.login(prompt=False, verify=False):
-        console.print("Weights & Biases: no login found (`wandb login`), tracking offline.")
-        run = start("offline")
-    else:
-        try:
-            run = start("online")
-            console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
-        except wandb.Error as error:
-            console.print(f"Weights & Biases cannot be reached ({error}); tracking offline.")
+    try:
+        if wish == "disabled":
+            run = start("disabled")
+        elif wish in {"offline", "dryrun"}:
             run = start("offline")
+        elif wish not in {"online", "run", "shared"}:
+            raise TrackingError(f"WANDB_MODE is {wish!r}; set it to online, offline or disabled")
+        elif not wandb.login(prompt=False, verify=False):
+            console.print("Weights & Biases: no login found (`wandb login`), tracking offline.")
+            run = start("offline")
+        else:
+            run = _start_online(start, console)
+    except (wandb.Error, ValueError) as error:
+        raise TrackingError(f"Weights & Biases: {error}; mend it, or add -nowb") from error
     run.define_metric("*", step_metric="epoch")
+    return run
+
+
+def _start_online(start: Callable[[Any], Any], console: Console) -> Any:
+    import wandb
+
+    try:
+        run = start("online")
+    except wandb.Error as error:
+        console.print(f"Weights & Biases cannot be reached ({error}); tracking offline.")
+        return start("offline")
+    console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
     return run

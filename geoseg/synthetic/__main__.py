@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from geoseg.dataset import PatchDataset
+from geoseg.folder import SPLITS
 from geoseg.synthetic.slices import sample_dataset, synthetic_dataset
 
 NULL_CODES = (-999.25, -999.0, np.nan)  # the real data's; a well keeps to one
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 else synthetic_dataset(options.wells, options.patches, options.seed)
             )
         write_dataset(dataset, options.out, console)
+    except KeyboardInterrupt:
+        console.print(f"Stopped; {options.out} may hold a part of the set (--force replaces it).")
+        return 130
     except (ValueError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2 if isinstance(error, ValueError) else 1
@@ -47,8 +51,12 @@ def _check_free(out: Path, force: bool) -> None:
 def write_dataset(dataset: PatchDataset, root: Path, console: Console) -> None:
     """Write `<root>/<split>/{images,labels}/well_K_patch_I.npy`, little-endian float32.
 
-    Nulls become one of NULL_CODES, by well. Files of the same name are replaced.
+    Nulls become one of NULL_CODES, by well. Patches that are there already are removed, so that
+    what the folder holds in the end is one set.
     """
+    for old in root.glob("*/*/well_*_patch_*.npy"):
+        if old.parent.parent.name in SPLITS and old.parent.name in ("images", "labels"):
+            old.unlink()
     images, masks = (array.cpu().numpy().astype("<f4") for array in (dataset.images, dataset.masks))
     for name in {str(Path(name).parent) for name in dataset.names}:
         for folder in (root / name, root / name.replace("images", "labels")):
@@ -82,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "--samples", action="store_true", help="write the page's 48 sample patches instead"
     )
     parser.add_argument(
-        "--force", action="store_true", help="write even if the folder already holds something"
+        "--force", action="store_true", help="replace the patches that the folder already holds"
     )
     return parser
 

@@ -15,6 +15,7 @@ from geoseg.folder import MAX_NULL_FRACTION
 from geoseg.synthetic.logs import synthesize
 
 SIDE = 36  # rows and columns of a patch
+MOST_SEEDS = 1 << 32
 _SEED_STEP = 1 << 20  # a log's seed is the set's times this plus the well: sets share no log
 
 # The page's samples, chosen by eye: a drifting groove that crosses the seam, a speckled twin, a
@@ -44,8 +45,8 @@ def synthetic_dataset(
         raise ValueError(f"wells is {wells}; give at least 1")
     if patches < wells:
         raise ValueError(f"patches is {patches}; give at least one for each of the {wells} wells")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; give 0 or more")
+    if not 0 <= seed < MOST_SEEDS:
+        raise ValueError(f"seed is {seed}; give one from 0 to {MOST_SEEDS - 1:,}")
     parts, splits = [], []
     for well in range(1, wells + 1):
         count = patches // wells + (well <= patches % wells)
