@@ -1,5 +1,6 @@
 """The command line of the page, and the endpoint of a running one."""
 
+import ast
 import http.client
 import json
 import socket
@@ -153,6 +154,41 @@ def test_a_program_gets_the_mask_of_a_real_patch(url, folder, real, tmp_path):
         mask = np.array(answer["models"][name]["mask"])
         assert np.mean(mask == expected.mask) > 0.999  # another thread count, other last digits
         assert answer["models"][name]["parameters"] == segmenter.model(name).count_parameters()
+
+
+MCP_CLIENT = """
+import asyncio, base64, json, pathlib, sys
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+async def main():
+    data = base64.b64encode(pathlib.Path(sys.argv[2]).read_bytes()).decode()
+    patch = "data:application/octet-stream;base64," + data
+    address = sys.argv[1] + "/gradio_api/mcp/"
+    async with streamable_http_client(address) as (read, write, _):
+        async with ClientSession(read, write) as session:
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            arguments = {"patch": patch, "models": ["stacked"], "threshold": 0.0}
+            result = await session.call_tool("segment", arguments)
+    print(json.dumps([[t.name, t.description] for t in tools]))
+    print(result.content[0].text)
+
+asyncio.run(main())
+"""
+
+
+def test_an_agent_finds_and_calls_segment_over_mcp(url, folder):
+    path = next((folder / "set" / "images").iterdir())
+    command = [sys.executable, "-c", MCP_CLIENT, url, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    tools, answer = done.stdout.splitlines()
+    (tool,) = json.loads(tools)
+    assert tool[0] == "segment"
+    assert "Find corrosion grooves" in tool[1]
+    mask = np.array(ast.literal_eval(answer)["models"]["200-stacked"]["mask"])
+    assert np.array_equal(mask == 0, np.isnan(np.load(path)))  # above 0 is all that was measured
 
 
 def send(url: str, path: str, body: bytes = b"", kind: str = "application/json"):

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from importlib.resources import files
 from typing import Any
@@ -103,7 +102,7 @@ def launch(demo: gr.Blocks, host: str, port: int) -> str:
         footer_links=["api"],  # page.css hides the footer; the help dialog has the link
         allowed_paths=[],
         max_file_size=MAX_FILE_BYTES,
-        mcp_server=importlib.util.find_spec("mcp") is not None,
+        mcp_server=True,
         theme=THEME,
         css=asset("page.css"),
     )
