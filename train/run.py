@@ -111,15 +111,7 @@ def run(
         seed=setting.seed,
         precision=setting.precision,
     )
-    config = {
-        **asdict(experiment),
-        "command": setting.command,
-        "seed": setting.seed,
-        "device": str(setting.device),
-        "precision": str(setting.precision).removeprefix("torch."),
-        "torch": torch.__version__,
-        "data": data.description,
-    }
+    config = _config(experiment, data, setting)
     console.print(
         f"[bold]{experiment.label}[/]: {trainer.model.count_parameters():,} parameters, "
         f"{experiment.epochs} epochs of {trainer.steps} steps on {setting.device} in "
@@ -149,6 +141,19 @@ def run(
             stop.check()
     console.print(f"{experiment.label}: {keeper.summary()}")
     return folder
+
+
+def _config(experiment: Experiment, data: Data, setting: Setting) -> dict[str, Any]:
+    """Everything that makes the run what it is, as JSON values."""
+    return {
+        **asdict(experiment),
+        "command": setting.command,
+        "seed": setting.seed,
+        "device": str(setting.device),
+        "precision": str(setting.precision).removeprefix("torch."),
+        "torch": torch.__version__,
+        "data": data.description,
+    }
 
 
 class _Rate(ProgressColumn):
