@@ -87,7 +87,9 @@ _HEAD = "# Checkpoints\n\nWritten by `python -m train.cards` from what each file
 _NOTE = (
     "Micro pools the pixels of all patches; mean averages the patches by the challenge's rule (1 "
     "where truth and prediction are both empty, 0 where one is). Thresholds were chosen on the "
-    "validation wells of the training set, never on real data."
+    "validation wells of the training set, never on real data. Each is one run with one seed, so a "
+    "difference of a few hundredths names no winner. Scored with `python -m train.evaluate "
+    "checkpoints/*.safetensors --record NAME`, and with `--data DIR` for the real patches."
 )
 
 

@@ -53,7 +53,7 @@ def record(paths: list[Path], key: str, table: dict[str, dict[str, float]], abou
         model = load_checkpoint(path)
         card = model.card
         assert card
-        entry = {**{k: round(v, 4) for k, v in table[checkpoint_name(path)].items()}, "on": about}
+        entry = {**{k: round(v, 6) for k, v in table[checkpoint_name(path)].items()}, "on": about}
         save_checkpoint(
             path,
             model,
