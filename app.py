@@ -139,7 +139,7 @@ def _checkpoints(folder: str, wanted: Sequence[str] | None) -> list[Path]:
 
 def _list_rejected(rejected: Sequence[tuple[str, str]]) -> Iterator[str]:
     for name, reason in rejected[:LISTED]:
-        yield f"{name}: {reason}"
+        yield reason if name in reason else f"{name}: {reason}"
     if len(rejected) > LISTED:
         yield f"and {len(rejected) - LISTED:,} more files"
 

@@ -90,6 +90,7 @@ def test_unreadable_files_are_listed_but_not_all_of_them():
     lines = list(app._list_rejected(rejected))
     assert lines[0] == "0.npy: is empty"
     assert lines[-1] == "and 3 more files"
+    assert list(app._list_rejected([("a.npy", "a.npy is empty")])) == ["a.npy is empty"]
     assert len(lines) == app.LISTED + 1
 
 
