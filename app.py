@@ -80,14 +80,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     _check_address(parser, options.host, options.port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder below is removed
-    with _private_folder():
-        serve(parser, options)
+    try:
+        with _private_folder():
+            serve(parser, options)
+    except KeyboardInterrupt:  # while it was loading
+        sys.exit(130)
 
 
 def serve(parser: Parser, options: argparse.Namespace) -> None:
     """Build the page and hold it up."""
     # Here, not above: `--help` and mistakes answer at once, and the folder's name is set by now.
-    from geoseg.page import NoPatchesError, build, launch, load_set
+    from geoseg.page import build, launch, load_set
     from geoseg.segmenter import Segmenter
 
     try:
@@ -99,7 +102,9 @@ def serve(parser: Parser, options: argparse.Namespace) -> None:
         )
         if options.preload:
             segmenter.preload()
-    except (NoPatchesError, ValueError) as error:  # CheckpointError is a ValueError
+    # Patches and checkpoints that cannot be used are ValueErrors; a name no disk can hold is an
+    # OSError, a home that nobody has a RuntimeError.
+    except (ValueError, OSError, RuntimeError) as error:
         parser.error(str(error))
     demo = build(segmenter, patches)
     try:

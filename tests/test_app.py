@@ -85,6 +85,11 @@ def test_a_damaged_checkpoint_is_named(mistake, tmp_path):
     assert "200-stacked.safetensors" in mistake("--checkpoints", str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["~nosuchuser/x.npy", "x" * 300])
+def test_names_that_cannot_be_are_one_sentence(mistake, name):
+    assert mistake("-i", name).startswith("app.py: ")
+
+
 def test_unreadable_files_are_listed_but_not_all_of_them():
     rejected = [(f"{i}.npy", "is empty") for i in range(app.LISTED + 3)]
     lines = list(app._list_rejected(rejected))
@@ -234,8 +239,6 @@ def test_too_large_an_upload_is_refused(url):
 
 
 def test_the_shipped_models_segment_a_shipped_sample():
-    if not find_checkpoints(app.CHECKPOINTS) or not app.SAMPLES.is_dir():
-        pytest.skip("no checkpoints or samples are shipped yet")
     with serve(["--preload"]) as url:
         (answer,) = ask(url, sorted(app.SAMPLES.iterdir())[0])
     assert {name.split("-")[1] for name in answer["models"]} >= {"stacked", "vanilla", "unet"}

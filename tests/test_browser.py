@@ -41,6 +41,13 @@ def screen(open_page) -> Screen:
     return open_page()
 
 
+def test_every_slider_has_a_name(screen):
+    for name in ("Shift", "Noise", "Threshold", "Overlay"):
+        assert screen.page.get_by_role("slider", name=name).count() == 1
+    screen.page.locator(".gs-sliders span", has_text="Noise").click()
+    assert screen.page.evaluate("document.activeElement.name") == "noise"
+
+
 def test_the_first_patch_is_segmented_without_a_click(screen):
     assert screen.name == "well_9_patch_0.npy"
     assert screen.page.locator(".gs-count").inner_text() == str(COUNT)

@@ -1,7 +1,7 @@
 """The page: three parts that talk, and the server they run on.
 
 `request` holds what the browser wants and fires when that changes; `page` draws each answer;
-`uploads` takes files. All the rest is ours: assets/*.js builds it inside `page`.
+`uploads` takes files. All the rest is ours: the scripts beside this file build it inside `page`.
 """
 
 from __future__ import annotations

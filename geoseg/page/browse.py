@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.patches import PatchError, read_mask, read_patch
+from geoseg.patches import PatchError, printable, read_mask, read_patch
 
 # A patch on the page is segmented while a slider moves: 65,536 pixels, or 1,820 rows of 36
 # columns, are what a small machine still does in well under a second. Logs belong in slices.
@@ -69,7 +69,7 @@ def load_set(sources: Sequence[str], label: str) -> PatchSet:
         try:
             patch = check_size(read_patch(path))
         except PatchError as error:
-            rejected.append(Rejected(path.name, str(error)))
+            rejected.append(Rejected(printable(path.name), str(error)))
             continue
         truth, reason = _read_truth(path, patch.shape)
         if reason:
