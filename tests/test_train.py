@@ -257,22 +257,27 @@ def test_a_signal_leaves_a_usable_last_checkpoint(number, data, tmp_path):
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["epoch"] == 1
 
 
-def test_wandb_goes_offline_without_a_login_and_never_asks(data, tmp_path):
-    environment = {"HOME": str(tmp_path), "WANDB_DIR": str(tmp_path), "NETRC": str(tmp_path / "no")}
+def track(data, folder, **environment):
+    """A short run with wandb, by a user whose home holds no login."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    process = subprocess.run(
+    home = {"HOME": str(folder), "NETRC": str(folder / "no"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
         [
             *(sys.executable, "-m", "train", "-e", "3", "--epochs", "2", "--cpu"),
-            *("--data", str(data), "-o", str(tmp_path / "runs")),
+            *("--data", str(data), "-o", str(folder / "runs")),
         ],
         cwd=ROOT,
-        env={**clean, **environment, "OMP_NUM_THREADS": "1"},
+        env={**clean, **home, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
     )
+
+
+def test_wandb_goes_offline_without_a_login_and_never_asks(data, tmp_path):
+    process = track(data, tmp_path)
     assert process.returncode == 0, process.stderr
     assert "no login found" in process.stdout
     files = list((tmp_path / "runs").rglob("offline-run-*/*.wandb"))
@@ -289,21 +294,7 @@ def test_wandb_goes_offline_without_a_login_and_never_asks(data, tmp_path):
     ],
 )
 def test_wandb_mistakes_are_one_line(variable, value, words, data, tmp_path):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "no"), "OMP_NUM_THREADS": "1"}
-    process = subprocess.run(
-        [
-            *(sys.executable, "-m", "train", "-e", "3", "--epochs", "1", "--cpu"),
-            *("--data", str(data), "-o", str(tmp_path / "runs")),
-        ],
-        cwd=ROOT,
-        env={**clean, **home, variable: value},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    process = track(data, tmp_path, **{variable: value})
     assert process.returncode == 1, process.stderr
     assert "Traceback" not in process.stderr
     last = process.stderr.splitlines()[-1]

@@ -9,7 +9,7 @@ from typing import Any
 from gradio.utils import get_upload_folder
 
 from geoseg.page.browse import Entry, PatchSet, Rejected, check_size, natural_key
-from geoseg.patches import PatchError, read_patch
+from geoseg.patches import PatchError, printable, read_patch
 
 MAX_FILES = 512
 MAX_FILE_BYTES = 2**20
@@ -46,7 +46,7 @@ def read_uploads(files: Iterable[Mapping[str, Any]]) -> PatchSet:
 def clean(name: str) -> str:
     """A file's base name, printable, of a length that fits on a page."""
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(c if c.isprintable() else "?" for c in base)[:120] or "unnamed"
+    return printable(base)[:120] or "unnamed"
 
 
 def uploaded_bytes(file: Any) -> bytes:
