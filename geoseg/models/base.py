@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +15,10 @@ from torch import nn
 
 from geoseg.card import Card
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
+ACTIVATIONS: dict[str, type[nn.ReLU] | type[nn.LeakyReLU]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+}
 
 
 class Model(nn.Module):
@@ -45,22 +49,20 @@ class Model(nn.Module):
     def receptive_field(self) -> tuple[int, int]:
         """The (horizontal, vertical) extent in pixels of the input that one output pixel can see.
 
-        Found as the original project does: a NaN gradient at the centre of the output spreads to
-        every input pixel that it depends on. Weights are made positive first, because a closed ReLU
-        would stop it. A field as large as 256 is reported as 256.
+        Found by the gradient of the centre of the output: with positive weights, under which no
+        ReLU closes and nothing cancels, it is above zero at every input pixel that counts. A field
+        as large as 256 is reported as 256.
         """
-        probe = copy.deepcopy(self).float().cpu()
+        probe = copy.deepcopy(self).double().cpu()
         for parameter in probe.parameters():
             nn.init.constant_(parameter, 1 / parameter[0].numel())
         channels = next(probe.parameters()).shape[1]
         extent = (0, 0)
         for size in (64, 128, 256):
-            image = torch.ones(1, channels, size, size, requires_grad=True)
-            logits = probe(image)
-            seed = torch.zeros_like(logits)
-            seed[..., size // 2, size // 2] = torch.nan
-            (gradient,) = torch.autograd.grad(logits, image, seed)
-            seen = gradient.isnan().any(1).any(0)
+            image = torch.ones(1, channels, size, size, dtype=torch.float64, requires_grad=True)
+            centre = probe(image)[..., size // 2, size // 2].sum()
+            (gradient,) = torch.autograd.grad(centre, image)
+            seen = (gradient != 0).any(1).any(0)
             extent = (int(seen.any(0).sum()), int(seen.any(1).sum()))
             if max(extent) < size:
                 break
@@ -68,10 +70,10 @@ class Model(nn.Module):
 
 
 def activation_named(name: str) -> nn.Module:
-    """A fresh activation; ValueError lists the choices."""
+    """A fresh activation, which overwrites its input; ValueError lists the choices."""
     if name not in ACTIVATIONS:
         raise ValueError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]()
+    return ACTIVATIONS[name](inplace=True)
 
 
 def same_padding(kernel_size: int) -> int:

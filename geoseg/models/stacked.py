@@ -4,32 +4,42 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear
 
 from geoseg.models.base import Model, activation_named, check_positive, same_padding
+from geoseg.models.convolutions import pad_ring, pad_rows
 
 
-class RingConvolution(nn.Sequential):
-    """A convolution round the pipe, circular, then one along it, with its edge rows repeated."""
+class RingConvolution(nn.Module):
+    """A convolution round the pipe, circular, then one along it, with its edge rows repeated.
+
+    Nothing stands between the two, so they are one convolution as well, whose kernel is their
+    product; that one is done where it takes fewer operations, as from a single channel.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_azimuth: int, kernel_depth: int
     ) -> None:
         super().__init__()
-        self.azimuth = nn.Conv2d(
-            in_channels,
-            out_channels,
-            (1, kernel_azimuth),
-            padding=(0, same_padding(kernel_azimuth)),
-            padding_mode="circular",
-        )
-        self.depth = nn.Conv2d(
-            out_channels,
-            out_channels,
-            (kernel_depth, 1),
-            padding=(same_padding(kernel_depth), 0),
-            padding_mode="replicate",
-        )
+        self.azimuth = nn.Conv2d(in_channels, out_channels, (1, kernel_azimuth))
+        self.depth = nn.Conv2d(out_channels, out_channels, (kernel_depth, 1))
+        self.columns, self.rows = same_padding(kernel_azimuth), same_padding(kernel_depth)
+        apart = out_channels * (in_channels * kernel_azimuth + out_channels * kernel_depth)
+        merged = out_channels * in_channels * kernel_azimuth * kernel_depth
+        self.merges = merged < apart
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, Z, A) -> (B, out_channels, Z, A), with A >= `columns`."""
+        azimuth, depth = self.azimuth, self.depth
+        x = pad_ring(x, self.columns)
+        if self.merges:
+            assert azimuth.bias is not None
+            kernel = torch.einsum("omz,mca->ocza", depth.weight[..., 0], azimuth.weight[:, :, 0])
+            bias = linear(azimuth.bias, depth.weight.sum((2, 3)), depth.bias)
+            return conv2d(pad_rows(x, self.rows), kernel, bias)
+        return depth(pad_rows(azimuth(x), self.rows))
 
 
 class Stacked(Model):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import conv2d
 
 from geoseg.models.base import Model, activation_named, check_positive, same_padding
+from geoseg.models.convolutions import convolve_upsampled
 
 
 class UNet(Model):
@@ -64,6 +64,10 @@ class UNet(Model):
             x = x[..., ::2, ::2]
         x = self.activation(self.bottleneck(x))
         for skip, decoder in zip(reversed(skips), reversed(self.decoders), strict=True):
-            x = interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=True)
-            x = self.activation(decoder(torch.cat((x, skip), 1)))
-        return self.head(torch.cat((x, image), 1))
+            assert isinstance(decoder, nn.Conv2d)
+            # The decoder sees both, the upsampled x before the skip: a sum needs no concatenation.
+            coarse, fine = decoder.weight.split((x.shape[1], skip.shape[1]), 1)
+            y = conv2d(skip, fine, decoder.bias, padding=decoder.padding)
+            x = self.activation(y + convolve_upsampled(x, coarse, skip.shape[-2:]))
+        features, itself = self.head.weight.split((x.shape[1], image.shape[1]), 1)
+        return conv2d(x, features, self.head.bias) + conv2d(image, itself)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from geoseg.models.base import Model, activation_named, check_positive, same_padding
+from geoseg.models.convolutions import convolve_to_few
 
 
 class Vanilla(Model):
@@ -46,4 +47,5 @@ class Vanilla(Model):
         *hidden, last = self.convolutions
         for convolution in hidden:
             x = self.activation(convolution(x))
-        return last(x)
+        assert isinstance(last, nn.Conv2d)
+        return convolve_to_few(x, last)
