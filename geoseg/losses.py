@@ -3,11 +3,16 @@
 Logits and truth are (B, C, Z, A), every channel a binary question of its own; truth is 0 or 1 in
 any dtype. `valid`, bool, of the same shape or one that broadcasts to it, leaves pixels out where it
 is False. Formulas and weights are the original project's.
+
+A loss is a mean, over valid pixels or over patches. Where these are only a part of a batch, `whole`
+says how many of both the batch has: the losses of the parts then add up to the loss of the batch,
+and so do their gradients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,41 +23,61 @@ DICE_SHARE = 0.3
 _TINY = 1e-7
 
 
-def bce(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
+class Whole(NamedTuple):
+    """How many valid pixels and how many patches a batch has, each a number or a 0-d tensor."""
+
+    pixels: Tensor | int
+    patches: Tensor | int
+
+
+def bce(
+    logits: Tensor, truth: Tensor, valid: Tensor | None = None, whole: Whole | None = None
+) -> Tensor:
     """Binary cross-entropy, the mean over valid pixels."""
-    return _cross_entropy(logits, truth, valid, 1.0)
+    return _cross_entropy(logits, truth, valid, whole, 1.0)
 
 
-def bce_weighted(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
+def bce_weighted(
+    logits: Tensor, truth: Tensor, valid: Tensor | None = None, whole: Whole | None = None
+) -> Tensor:
     """Binary cross-entropy with groove pixels counted twice."""
-    return _cross_entropy(logits, truth, valid, POSITIVE_WEIGHT)
+    return _cross_entropy(logits, truth, valid, whole, POSITIVE_WEIGHT)
 
 
-def dice(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
+def dice(
+    logits: Tensor, truth: Tensor, valid: Tensor | None = None, whole: Whole | None = None
+) -> Tensor:
     """1 - soft Dice of each patch, the mean over patches; a patch with no groove costs 1."""
     kept = torch.ones_like(logits) if valid is None else valid.to(logits).expand_as(logits)
     probability, truth = logits.sigmoid() * kept, truth.to(logits) * kept
     overlap = (probability * truth).flatten(1).sum(1)
     total = (probability + truth).flatten(1).sum(1)
-    return (1 - 2 * overlap / total.clamp(min=_TINY)).mean()
+    cost = 1 - 2 * overlap / total.clamp(min=_TINY)
+    return cost.sum() / (whole.patches if whole else len(cost))
 
 
-def dice_bce(logits: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
+def dice_bce(
+    logits: Tensor, truth: Tensor, valid: Tensor | None = None, whole: Whole | None = None
+) -> Tensor:
     """`bce_weighted` + 0.3 `dice`."""
-    return bce_weighted(logits, truth, valid) + DICE_SHARE * dice(logits, truth, valid)
+    overlap = dice(logits, truth, valid, whole)
+    return bce_weighted(logits, truth, valid, whole) + DICE_SHARE * overlap
 
 
-def _cross_entropy(logits: Tensor, truth: Tensor, valid: Tensor | None, weight: float) -> Tensor:
+def _cross_entropy(
+    logits: Tensor, truth: Tensor, valid: Tensor | None, whole: Whole | None, weight: float
+) -> Tensor:
     kept = None if valid is None else valid.to(logits).expand_as(logits)
     total = binary_cross_entropy_with_logits(
         logits,
         truth.to(logits),
         weight=kept,
-        pos_weight=logits.new_tensor(weight),
+        pos_weight=torch.full_like(logits[0, 0, 0, 0], weight),
         reduction="sum",
     )
-    count = logits.numel() if kept is None else kept.sum().clamp(min=1)
-    return total / count
+    if whole:
+        return total / whole.pixels
+    return total / (logits.numel() if kept is None else kept.sum().clamp(min=1))
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {

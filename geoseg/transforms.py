@@ -1,10 +1,11 @@
 """Rolls, flips and noise, a batch at a time; image and mask take the same view.
 
-B batch, Z depth, A azimuth.
+B batch, C channel, Z depth, A azimuth.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -33,15 +34,40 @@ def draw_views(
     return Views(shift * roll, flips[0] & flip, flips[1] & flip)
 
 
+def cycle_views(
+    count: int, columns: int, turn: int, *, roll: bool, flip: bool, generator: torch.Generator
+) -> Views:
+    """Views as random at turn 0 as `draw_views`, then each another one at every turn.
+
+    A patch shows all its shifts within `columns` turns, far from each other in turns that follow,
+    and its four flips within four. The generator must stand where it stood for the other turns.
+    """
+    device = generator.device
+    shift = torch.randint(columns, (count,), generator=generator, device=device)
+    flips = torch.randint(4, (count,), generator=generator, device=device)
+    # The golden section spreads any number of turns evenly, if it meets every column.
+    stride = min(
+        (n for n in range(1, columns + 1) if math.gcd(n, columns) == 1),
+        key=lambda n: abs(n - columns * (math.sqrt(5) - 1) / 2),
+    )
+    shift = (shift + turn * stride) % columns
+    flips = (flips + turn) % 4
+    return Views(shift * roll, (flips % 2 == 1) & flip, (flips >= 2) & flip)
+
+
 def look(patches: Tensor, views: Views, selection: Tensor) -> Tensor:
-    """Patch selection[b] of `patches` (N, Z, A) as views[b] has it: (B, Z, A) in one gather."""
-    _, rows, columns = patches.shape
+    """Patch selection[b] of `patches` (N, C, Z, A) as views[b] has it: (B, C, Z, A) in one gather.
+
+    The answer is channels_last.
+    """
+    rows, columns = patches.shape[-2:]
     z = torch.arange(rows, device=patches.device)
     a = torch.arange(columns, device=patches.device)
     z = torch.where(views.flip_depth[:, None], rows - 1 - z, z)
     a = (a - views.shift[:, None]) % columns
     a = torch.where(views.flip_azimuth[:, None], columns - 1 - a, a)
-    return patches[selection[:, None, None], z[:, :, None], a[:, None, :]]
+    seen = patches[selection[:, None, None], :, z[:, :, None], a[:, None, :]]
+    return seen.permute(0, 3, 1, 2)
 
 
 def roll(patches: Tensor, shift: int) -> Tensor:

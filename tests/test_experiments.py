@@ -36,8 +36,8 @@ def test_exactly_the_originals_hyperparameters(rows, experiment):
     assert (experiment.batch_validation or experiment.batch) == int(row["batch_validation"])
     assert row["optimizer"] == "Adam"
     assert experiment.learning_rate == float(row["learning_rate"])
-    plateau = experiment.plateau and asdict(experiment.plateau)
-    assert plateau == (json.loads(row["scheduler_configuration"]) if row["scheduler"] else None)
+    schedule = experiment.schedule and asdict(experiment.schedule)
+    assert schedule == (json.loads(row["scheduler_configuration"]) if row["scheduler"] else None)
     augmentations = ["h_roll"] * experiment.roll + ["flip"] * experiment.flip
     assert " ".join(augmentations) == row["augmentations"]
     assert experiment.loss == row["loss"]

@@ -8,15 +8,9 @@ import torch
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import synthetic_dataset
 from train.experiments import Experiment, Plateau
-from train.loop import (
-    VOID,
-    PreparedSet,
-    Trainer,
-    TrainingError,
-    best_threshold,
-    choose_precision,
-    prepare,
-)
+from train.loop import Trainer, TrainingError, best_threshold
+from train.sampling import VOID, Plan, PreparedSet, prepare
+from train.tuning import Tuning
 
 CPU = torch.device("cpu")
 SMALL = Experiment(
@@ -48,7 +42,7 @@ def go(_):
 
 def train(sets, epochs=2, experiment=SMALL, **options):
     trainer = Trainer(experiment, *sets, **options)
-    return trainer, [trainer.run_epoch(n, go) for n in range(1, epochs + 1)]
+    return trainer, [trainer.run_epoch(go) for _ in range(epochs)]
 
 
 def weights(trainer):
@@ -58,9 +52,9 @@ def weights(trainer):
 def test_learns_the_grooves(sets):
     trainer, epochs = train(sets, 12)
     assert epochs[-1].loss < 0.6 * epochs[0].loss
-    inputs, truth, _ = sets[1]
+    truth = sets[1].truth
     logits = trainer.predict(sets[1])
-    assert logits.shape == inputs.shape
+    assert logits.shape == truth.shape
     assert logits[truth == 1].mean() > logits[truth == 0].mean() + 2
     assert [e.number for e in epochs] == list(range(1, 13))
     assert all(e.patches_per_second > 0 for e in epochs)
@@ -93,18 +87,18 @@ def test_nulls_do_not_teach(sets):
     trainer = Trainer(SMALL, *sets)
     logits = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     half = truth.clone()
-    half[:, :18] = VOID
+    half[:, :, :18] = VOID
     trainer._loss(logits, half).backward()
     assert torch.equal(logits.grad == 0, half == VOID)
 
 
 def test_a_loss_that_is_not_finite_names_its_batch(sets):
-    inputs, truth, names = sets[0]
-    broken = inputs.clone()
-    broken[7, 3, 3] = torch.nan
-    trainer = Trainer(replace(SMALL, batch=8), PreparedSet(broken, truth, names), sets[1])
+    pairs, wells, names = sets[0]
+    broken = pairs.clone()
+    broken[7, 0, 3, 3] = torch.nan
+    trainer = Trainer(replace(SMALL, batch=8), PreparedSet(broken, wells, names), sets[1])
     with pytest.raises(TrainingError, match="loss is nan at epoch 1, step") as caught:
-        trainer.run_epoch(1, go)
+        trainer.run_epoch(go)
     assert names[7] in str(caught.value)
     assert weights(trainer).isfinite().all()
 
@@ -112,39 +106,36 @@ def test_a_loss_that_is_not_finite_names_its_batch(sets):
 def test_stops_when_told(sets):
     trainer = Trainer(SMALL, *sets)
     seen = []
-    assert trainer.run_epoch(1, lambda patches: seen.append(patches) or len(seen) < 3) is None
+    assert trainer.run_epoch(lambda patches: seen.append(patches) or len(seen) < 3) is None
     assert seen == [16, 16, 16]
 
 
 def test_every_patch_once_an_epoch_in_another_order(sets):
-    trainer = Trainer(replace(SMALL, roll=False, flip=False, batch=7), *sets)
-    orders = [
-        torch.cat([selection for _, _, selection in trainer._batches(epoch)]) for epoch in (1, 2)
-    ]
-    count = len(sets[0].inputs)
+    plain = replace(SMALL, roll=False, flip=False, batch=7)
+    plans = [Plan(plain, sets[0], 0, epoch) for epoch in (1, 2)]
+    orders = [torch.cat(plan.batches) for plan in plans]
+    count = len(sets[0])
     assert all(torch.equal(order.sort().values, torch.arange(count)) for order in orders)
     assert not torch.equal(*orders)
-    assert trainer.steps == -(-count // 7)
-    for images, truth, selection in trainer._batches(1):
-        assert torch.equal(images, sets[0].inputs[selection])
-        assert torch.equal(truth, sets[0].truth[selection])
+    assert Trainer(plain, *sets).steps == len(plans[0].batches) == -(-count // 7)
+    for step, chosen in enumerate(plans[0].batches):
+        assert torch.equal(plans[0].look(step), sets[0].pairs[chosen])
 
 
 def test_plateau_lowers_the_learning_rate(sets):
-    falling = replace(SMALL, learning_rate=1e-3, plateau=Plateau(0.5, 0))
+    falling = replace(SMALL, learning_rate=1e-3, schedule=Plateau(0.5, 0))
     trainer = Trainer(falling, *sets)
-    for _ in range(3):
-        trainer.scheduler.step(1.0)
-    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(2.5e-4)
-    assert Trainer(replace(SMALL, plateau=None), *sets).scheduler is None
+    trainer.predict = lambda patches: torch.zeros_like(patches.truth)  # never any better
+    rates = [trainer.run_epoch(go).learning_rate for _ in range(4)]
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4])
 
 
 def test_prepared_truth_is_void_at_nulls():
     dataset = synthetic_dataset(4, 40, seed=5)
     dataset.images[0, 2] = torch.nan
     prepared = prepare(dataset, Normalisation(), CPU)
-    assert (prepared.truth[0, 2] == VOID).all()
-    assert torch.equal(prepared.truth == VOID, dataset.images.isnan())
+    assert (prepared.truth[0, 0, 2] == VOID).all()
+    assert torch.equal(prepared.truth[:, 0] == VOID, dataset.images.isnan())
     assert prepared.inputs.isfinite().all()
 
 
@@ -158,7 +149,7 @@ def test_validation_batch_changes_no_score(sets):
 
 def test_bf16_learns_as_well(sets):
     _, exact = train(sets, 6)
-    _, quick = train(sets, 6, precision=torch.bfloat16)
+    _, quick = train(sets, 6, tuning=Tuning(torch.bfloat16))
     assert quick[-1].loss == pytest.approx(exact[-1].loss, rel=0.15)
 
 
@@ -176,22 +167,8 @@ def test_of_equal_thresholds_the_middle_one_is_taken():
     assert best_threshold(silent, torch.tensor([[[0, 0]]])) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("features", "chosen"),
-    [
-        ({"avx512_bf16": True, "avx2": True}, torch.bfloat16),
-        ({"avx512_bf16": False, "avx2": True}, torch.float32),
-        ({}, torch.float32),
-    ],
-)
-def test_auto_precision_asks_the_processor(features, chosen, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
-    assert choose_precision("auto", CPU) == chosen
-    assert choose_precision("fp32", CPU) == torch.float32
-    assert choose_precision("bf16", CPU) == torch.bfloat16
-
-
 def test_weights_that_burst_stop_the_run(sets):
-    trainer = Trainer(replace(SMALL, learning_rate=1e38, batch=10_000), *sets)
+    bursting = replace(SMALL, learning_rate=1e38, batch=10_000)
+    trainer = Trainer(bursting, *sets, tuning=Tuning(fused=True))
     with pytest.raises(TrainingError, match="lower the learning rate"):
-        trainer.run_epoch(1, go)
+        trainer.run_epoch(go)

@@ -1,9 +1,11 @@
 """Rolls, flips and noise."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from geoseg.transforms import Views, add_noise, draw_views, look, roll
+from geoseg.transforms import Views, add_noise, cycle_views, draw_views, look, roll
 
 
 def generator(seed=0):
@@ -11,7 +13,7 @@ def generator(seed=0):
 
 
 def test_look_rolls_and_flips_each_patch_its_own_way():
-    patches = torch.randn(3, 4, 6, generator=generator())
+    patches = torch.randn(3, 2, 4, 6, generator=generator())
     views = Views(
         torch.tensor([0, 2, 5]),
         torch.tensor([False, True, False]),
@@ -19,15 +21,35 @@ def test_look_rolls_and_flips_each_patch_its_own_way():
     )
     seen = look(patches, views, torch.tensor([2, 0, 1]))
     assert torch.equal(seen[0], patches[2])
-    assert torch.equal(seen[1], patches[0].flip(0).roll(2, 1))
-    assert torch.equal(seen[2], patches[1].flip(1).roll(5, 1))
+    assert torch.equal(seen[1], patches[0].flip(1).roll(2, 2))
+    assert torch.equal(seen[2], patches[1].flip(2).roll(5, 2))
+    assert seen.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_image_and_mask_take_the_same_view():
-    images = torch.randn(8, 36, 36, generator=generator())
-    views = draw_views(8, 36, roll=True, flip=True, generator=generator(1))
-    selection = torch.arange(8)
-    assert torch.equal(look(images, views, selection) > 0, look(images > 0, views, selection))
+@pytest.mark.parametrize("draw", [draw_views, partial(cycle_views, turn=3)])
+def test_image_and_mask_take_the_same_view(draw):
+    images = torch.randn(8, 1, 36, 36, generator=generator())
+    views = draw(8, 36, roll=True, flip=True, generator=generator(1))
+    pairs = look(torch.cat((images, images > 0), 1), views, torch.arange(8))
+    assert torch.equal(pairs[:, 0] > 0, pairs[:, 1] == 1)
+    assert not torch.equal(pairs[:, :1], images)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 5, 36, 72])
+def test_cycling_views_show_every_shift_and_flip_in_turn(columns):
+    turns = [
+        cycle_views(50, columns, turn, roll=True, flip=True, generator=generator(2))
+        for turn in range(max(columns, 4))
+    ]
+    shifts = torch.stack([t.shift for t in turns[:columns]])
+    assert torch.equal(shifts.sort(0).values, torch.arange(columns)[:, None].expand(-1, 50))
+    flips = torch.stack([2 * t.flip_depth + t.flip_azimuth for t in turns[:4]])
+    assert torch.equal(flips.sort(0).values, torch.arange(4)[:, None].expand(-1, 50))
+    if columns > 5:  # neighbours in time are no neighbours round the pipe
+        apart = (turns[1].shift - turns[0].shift) % columns
+        assert (torch.minimum(apart, columns - apart) > columns / 4).all()
+    plain = cycle_views(50, columns, 1, roll=False, flip=False, generator=generator(2))
+    assert not any(v.any() for v in plain)
 
 
 def test_views_cover_every_shift_and_flip_and_can_be_off():

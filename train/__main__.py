@@ -1,23 +1,31 @@
-"""Train experiments of the original project: `python -m train -e 300 301`."""
+"""Train experiments: `python -m train -e 300 301`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from geoseg.checkpoint import CheckpointError
-from geoseg.normalisation import Normalisation
 from geoseg.segmenter import choose_device
-from train.data import add_data_arguments, load_data
+from train.data import Data, add_data_arguments, load_data
 from train.experiments import EXPERIMENTS, Experiment, find_experiments
-from train.loop import TrainingError, choose_precision
-from train.run import Interrupted, Setting, StopRequest, is_run, run
+from train.fleet import list_gpus, run_fleet
+from train.folds import summarise_folds
+from train.loop import TrainingError
+from train.ranks import ALONE, Ranks, local_device
+from train.run import Setting, is_run, run
+from train.state import StateError
+from train.stop import Interrupted, StopRequest
 from train.tracking import TrackingError
+from train.tuning import CHOICES
 
 MOST_SEEDS = 1 << 32
 
@@ -44,7 +52,20 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="DIR",
         help="where the runs' folders go (default: runs/)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on, bit for bit, with a run that was stopped or killed; start it where none is",
+    )
+    there.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    parser.add_argument(
+        "--save-every",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="save this often; 0 saves after every step (default: 10)",
+    )
     add_data_arguments(parser)
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="train for N epochs instead of the recipe's"
@@ -62,11 +83,26 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         default="auto",
         help="of the convolutions (default: auto, bf16 where the processor has it)",
     )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="let Inductor write the kernels (default: in long runs on a GPU)",
+    )
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        choices=CHOICES,
+        default=[],
+        metavar="CHOICE",
+        help=f"turn off what is done for speed: {', '.join(CHOICES)}",
+    )
     arguments = parser.parse_args(argv)
     if not arguments.list and not arguments.experiments:
         parser.error("say which experiments with -e; --list shows them")
     if not 0 <= arguments.seed < MOST_SEEDS:
         parser.error(f"--seed is {arguments.seed}; it must be from 0 to {MOST_SEEDS - 1:,}")
+    if not arguments.save_every >= 0:
+        parser.error(f"--save-every is {arguments.save_every}; it must be 0 or more seconds")
     if arguments.epochs is not None and arguments.epochs < 1:
         parser.error(f"--epochs is {arguments.epochs}; it must be at least 1")
     return arguments
@@ -74,57 +110,92 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Train what the command line asks for; gives the exit code."""
-    arguments = parse(argv)
+    typed = sys.argv[1:] if argv is None else argv
+    arguments = parse(typed)
     console = Console(highlight=False)
     if arguments.list:
         for experiment in EXPERIMENTS:
             console.print(_describe(experiment), soft_wrap=True)
         return 0
+    ranks = ALONE
     try:
         experiments = find_experiments(arguments.experiments)
         if arguments.epochs:
             experiments = [replace(e, epochs=arguments.epochs) for e in experiments]
-        device = choose_device("cpu" if arguments.cpu else arguments.device)
-        _check_free(experiments, arguments)
+        device = local_device(choose_device("cpu" if arguments.cpu else arguments.device))
+        if _wants_fleet(experiments, device):
+            return _run_fleet(experiments, typed, console)
+        ranks = Ranks.join(device)
+        console.quiet = ranks.rank > 0
         data = load_data(arguments, console)
+        _check_free(experiments, data, arguments)
     except KeyboardInterrupt:
         console.print("Stopped before training began.")
         return 130
     except (OSError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
-    console.print(f"Data: {data.description}.", soft_wrap=True)
+    for part in data:
+        console.print(f"Data: {part.description}.", soft_wrap=True)
     setting = Setting(
         arguments.output,
         device,
-        choose_precision(arguments.precision, device),
         arguments.seed,
-        not arguments.no_wandb,
-        Normalisation(),
-        shlex.join(["python", "-m", "train", *(sys.argv[1:] if argv is None else argv)]),
+        ranks,
+        precision=arguments.precision,
+        compile=arguments.compile,
+        without=tuple(arguments.without),
+        wandb=not arguments.no_wandb,
+        command=shlex.join(["python", "-m", "train", *typed]),
+        resume=arguments.resume,
+        save_every=arguments.save_every,
     )
     try:
         with StopRequest() as stop:
             for experiment in experiments:
-                run(experiment, data, setting, stop, console)
+                reports = [run(experiment, part, setting, stop, console) for part in data]
+                if arguments.folds:
+                    summarise_folds(reports, arguments.output, experiment.label, console)
                 stop.check()
     except Interrupted as signal:
-        console.print(f"Stopped by {signal}; last.safetensors holds the weights so far.")
+        console.print(f"Stopped by {signal}: everything is saved, --resume goes on from here.")
         return signal.exit_code
+    except StateError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
     except (CheckpointError, OSError, TrackingError, TrainingError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
+    finally:
+        ranks.leave()
     return 0
 
 
-def _check_free(experiments: list[Experiment], arguments: argparse.Namespace) -> None:
-    for experiment in experiments:
-        folder = arguments.output / experiment.label
-        if is_run(folder) and not arguments.overwrite:
+def _wants_fleet(experiments: list[Experiment], device: torch.device) -> bool:
+    """Whether there is a GPU for each of several experiments, and nobody said which one."""
+    free = device == torch.device("cuda") and "WORLD_SIZE" not in os.environ
+    return free and len(experiments) > 1 and len(list_gpus()) > 1
+
+
+def _run_fleet(experiments: list[Experiment], typed: list[str], console: Console) -> int:
+    gpus = list_gpus()
+    console.print(f"{len(experiments)} experiments, one at a time on each of {', '.join(gpus)}.")
+    ids = [str(experiment.id) for experiment in experiments]
+    with StopRequest() as stop:
+        return run_fleet(ids, gpus, typed, stop, console)
+
+
+def _check_free(
+    experiments: list[Experiment], data: list[Data], arguments: argparse.Namespace
+) -> None:
+    for experiment, part in product(experiments, data):
+        folder = arguments.output / f"{experiment.label}{part.suffix}"
+        if is_run(folder) and not (arguments.overwrite or arguments.resume):
             raise ValueError(
-                f"{folder} holds a run already; add --overwrite to replace it, or another -o"
+                f"{folder} holds a run already; add --resume to go on with it, --overwrite to "
+                "replace it, or another -o"
             )
-        folder.mkdir(parents=True, exist_ok=True)  # better to fail now than after the data
+        folder.mkdir(parents=True, exist_ok=True)  # better to fail now than later
 
 
 def _describe(e: Experiment) -> str:

@@ -21,11 +21,15 @@ DEFAULT_FOLDER = Path("data")
 
 
 class Data(NamedTuple):
-    """A training set, a validation set, and what they are in words."""
+    """A training set, a validation set, and what they are in words.
+
+    `suffix` tells the folders of runs on several folds apart.
+    """
 
     train: PatchDataset
     validation: PatchDataset
     description: str
+    suffix: str = ""
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +54,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="validate on fold I (from 1) of K folds of whole wells, the same whatever the seed",
     )
     split.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="cross-validate: a run for each of K folds of whole wells, then mean and spread",
+    )
+    split.add_argument(
         "--random-split",
         type=float,
         metavar="SHARE",
@@ -62,8 +72,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_data(arguments: argparse.Namespace, console: Console) -> Data:
-    """The sets that the command line asks for; ValueError, for its user, where it cannot be."""
+def load_data(arguments: argparse.Namespace, console: Console) -> list[Data]:
+    """The sets that the command line asks for, one for each fold; ValueError where it cannot be."""
     folder = arguments.data or DEFAULT_FOLDER
     if arguments.data is None and not folder.is_dir():
         console.print("No data/ here: training on synthetic pipes (python -m geoseg.synthetic).")
@@ -74,7 +84,16 @@ def load_data(arguments: argparse.Namespace, console: Console) -> Data:
         origin = f"{len(dataset):,} patches of {folder.resolve().name}"
         if dataset.rejections:
             console.print(dataset.rejection_summary(), highlight=False)
-    train, validation, split = _split(dataset, arguments)
+    if arguments.folds is None:
+        return [_describe(*_split(dataset, arguments), origin)]
+    count = arguments.folds
+    return [
+        _describe(*sides, f"fold {i}/{count}", origin)._replace(suffix=f"-fold-{i}-of-{count}")
+        for i, sides in enumerate(well_folds(dataset, count), 1)
+    ]
+
+
+def _describe(train: PatchDataset, validation: PatchDataset, split: str, origin: str) -> Data:
     if not len(train) or not len(validation):
         raise ValueError(
             f"the split gives {len(train)} training and {len(validation)} validation patches; "

@@ -24,8 +24,15 @@ class Plateau:
 
 
 @dataclass(frozen=True)
+class Linear:
+    """Raise the learning rate over the first share `warmup` of all steps, then lower it to zero."""
+
+    warmup: float
+
+
+@dataclass(frozen=True)
 class Experiment:
-    """One recipe: an architecture and how to train it with Adam.
+    """One recipe: an architecture and how to train it.
 
     Attributes:
         id, name: both unique; a run's folder and its checkpoint are called `<id>-<name>`.
@@ -33,9 +40,16 @@ class Experiment:
         epochs: passes over the training set.
         batch, batch_validation: patches a step; the latter is `batch` unless the original differs.
         learning_rate: of Adam, at its other defaults.
-        plateau: the scheduler, if any.
+        schedule: of the learning rates, if any.
+        muon: the learning rate of Muon, which then moves the convolutions between many channels;
+            None leaves everything to Adam.
+        average: the decay a step of a moving average of the weights, which is then what is
+            validated and kept; None keeps the weights themselves.
         roll, flip: augmentations of the training set, a random roll in azimuth and flips of each
             axis.
+        cycle: never the same view of a patch in epochs that follow each other: its rolls and flips
+            take turns instead of being drawn anew.
+        noise: standard deviation of white noise on the standardised input.
         loss: a name in `geoseg.losses.LOSSES`.
     """
 
@@ -47,9 +61,13 @@ class Experiment:
     batch: int = 32
     batch_validation: int | None = None
     learning_rate: float = 1e-4
-    plateau: Plateau | None = Plateau(0.8, 5)
+    schedule: Plateau | Linear | None = Plateau(0.8, 5)
+    muon: float | None = None
+    average: float | None = None
     roll: bool = False
     flip: bool = False
+    cycle: bool = False
+    noise: float = 0.0
     loss: str = "bce"
 
     @property
@@ -70,11 +88,11 @@ _BOTH = {"roll": True, "flip": True}
 _FINAL = {**_BOTH, "epochs": 100, "loss": "dice_bce"}
 
 # The first U-Net is 24 channels wide and trains without a scheduler.
-_U0 = Experiment(0, "unet-24-short", "unet", epochs=5, learning_rate=1e-3, plateau=None)
+_U0 = Experiment(0, "unet-24-short", "unet", epochs=5, learning_rate=1e-3, schedule=None)
 _HALVING = Plateau(0.5, 5)
-_U2 = _derive(_U0, 2, "unet-24-halving", epochs=50, batch=92, plateau=_HALVING)
+_U2 = _derive(_U0, 2, "unet-24-halving", epochs=50, batch=92, schedule=_HALVING)
 _U4 = _derive(_U2, 4, "unet-32-halving", arguments={"width": 32}, batch=32, learning_rate=1e-4)
-_U6 = _derive(_U4, 6, "unet-32", plateau=Plateau(0.8, 5))
+_U6 = _derive(_U4, 6, "unet-32", schedule=Plateau(0.8, 5))
 _U402 = _derive(_U6, 402, "unet", arguments={"width": 64}, batch=128, **_BOTH)
 
 _S105 = Experiment(105, "stacked-plain", "stacked")
@@ -101,7 +119,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     _S30,
     _derive(_S30, 31, "stacked-128-final-batch-128", batch=128),
     _derive(_S30, 32, "stacked-final", arguments={}),
-    _derive(_U402, 40, "unet-final", learning_rate=1e-3, plateau=Plateau(0.8, 10), **_FINAL),
+    _derive(_U402, 40, "unet-final", learning_rate=1e-3, schedule=Plateau(0.8, 10), **_FINAL),
     _derive(_S105, 100, "stacked-64x3", arguments={"width": 64, "layers": 3}),
     _derive(_S105, 101, "stacked-64", arguments={"width": 64}),
     _derive(_S105, 102, "stacked-32", arguments={"width": 32}),

@@ -1,30 +1,37 @@
-"""The one training path: a step, an epoch, a fit.
+"""The one training path: a step, an epoch, and what must be known to go on from anywhere.
 
-B batch, C channel, Z depth, A azimuth.
+N patches of a set, B batch, Z depth, A azimuth.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from geoseg.dataset import PatchDataset
-from geoseg.losses import LOSSES
-from geoseg.metrics import average_scores, count
+from geoseg.losses import LOSSES, Whole
+from geoseg.metrics import Counts, average_scores, count
 from geoseg.models import Model
-from geoseg.normalisation import Normalisation
-from geoseg.transforms import draw_views, look
-from train.experiments import Experiment
+from train.experiments import Experiment, Linear, Plateau
+from train.optimizer import (
+    average_model,
+    load_moments,
+    make_optimizers,
+    moments,
+    rate_factor,
+    set_rate,
+)
+from train.ranks import ALONE, Ranks
+from train.sampling import VOID, Plan, PreparedSet
+from train.state import State
+from train.tuning import PLAIN, RecordedStep, Tuning, keep_memory
 
-# What a null is in a truth: neither 0 nor 1, so neither loss nor metric counts it.
-VOID = 255
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
 
@@ -32,15 +39,13 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says where and why."""
 
 
-class PreparedSet(NamedTuple):
-    """A set as the loop wants it: standardised once and on the device.
+class Scores(NamedTuple):
+    """What a validation finds; see `Epoch`."""
 
-    `inputs` (N, Z, A) float32; `truth` (N, Z, A) uint8 of 0, 1 and VOID; `names` for messages.
-    """
-
-    inputs: Tensor
-    truth: Tensor
-    names: Sequence[str]
+    loss: float
+    metrics: dict[str, float]
+    wells: dict[str, float]
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -48,63 +53,43 @@ class Epoch:
     """What one epoch brought.
 
     `metrics` are the five of the validation set, the mean over patches by the challenge's rule, at
-    a probability of 0.5; `threshold` would have given the best IoU; `patches_per_second` is that of
-    the training steps alone.
+    a probability of 0.5, and `wells` the IoU of each of its wells; `threshold` would have given the
+    best IoU; `patches_per_second` is that of the training steps alone.
     """
 
     number: int
     loss: float
     validation_loss: float
     metrics: dict[str, float]
+    wells: dict[str, float]
     threshold: float
     learning_rate: float
     patches_per_second: float
     seconds: float
 
-
-def prepare(
-    dataset: PatchDataset, normalisation: Normalisation, device: torch.device
-) -> PreparedSet:
-    """Standardise a labelled set and move it to `device`."""
-    inputs, valid = normalisation(dataset.images)
-    truth = torch.where(valid, dataset.masks, VOID)
-    return PreparedSet(inputs[:, 0].to(device), truth.to(device), dataset.names)
-
-
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Turn "auto", "bf16" or "fp32" into a dtype.
-
-    "auto" is bfloat16 where the processor multiplies it natively, else float32.
-    """
-    if name != "auto":
-        return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # Older releases of torch cannot tell, so they get float32.
-        native = "avx512_bf16" in _cpu_features()
-    return torch.bfloat16 if native else torch.float32
-
-
-def _cpu_features() -> set[str]:
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return {name for name, there in capabilities.items() if there is True}
+    def record(self) -> dict[str, Any]:
+        """As one line of metrics.jsonl has it."""
+        values = asdict(self)
+        return {"epoch": values.pop("number"), **values.pop("metrics"), **values}
 
 
 class Trainer:
     """One experiment on one set.
 
-    Order and augmentation of an epoch are a function of (seed, epoch number) alone, the initial
-    weights one of the seed.
+    Order and augmentation are functions of (seed, epoch, index) alone and the initial weights one
+    of the seed, so `state` and `restore` carry everything else there is.
 
     Args:
         experiment: the recipe.
         train, validation: prepared sets, on the device to train on.
         seed: of everything random.
-        precision: of the convolutions; weights and losses stay float32.
+        tuning: what to do for speed.
+        ranks: the processes that share the work; every one makes the same Trainer.
 
     Attributes:
-        model: being trained, channels_last on the device.
+        model: being trained, on the device.
+        epoch: how many are complete.
+        step: how many steps of the next epoch are done.
     """
 
     def __init__(
@@ -114,138 +99,230 @@ class Trainer:
         validation: PreparedSet,
         *,
         seed: int = 0,
-        precision: torch.dtype = torch.float32,
+        tuning: Tuning = PLAIN,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.experiment, self.train, self.validation = experiment, train, validation
-        self.seed, self.precision = seed, precision
-        self.device = train.inputs.device
+        self.seed, self.tuning, self.ranks = seed, tuning, ranks
+        self.device = train.pairs.device
+        self.epoch = self.step = 0
+        keep_memory(tuning.memory)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model: Model = experiment.create_model()
         self.model.to(self.device)
-        nn.utils.convert_conv2d_weight_memory_format(self.model, torch.channels_last)
-        self.loss = LOSSES[experiment.loss]
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), experiment.learning_rate, fused=True
+        if tuning.channels_last:
+            nn.utils.convert_conv2d_weight_memory_format(self.model, torch.channels_last)
+        self._forward: Callable[[Tensor], Tensor] = (
+            torch.compile(self.model, dynamic=False) if tuning.compile else self.model
         )
-        plateau = experiment.plateau
-        self.scheduler = plateau and ReduceLROnPlateau(
-            self.optimizer, factor=plateau.factor, patience=plateau.patience
+        self._optimizers = make_optimizers(
+            experiment, self.model, fused=tuning.fused, capturable=tuning.graph
         )
+        self._average = experiment.average and average_model(self.model, experiment.average)
+        schedule = experiment.schedule
+        self._plateau = isinstance(schedule, Plateau) and ReduceLROnPlateau(
+            self._optimizers[0], factor=schedule.factor, patience=schedule.patience
+        )
+        self._losses = torch.zeros(self.steps, device=self.device)
+        self._pixels = (train.truth != VOID).flatten(1).sum(1)
+        self._recorded: RecordedStep | None = None
 
     @property
     def steps(self) -> int:
         """Steps in an epoch, the last one perhaps smaller."""
-        return -(-len(self.train.inputs) // self.experiment.batch)
+        return -(-len(self.train) // self.experiment.batch)
 
-    def run_epoch(self, number: int, on_step: Callable[[int], bool]) -> Epoch | None:
-        """Train for epoch `number` (from 1) and validate.
+    @property
+    def best_model(self) -> Model:
+        """The model to validate and keep: the weights' average where the recipe wants one."""
+        return cast(Model, self._average.module) if self._average else self.model
 
-        `on_step` hears how many patches each step took; when it answers False the epoch ends there,
-        with None. TrainingError for a loss that is not finite, in training or validation.
+    def run_epoch(self, on_step: Callable[[int], bool]) -> Epoch | None:
+        """Finish the epoch that has begun, or run the next, and validate.
+
+        `on_step` hears how many patches each step took; when it answers False in any process the
+        epoch ends there, with None. TrainingError for a loss that is not finite, in training or
+        validation.
         """
-        start = time.perf_counter()
-        learning_rate = self.optimizer.param_groups[0]["lr"]
-        total, seen = 0.0, 0
+        start, before = time.perf_counter(), self.step
+        plan = Plan(self.experiment, self.train, self.seed, self.epoch + 1)
         self.model.train()
-        for step, (images, truth, selection) in enumerate(self._batches(number), 1):
-            with self._autocast():
-                logits = self.model(images[:, None])[:, 0].float()
-            loss = self._loss(logits, truth)
-            value = loss.item()
-            if not math.isfinite(value):  # before it reaches the weights
-                raise TrainingError(
-                    f"the loss is {value} at epoch {number}, step {step} of {self.steps}: "
-                    f"{self._blame(logits, selection)}; look at these patches, or lower the "
-                    "learning rate"
-                )
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            total, seen = total + value * len(selection), seen + len(selection)
-            if not on_step(len(selection)):
+        while self.step < self.steps:
+            self._set_rate()
+            self._run_step(plan)
+            self.step += 1
+            if self.ranks.any(not on_step(len(plan.batches[self.step - 1])), self.device):
                 return None
+        self._check(self.step)
         trained = time.perf_counter()
-        validation_loss, metrics, threshold = self.validate()
-        if self.scheduler:
-            self.scheduler.step(validation_loss)
+        scores, rate = self.validate(), self._rate
+        if self._plateau:
+            self._plateau.step(scores.loss)
+        sizes = torch.tensor([len(b) for b in plan.batches], device=self.device)
+        seen = sizes[before:].sum().item()
+        self.epoch, self.step = self.epoch + 1, 0
         return Epoch(
-            number,
-            total / seen,
-            validation_loss,
-            metrics,
-            threshold,
-            learning_rate,
+            self.epoch,
+            (self._losses.double() * sizes).sum().item() / len(self.train),
+            scores.loss,
+            scores.metrics,
+            scores.wells,
+            scores.threshold,
+            rate,
             seen / (trained - start),
             time.perf_counter() - start,
         )
 
-    def _blame(self, logits: Tensor, selection: Tensor) -> str:
-        """The patches of a batch that gave no finite logits, or the batch where none stands out."""
-        broken = selection[~logits.isfinite().flatten(1).all(1)]
-        guilty = (broken if len(broken) else selection).tolist()
-        names = ", ".join(self.train.names[i] for i in guilty[:4])
-        return f"{names}{f' and {len(guilty) - 4} more' * (len(guilty) > 4)}"
+    @property
+    def _rate(self) -> float:
+        """Adam's learning rate."""
+        return float(self._optimizers[0].param_groups[0]["lr"])
 
-    def _loss(self, logits: Tensor, truth: Tensor) -> Tensor:
-        groove, valid = truth[:, None] == 1, truth[:, None] != VOID
-        return self.loss(logits[:, None], groove, valid)
+    def _set_rate(self) -> None:
+        """Set the learning rates for the next step."""
+        schedule = self.experiment.schedule
+        if isinstance(schedule, Linear):
+            done = self.epoch * self.steps + self.step
+            factor = rate_factor(schedule, done, self.experiment.epochs * self.steps)
+            rates = (self.experiment.learning_rate, self.experiment.muon)
+            for optimizer, rate in zip(self._optimizers, rates, strict=False):
+                assert rate
+                set_rate(optimizer, rate * factor)
+
+    def _run_step(self, plan: Plan) -> None:
+        """Take the next step of an epoch, by this process its share."""
+        chosen = plan.batches[self.step]
+        pair = self.ranks.share(plan.look(self.step))
+        inputs = pair, self._pixels[chosen].sum(), torch.tensor(len(chosen), device=self.device)
+        full = len(chosen) == self.experiment.batch
+        if self.tuning.graph and full and self._recorded is None:
+            self._recorded = RecordedStep(self._learn, inputs, self._tensors)
+        learn = self._recorded if self._recorded and full else self._learn
+        self._losses[self.step] = learn(*inputs)
+        if self._average:
+            self._average.update_parameters(self.model)
+
+    def _learn(self, pair: Tensor, pixels: Tensor, patches: Tensor) -> Tensor:
+        """One step by a share `pair` (B, 2, Z, A) of a batch; gives the loss of the whole batch.
+
+        `pixels` and `patches`, 0-d, are the numbers of the whole.
+        """
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        loss = torch.zeros((), device=self.device)
+        if len(pair):
+            with self._autocast():
+                logits = self._forward(pair[:, :1])
+            loss = self._loss(logits.float(), pair[:, 1:], Whole(pixels, patches))
+            loss.backward()
+        loss = loss.detach()
+        if not self.ranks.alone:
+            for parameter in self.model.parameters():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.ranks.add([loss, *(p.grad for p in self.model.parameters() if p.grad is not None)])
+        if self.device.type == "cpu":  # a GPU would have to wait: there a later look finds it
+            self._losses[self.step] = loss
+            self._check(self.step + 1)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        return loss
+
+    def _loss(self, logits: Tensor, truth: Tensor, whole: Whole | None = None) -> Tensor:
+        return LOSSES[self.experiment.loss](logits, truth == 1, truth != VOID, whole)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, self.precision, enabled=self.precision != torch.float32
-        )
+        precision = self.tuning.precision
+        return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Images (B, Z, A), truths (B, Z, A) and which patches they are (B,)."""
-        # On the CPU, so that every device sees the same order.
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        count = len(self.train.inputs)
-        order = torch.randperm(count, generator=generator)
-        views = draw_views(
-            count,
-            self.train.inputs.shape[-1],
-            roll=self.experiment.roll,
-            flip=self.experiment.flip,
-            generator=generator,
-        )
-        for chosen in torch.arange(count).split(self.experiment.batch):
-            selection = order[chosen].to(self.device)
-            taken = type(views)(*(v[chosen].to(self.device) for v in views))
-            images = look(self.train.inputs, taken, selection)
-            yield images, look(self.train.truth, taken, selection), selection
+    def _check(self, steps: int) -> None:
+        """TrainingError where one of the first `steps` of this epoch had no finite loss."""
+        bad = (~self._losses[:steps].isfinite()).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            plan = Plan(self.experiment, self.train, self.seed, self.epoch + 1)
+            chosen = plan.batches[step].tolist()
+            finite = self.train.inputs[chosen].isfinite().flatten(1).all(1).tolist()
+            guilty = [i for i, sound in zip(chosen, finite, strict=True) if not sound] or chosen
+            names = ", ".join(self.train.names[i] for i in guilty[:4])
+            raise TrainingError(
+                f"the loss is {self._losses[step].item()} at epoch {self.epoch + 1}, step "
+                f"{step + 1} of {self.steps}: {names}"
+                f"{f' and {len(guilty) - 4} more' * (len(guilty) > 4)}; look at these patches, or "
+                "lower the learning rate"
+            )
 
-    def validate(self) -> tuple[float, dict[str, float], float]:
-        """The validation set's loss, its five metrics at 0.5, and the best threshold."""
+    def validate(self) -> Scores:
+        """Score the validation set, all of it in every process."""
         logits = self.predict(self.validation)
-        truth = self.validation.truth
+        truth, wells = self.validation.truth, self.validation.wells
         loss = self._loss(logits, truth).item()
         if not math.isfinite(loss):
             raise TrainingError(
                 "the weights give no finite logits any more; lower the learning rate"
             )
         counts = count(logits > 0, truth == 1, truth != VOID)
-        return loss, average_scores(counts), best_threshold(logits, truth)
+        by_well = {
+            str(well): average_scores(Counts(*(n[wells == well] for n in counts)))["iou"]
+            for well in wells.unique().tolist()
+        }
+        return Scores(loss, average_scores(counts), by_well, best_threshold(logits, truth))
 
     @torch.inference_mode()
     def predict(self, prepared: PreparedSet) -> Tensor:
-        """Logits (N, Z, A) float32 of a whole set, in evaluation mode."""
-        self.model.eval()
-        parts = []
+        """Logits (N, 1, Z, A) float32 of a whole set, in evaluation mode."""
+        model = self.best_model.eval()
+        batch = self.experiment.batch_validation or self.experiment.batch
+        own = self.ranks.share(prepared.inputs)
+        logits = torch.empty_like(own)
         with self._autocast():
-            for part in prepared.inputs.split(self._validation_batch):
-                parts.append(self.model(part[:, None])[:, 0].float())
-        return torch.cat(parts)
+            for answer, part in zip(logits.split(batch), own.split(batch), strict=True):
+                answer.copy_(model(part))
+        return self.ranks.collect(logits, len(prepared))
 
-    @property
-    def _validation_batch(self) -> int:
-        return self.experiment.batch_validation or self.experiment.batch
+    def state(self) -> State:
+        """Everything that must be saved to go on bit for bit; a view, not a copy.
+
+        TrainingError where the loss has left the finite numbers: such a state must not be kept.
+        """
+        self._check(self.step)
+        values = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "plateau": self._plateau.state_dict() if self._plateau else None,
+            "rates": [float(o.param_groups[0]["lr"]) for o in self._optimizers],
+        }
+        return State({**self._tensors(), "losses": self._losses}, values)
+
+    def restore(self, state: State) -> None:
+        """Go on from where `state` was taken, by a Trainer made with the same arguments."""
+        self.epoch, self.step = state.values["epoch"], state.values["step"]
+        self._losses.copy_(state.tensors["losses"])
+        self.model.load_state_dict(_part(state, "model"))
+        if self._average:
+            self._average.load_state_dict(_part(state, "average"))
+        for number, optimizer in enumerate(self._optimizers):
+            load_moments(optimizer, _part(state, f"optimizer{number}"))
+            set_rate(optimizer, state.values["rates"][number])
+        if self._plateau:
+            self._plateau.load_state_dict(state.values["plateau"])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """What a step changes."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        if self._average:
+            tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
+        for number, optimizer in enumerate(self._optimizers):
+            tensors |= {f"optimizer{number}.{k}": v for k, v in moments(optimizer).items()}
+        return tensors
 
 
 def best_threshold(logits: Tensor, truth: Tensor) -> float:
     """The threshold on probability with the best mean IoU over patches, challenge rule.
 
-    Args: logits (N, Z, A); truth (N, Z, A) of 0, 1 and VOID. Tried: 0.05 to 0.95 in steps of 0.05.
+    Args: logits (N, ..., Z, A); truth, the same shape, of 0, 1 and VOID. Tried: 0.05 to 0.95 in
+    steps of 0.05.
     """
     probability, groove, valid = logits.sigmoid(), truth == 1, truth != VOID
 
@@ -255,3 +332,9 @@ def best_threshold(logits: Tensor, truth: Tensor) -> float:
 
     # Of equals the one nearest to 0.5: a sure model leaves a wide choice.
     return max(THRESHOLDS, key=lambda threshold: (iou(threshold), -abs(threshold - 0.5)))
+
+
+def _part(state: State, kind: str) -> dict[str, Tensor]:
+    """The tensors of one kind, by the rest of their names."""
+    named = (name.partition(".") for name in state.tensors)
+    return {rest: state.tensors[f"{k}.{rest}"] for k, _, rest in named if k == kind}

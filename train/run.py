@@ -1,11 +1,11 @@
-"""One run: a folder, a progress display, checkpoints, and a way to stop."""
+"""One run: from an experiment and its data to a folder with everything it leaves."""
 
 from __future__ import annotations
 
+import json
 import signal
-import sys
-import time
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,47 +22,17 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from geoseg.checkpoint import save_checkpoint
+from geoseg.files import replacing
 from geoseg.normalisation import Normalisation
 from train.data import Data
 from train.experiments import Experiment
-from train.loop import Epoch, Trainer, prepare
+from train.keeper import CHECKPOINTS, Keeper, alone_in
+from train.loop import Epoch, Trainer
+from train.ranks import ALONE, Ranks
+from train.sampling import prepare
+from train.stop import Interrupted, StopRequest
 from train.tracking import Tracker
-
-CHECKPOINTS = ("best.safetensors", "last.safetensors")
-
-
-class Interrupted(Exception):
-    """A signal asked the run to stop, and it stopped in good order."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
-
-
-class StopRequest:
-    """Notes a first SIGINT or SIGTERM in `number`; a second one leaves at once."""
-
-    number = 0
-
-    def __enter__(self) -> StopRequest:
-        signals = (signal.SIGINT, signal.SIGTERM)
-        self._before = {n: signal.signal(n, self._note) for n in signals}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def check(self) -> None:
-        """Raise Interrupted where a signal has come."""
-        if self.number:
-            raise Interrupted(self.number)
-
-    def _note(self, number: int, _: object) -> None:
-        if self.number:
-            sys.exit(128 + number)
-        self.number = number
+from train.tuning import choose_tuning
 
 
 @dataclass(frozen=True)
@@ -71,19 +41,27 @@ class Setting:
 
     Attributes:
         output: the folder that holds the runs' folders.
-        device, precision, seed: as `Trainer` takes them.
+        device, seed, ranks: as `Trainer` takes them.
+        precision, compile, without: as `choose_tuning` takes them.
         wandb: track with Weights & Biases as well.
         normalisation: of the input, kept in the checkpoint.
         command: what was typed, kept in the checkpoint too.
+        resume: go on with what an earlier process left, instead of replacing it.
+        save_every: seconds between two saves.
     """
 
     output: Path
     device: torch.device
-    precision: torch.dtype
-    seed: int
-    wandb: bool
-    normalisation: Normalisation
-    command: str
+    seed: int = 0
+    ranks: Ranks = ALONE
+    precision: str = "auto"
+    compile: bool = False
+    without: tuple[str, ...] = ()
+    wandb: bool = False
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    command: str = ""
+    resume: bool = False
+    save_every: float = 10.0
 
 
 def is_run(folder: Path) -> bool:
@@ -96,64 +74,142 @@ def is_run(folder: Path) -> bool:
 
 def run(
     experiment: Experiment, data: Data, setting: Setting, stop: StopRequest, console: Console
-) -> Path:
-    """Train one experiment to its end; gives the run's folder. A run that was there goes first.
+) -> dict[str, Any]:
+    """Train one experiment to its end; gives the report, which report.json in its folder holds.
 
-    Writes config.json, metrics.jsonl, last.safetensors after every epoch, and best.safetensors
-    whenever the validation IoU improves. Raises Interrupted, with last.safetensors written, when a
-    signal stops it, and TrainingError where it cannot go on.
+    Writes config.json, metrics.jsonl, best.safetensors and last.safetensors, and resume/. Raises
+    Interrupted, with everything saved, when a signal stops it; TrainingError where it cannot go on,
+    StateError where it cannot be resumed, OSError where it cannot be written.
     """
-    folder = setting.output / experiment.label
+    folder = setting.output / f"{experiment.label}{data.suffix}"
     trainer = Trainer(
         experiment,
         prepare(data.train, setting.normalisation, setting.device),
         prepare(data.validation, setting.normalisation, setting.device),
         seed=setting.seed,
-        precision=setting.precision,
+        ranks=setting.ranks,
+        tuning=choose_tuning(
+            setting.device,
+            experiment.epochs * len(data.train),
+            precision=setting.precision,
+            compile=setting.compile,
+            without=setting.without,
+        ),
     )
-    config = _config(experiment, data, setting)
-    console.print(
-        f"[bold]{experiment.label}[/]: {trainer.model.count_parameters():,} parameters, "
-        f"{experiment.epochs} epochs of {trainer.steps} steps on {setting.device} in "
-        f"{config['precision']}; writing {folder}",
-        soft_wrap=True,
+    config = _config(experiment, data, setting, trainer)
+    keeper = Keeper(folder, trainer, config, setting.normalisation, setting.save_every)
+    writes = setting.ranks.rank == 0
+    with alone_in(folder) if writes else nullcontext():
+        console.print(_headline(folder, config, trainer), soft_wrap=True)
+        _begin(keeper, setting, console)
+        with (
+            Tracker(folder, config, keeper.records, wandb=setting.wandb, console=console)
+            if writes
+            else nullcontext() as tracker,
+            _progress(console) as progress,
+        ):
+            _train(trainer, keeper, tracker, progress, stop, console)
+        report = {
+            "run": folder.name,
+            "data": data.description,
+            "seed": setting.seed,
+            "parameters": trainer.model.count_parameters(),
+            "epochs": trainer.epoch,
+            "seconds": round(keeper.seconds, 1),
+            "best": keeper.best,
+            "last": keeper.records[-1],
+        }
+        if writes:
+            with replacing(folder / "report.json") as temporary:
+                temporary.write_text(json.dumps(report, indent=2) + "\n")
+    console.print(f"{folder.name}: {summary(report)}", soft_wrap=True)
+    return report
+
+
+def summary(report: dict[str, Any]) -> str:
+    """A report in words, with a score a well."""
+    best = report["best"]
+    wells = ", ".join(f"{well} {iou:.3f}" for well, iou in best["wells"].items())
+    return (
+        f"best validation IoU {best['iou']:.4f} at epoch {best['epoch']} of {report['epochs']}, "
+        f"{report['seconds']:,.0f} s in all; by well: {wells}"
     )
-    for name in CHECKPOINTS:  # what an earlier run left must not pass for this one's
-        (folder / name).unlink(missing_ok=True)
-    keeper = _Keeper(folder, trainer, config, setting.normalisation)
-    with (
-        Tracker(folder, config, wandb=setting.wandb, console=console) as tracker,
-        _progress(console) as progress,
-    ):
-        task = progress.add_task("", total=len(data.train))
-
-        def on_step(patches: int) -> bool:
-            progress.advance(task, patches)
-            return not stop.number
-
-        for number in range(1, experiment.epochs + 1):
-            progress.reset(task, description=f"epoch {number}/{experiment.epochs}")
-            epoch = trainer.run_epoch(number, on_step)
-            if epoch:
-                tracker.log(_record(epoch))
-                console.print(_line(epoch, experiment.epochs), soft_wrap=True)
-            keeper.keep(epoch)
-            stop.check()
-    console.print(f"{experiment.label}: {keeper.summary()}")
-    return folder
 
 
-def _config(experiment: Experiment, data: Data, setting: Setting) -> dict[str, Any]:
+def _begin(keeper: Keeper, setting: Setting, console: Console) -> None:
+    """Take up what there is to resume, or start afresh."""
+    notes = keeper.resume() if setting.resume else None
+    for note in notes or []:
+        console.print(f"Resuming: {note}.", soft_wrap=True)
+    if notes is not None:
+        console.print(f"Resuming {keeper.folder} {keeper.position}.", soft_wrap=True)
+        return
+    if setting.resume:
+        console.print(f"Nothing to resume in {keeper.folder}: starting afresh.", soft_wrap=True)
+    if setting.ranks.rank == 0:
+        keeper.begin()
+
+
+def _train(
+    trainer: Trainer,
+    keeper: Keeper,
+    tracker: Tracker | None,
+    progress: Progress,
+    stop: StopRequest,
+    console: Console,
+) -> None:
+    """Run what is left of the epochs; `tracker` is None in a process that does not write."""
+    epochs = trainer.experiment.epochs
+    task = progress.add_task("", total=len(trainer.train))
+
+    def on_step(patches: int) -> bool:
+        progress.advance(task, patches)
+        if tracker and not stop.number:
+            keeper.save_when_due()
+        return not stop.number
+
+    while trainer.epoch < epochs:
+        done = min(trainer.step * trainer.experiment.batch, len(trainer.train))
+        progress.reset(task, description=f"epoch {trainer.epoch + 1}/{epochs}", completed=done)
+        epoch = trainer.run_epoch(on_step)
+        if epoch:
+            keeper.note(epoch)
+            console.print(_line(epoch, epochs), soft_wrap=True)
+            if tracker:
+                tracker.log(keeper.records[-1])
+        if tracker and (epoch is None or trainer.epoch == epochs or stop.number):
+            keeper.save()
+        if epoch is None:  # another process may have been the one that was asked
+            raise Interrupted(stop.number or signal.SIGTERM)
+        stop.check()
+
+
+def _config(
+    experiment: Experiment, data: Data, setting: Setting, trainer: Trainer
+) -> dict[str, Any]:
     """Everything that makes the run what it is, as JSON values."""
+    tuning = asdict(trainer.tuning)
     return {
         **asdict(experiment),
         "command": setting.command,
         "seed": setting.seed,
         "device": str(setting.device),
-        "precision": str(setting.precision).removeprefix("torch."),
+        "precision": str(tuning.pop("precision")).removeprefix("torch."),
+        "tuning": [name for name, chosen in tuning.items() if chosen],
+        "processes": setting.ranks.world,
+        "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "data": data.description,
     }
+
+
+def _headline(folder: Path, config: dict[str, Any], trainer: Trainer) -> str:
+    processes = f" in {config['processes']} processes" * (config["processes"] > 1)
+    return (
+        f"[bold]{folder.name}[/]: {trainer.model.count_parameters():,} parameters, "
+        f"{config['epochs']} epochs of {trainer.steps} steps on {config['device']}{processes} in "
+        f"{config['precision']}; writing {folder}"
+    )
 
 
 class _Rate(ProgressColumn):
@@ -174,11 +230,6 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _record(epoch: Epoch) -> dict[str, Any]:
-    record = asdict(epoch)
-    return {"epoch": record.pop("number"), **record.pop("metrics"), **record}
-
-
 def _line(epoch: Epoch, epochs: int) -> str:
     width = len(str(epochs))
     metrics = "  ".join(f"{name} {value:.3f}" for name, value in epoch.metrics.items())
@@ -187,50 +238,3 @@ def _line(epoch: Epoch, epochs: int) -> str:
         f"{epoch.validation_loss:.4f}  {metrics}  rate {epoch.learning_rate:.1e}  "
         f"{epoch.patches_per_second:,.0f} patches/s"
     )
-
-
-class _Keeper:
-    """Writes the last and the best checkpoint of a run."""
-
-    def __init__(
-        self, folder: Path, trainer: Trainer, config: dict[str, Any], normalisation: Normalisation
-    ) -> None:
-        self._folder, self._trainer, self._normalisation = folder, trainer, normalisation
-        self._experiment = dict(config)
-        self._data = self._experiment.pop("data")
-        self._best: Epoch | None = None
-        self._last: Epoch | None = None
-        self._start = time.perf_counter()
-
-    def keep(self, epoch: Epoch | None) -> None:
-        """Save after `epoch`, or after one that was cut short (None)."""
-        if epoch:
-            self._last = epoch
-            if self._best is None or epoch.metrics["iou"] > self._best.metrics["iou"]:
-                self._best = epoch
-                self._save("best", epoch)
-        self._save("last", epoch)
-
-    def summary(self) -> str:
-        """The best epoch in words."""
-        assert self._best
-        return (
-            f"best validation IoU {self._best.metrics['iou']:.4f} at epoch {self._best.number}, "
-            f"{time.perf_counter() - self._start:,.0f} s in all"
-        )
-
-    def _save(self, name: str, epoch: Epoch | None) -> None:
-        done = {
-            "epochs_done": self._last.number if self._last else 0,
-            "interrupted": epoch is None,  # in the midst of the next epoch: no scores are known
-            "seconds": round(time.perf_counter() - self._start),
-        }
-        save_checkpoint(
-            self._folder / f"{name}.safetensors",
-            self._trainer.model,
-            normalisation=self._normalisation,
-            threshold=self._last.threshold if self._last else 0.5,
-            experiment={**self._experiment, **done},
-            data=self._data,
-            metrics={"validation": {**epoch.metrics, "threshold": 0.5}} if epoch else {},
-        )

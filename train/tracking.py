@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from rich.console import Console
+
+from geoseg.files import replacing
 
 
 class TrackingError(RuntimeError):
@@ -22,6 +24,7 @@ class Tracker:
     Args:
         folder: of the run; made where missing.
         config: everything that made the run what it is; JSON values.
+        records: of epochs that an earlier process has logged.
         wandb: also track with Weights & Biases: online where there is a login, else offline, which
             is said; it never asks. The environment (WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY) is
             heeded.
@@ -29,11 +32,23 @@ class Tracker:
     """
 
     def __init__(
-        self, folder: Path, config: dict[str, Any], *, wandb: bool, console: Console
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        records: Sequence[dict[str, Any]] = (),
+        *,
+        wandb: bool,
+        console: Console,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        self._lines = (folder / "metrics.jsonl").open("w", buffering=1)
+        lines = folder / "metrics.jsonl"
+        for path, text in (
+            (folder / "config.json", json.dumps(config, indent=2) + "\n"),
+            (lines, "".join(json.dumps(record) + "\n" for record in records)),
+        ):
+            with replacing(path) as temporary:
+                temporary.write_text(text)
+        self._lines = lines.open("a", buffering=1)
         self._run = _start_wandb(folder, config, console) if wandb else None
 
     def log(self, record: dict[str, Any]) -> None:

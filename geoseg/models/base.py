@@ -15,7 +15,7 @@ from torch import nn
 
 from geoseg.card import Card
 
-ACTIVATIONS: dict[str, type[nn.ReLU] | type[nn.LeakyReLU]] = {
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
 }
