@@ -19,6 +19,7 @@ from train.__main__ import main
 from train.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parent.parent
+START, END = "<!-- checkpoints: python -m train.cards -->", "<!-- /checkpoints -->"
 
 
 @pytest.fixture(scope="module")
@@ -355,7 +356,7 @@ def test_cards_renew_the_marked_table_and_nothing_else(run, tmp_path):
     folder.mkdir()
     (folder / "3-unet-8-halving.safetensors").write_bytes((run / "best.safetensors").read_bytes())
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{cards.START}\nold\n{cards.END}\nafter\n")
+    readme.write_text(f"before\n{START}\nold\n{END}\nafter\n")
     assert cards.main([str(folder), "--readme", str(readme)]) == 0
     text = readme.read_text()
     assert text.startswith("before\n")

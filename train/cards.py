@@ -11,8 +11,8 @@ from geoseg.card import Card
 from geoseg.checkpoint import checkpoint_name, find_checkpoints, load_checkpoint
 from geoseg.files import replacing
 from geoseg.models import Model
+from train.readme import renew
 
-START, END = "<!-- checkpoints: python -m train.cards -->", "<!-- /checkpoints -->"
 _RUN = ("epochs", "epochs_done", "seconds", "device", "precision", "seed", "torch")
 _SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "accuracy")
 
@@ -72,11 +72,11 @@ def main(argv: list[str] | None = None) -> int:
                 f"no checkpoint in {arguments.folder}; name the folder that holds them"
             )
         models = {checkpoint_name(p): load_checkpoint(p) for p in files}
-        before, after = _split(arguments.readme.read_text())
         table = summary(models)
         parts = [_HEAD, table, _NOTE, *(details(name, model) for name, model in models.items())]
-        _write(arguments.folder / "README.md", "\n\n".join(parts) + "\n")
-        _write(arguments.readme, f"{before}{START}\n{table}\n{END}{after}")
+        renew(arguments.readme, "checkpoints", table)
+        with replacing(arguments.folder / "README.md") as temporary:
+            temporary.write_text("\n\n".join(parts) + "\n")
     except (OSError, ValueError) as error:
         print(f"cards: {error}", file=sys.stderr)
         return 2
@@ -106,19 +106,6 @@ def _scored(model: Model) -> dict[str, dict[str, Any]]:
 
 def _inline(values: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
-
-
-def _split(text: str) -> tuple[str, str]:
-    """What stands before and after the marked table."""
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(END) < text.index(START):
-        raise ValueError(f"the README needs the lines {START} and {END} round its table, once each")
-    before, rest = text.split(START)
-    return before, rest.split(END)[1]
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text)
 
 
 if __name__ == "__main__":

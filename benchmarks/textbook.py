@@ -1,0 +1,143 @@
+"""The training loop that a textbook teaches, for geoseg to be measured against.
+
+One file read per sample and epoch by a DataLoader, eager float32, Adam; the models as the original
+project describes them, each operation where it stands in the drawing. `load` gives one of them the
+weights of geoseg's, with which it answers the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from train.experiments import Experiment
+
+
+class PatchFiles(Dataset[tuple[Tensor, Tensor]]):
+    """Patches and labels as files; augmented one by one."""
+
+    def __init__(self, root: Path, experiment: Experiment) -> None:
+        self.images = sorted((root / "train" / "images").glob("*.npy"))
+        self.experiment = experiment
+        self.random = np.random.default_rng(0)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        path = self.images[index]
+        image = np.nan_to_num(np.load(path))
+        label = np.load(path.parent.parent / "labels" / path.name).astype(np.float32)
+        if self.experiment.roll:
+            shift = self.random.integers(36)
+            image, label = np.roll(image, shift, 1), np.roll(label, shift, 1)
+        if self.experiment.flip:
+            for axis in (0, 1):
+                if self.random.random() < 0.5:
+                    image, label = np.flip(image, axis), np.flip(label, axis)
+        return torch.from_numpy(image.copy())[None], torch.from_numpy(label.copy())[None]
+
+
+class Vanilla(nn.Sequential):
+    """The vanilla convolution stack."""
+
+    def __init__(self) -> None:
+        channels = [1, 64, 64, 128, 128]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(channels):
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+        super().__init__(*layers, nn.Conv2d(128, 1, 3, padding=1))
+
+
+class Stacked(nn.Sequential):
+    """The stacked convolutions, circular in azimuth and replicating in depth."""
+
+    def __init__(self, width: int = 256) -> None:
+        channels = [1, width, width, width, width, 1]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(channels):
+            layers += [
+                nn.Conv2d(before, after, (1, 3), padding=(0, 1), padding_mode="circular"),
+                nn.Conv2d(after, after, (5, 1), padding=(2, 0), padding_mode="replicate"),
+                nn.LeakyReLU(),
+            ]
+        super().__init__(*layers[:-1])
+
+
+class UNet(nn.Module):
+    """The U-Net: keep one sample of four, bilinear upsampling, skips concatenated."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.down1 = nn.Conv2d(1, width, 3, padding=1)
+        self.down2 = nn.Conv2d(width, 2 * width, 3, padding=1)
+        self.bottleneck = nn.Conv2d(2 * width, 3 * width, 3, padding=1)
+        self.up1 = nn.Conv2d(3 * width, width, 3, padding=1)
+        self.up2 = nn.Conv2d(5 * width, 2 * width, 3, padding=1)
+        self.head = nn.Conv2d(width + 1, 1, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 1, Z, A) -> logits of the same shape."""
+        fine = F.leaky_relu(self.down1(image))
+        middle = F.leaky_relu(self.down2(fine[..., ::2, ::2]))
+        coarse = F.leaky_relu(self.bottleneck(middle[..., ::2, ::2]))
+        x = torch.cat((_upsample(coarse, middle), middle), 1)
+        x = F.leaky_relu(self.up2(x))
+        x = F.leaky_relu(self.up1(torch.cat((_upsample(x, fine), fine), 1)))
+        return self.head(torch.cat((x, image), 1))
+
+
+def _upsample(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=True)
+
+
+MODELS: dict[str, type[nn.Module]] = {"vanilla": Vanilla, "unet": UNet, "stacked": Stacked}
+
+
+def load(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
+    """Give a model of MODELS the weights of geoseg's, which come in the same order."""
+    names = list(model.state_dict())
+    model.load_state_dict(dict(zip(names, weights.values(), strict=True)))
+    return model
+
+
+class Loop:
+    """The textbook loop for one experiment on the files of `root`."""
+
+    def __init__(self, experiment: Experiment, root: Path, device: torch.device) -> None:
+        self.device = device
+        workers = 0 if device.type == "cpu" else 4  # on two cores workers only take turns
+        self.loader = DataLoader(
+            PatchFiles(root, experiment),
+            experiment.batch,
+            shuffle=True,
+            num_workers=workers,
+            drop_last=True,
+        )
+        torch.manual_seed(0)
+        self.model = MODELS[experiment.architecture]().to(device)
+        self.loss = nn.BCEWithLogitsLoss()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), experiment.learning_rate)
+        self._batches = self._endless()
+
+    def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from self.loader
+
+    def run(self, steps: int) -> None:
+        """Take `steps` steps."""
+        for _ in range(steps):
+            images, labels = next(self._batches)
+            logits = self.model(images.to(self.device))
+            loss = self.loss(logits, labels.to(self.device))
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            loss.item()  # for the progress bar

@@ -1,0 +1,216 @@
+"""How fast training is: `python benchmarks/training.py` writes training.json and README's table.
+
+In turn, in this one process, several rounds: the textbook loop (benchmarks/textbook.py) and ours,
+for the three families by the original's recipes, each for a few steps of the recipe's own batch.
+`--choices` adds ours without each of the choices that are made for speed, and with `compile`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import textbook
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from geoseg import Normalisation
+from geoseg.dataset import PatchDataset, by_folder
+from geoseg.segmenter import choose_device
+from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic.__main__ import write_dataset
+from train.experiments import Experiment, find_experiments
+from train.loop import Trainer
+from train.readme import renew
+from train.sampling import prepare
+from train.tuning import CHOICES, choose_tuning, keep_memory
+
+FAMILIES = ("300", "402", "200")
+PATCHES = 1280
+OUTPUT = Path(__file__).with_suffix(".json")
+README = Path(__file__).parent.parent / "README.md"
+
+
+class Ours:
+    """Our loop for one experiment, some steps at a time."""
+
+    def __init__(
+        self, experiment: Experiment, data: PatchDataset, device: torch.device, **choices: Any
+    ) -> None:
+        sides = [prepare(side, Normalisation(), device) for side in by_folder(data)]
+        tuning = choose_tuning(device, 1, **choices)
+        self.trainer = Trainer(experiment, *sides, tuning=tuning)
+        # Another batch is never smaller: the last step of an epoch is left out.
+        self.steps = len(sides[0]) // experiment.batch
+
+    def run(self, steps: int) -> None:
+        """Take `steps` steps."""
+        keep_memory(self.trainer.tuning.memory)
+        left = steps
+
+        def on_step(_: int) -> bool:
+            nonlocal left
+            left -= 1
+            return left > 0 and self.trainer.step < self.steps
+
+        while left:
+            if self.trainer.step == self.steps:
+                self.trainer.epoch, self.trainer.step = self.trainer.epoch + 1, 0
+            self.trainer.run_epoch(on_step)
+        keep_memory(False)  # the others run as they would by themselves
+
+
+def operations(model: nn.Module, device: torch.device) -> float:
+    """Floating-point operations of one training step, a patch."""
+    image = torch.zeros(1, 1, 36, 36, device=device)
+    with FlopCounterMode(display=False) as counter:
+        model.to(device)(image).sum().backward()
+    return float(counter.get_total_flops())
+
+
+def peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a large matrix product, the best of some."""
+    side = 2048 if device.type == "cpu" else 8192
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / min(seconds(lambda: a @ b, device) for _ in range(8))
+
+
+def seconds(work: Callable[[], Tensor | None], device: torch.device) -> float:
+    """Wall time of one call, to its end on the device."""
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure(
+    experiment: Experiment,
+    data: PatchDataset,
+    root: Path,
+    device: torch.device,
+    rounds: int,
+    choices: bool,
+) -> dict[str, Any]:
+    """Run all contestants in turn; gives medians and the spread of the ratio."""
+    contestants: dict[str, textbook.Loop | Ours] = {
+        "textbook": textbook.Loop(experiment, root, device),
+        "ours": Ours(experiment, data, device),
+    }
+    if choices:
+        contestants |= {
+            f"without {name}": Ours(experiment, data, device, without=[name])
+            for name in CHOICES
+            if name != "compile" and (name != "graph" or device.type == "cuda")
+        }
+        contestants["with compile"] = Ours(experiment, data, device, compile=True)
+    steps = max(1, (256 if device.type == "cpu" else 25_600) // experiment.batch)
+    for contestant in contestants.values():
+        contestant.run(2)  # the first steps find and allocate
+    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    peaks: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    for _ in range(rounds):
+        for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
+            peaks[name].append(peak(device, dtype))
+        for name, contestant in contestants.items():
+            taken[name].append(seconds(partial(contestant.run, steps), device))
+    patches = steps * experiment.batch
+    asked = operations(textbook.MODELS[experiment.architecture](), device)
+    ratios = [a / b for a, b in zip(taken["textbook"], taken["ours"], strict=True)]
+    return {
+        "batch": experiment.batch,
+        "patches_per_second": {
+            n: round(patches / statistics.median(t), 1) for n, t in taken.items()
+        },
+        "ratio": {
+            "median": round(statistics.median(ratios), 2),
+            "least": round(min(ratios), 2),
+            "most": round(max(ratios), 2),
+        },
+        "operations_per_patch": {
+            "as_drawn": round(asked),
+            "as_done": round(operations(experiment.create_model(), device)),
+        },
+        "share_of_peak": {
+            name: round(
+                statistics.median(
+                    asked * patches / t / p for t, p in zip(taken["ours"], values, strict=True)
+                ),
+                3,
+            )
+            for name, values in peaks.items()
+        },
+        "peak_gflops": {n: round(statistics.median(v) / 1e9) for n, v in peaks.items()},
+        "rounds": rounds,
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """README's rows: a device, then its families."""
+    lines = [
+        "| device | family | textbook | ours | ratio (least to most) | of bf16 peak, drawn / done |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in results.values():
+        for family, row in result["families"].items():
+            rates, ratio, shares = row["patches_per_second"], row["ratio"], row["share_of_peak"]
+            done = row["operations_per_patch"]["as_done"] / row["operations_per_patch"]["as_drawn"]
+            lines.append(
+                f"| {result['device']} | {family} | {rates['textbook']:,.0f}/s | "
+                f"{rates['ours']:,.0f}/s | **{ratio['median']:.2f}** ({ratio['least']:.2f} to "
+                f"{ratio['most']:.2f}) | {shares['bf16']:.0%} / "
+                f"{shares['bf16'] * done:.0%} |"
+            )
+    return "\n".join(lines)
+
+
+def describe(device: torch.device) -> str:
+    """The device in a few words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} cores, {platform.machine()}"
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-e", "--experiments", nargs="+", default=FAMILIES, metavar="ID")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--choices", action="store_true", help="also ours without each choice")
+    arguments = parser.parse_args()
+    device = choose_device(arguments.device)
+    console = Console()
+    data = synthetic_dataset(15, PATCHES)
+    families = {}
+    with tempfile.TemporaryDirectory() as folder:
+        write_dataset(data, Path(folder), console)
+        for experiment in find_experiments(arguments.experiments):
+            row = measure(
+                experiment, data, Path(folder), device, arguments.rounds, arguments.choices
+            )
+            families[experiment.label] = row
+            console.print(experiment.label)
+            console.print_json(data=row)
+    results = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+    results[device.type] = {
+        "device": describe(device),
+        "torch": torch.__version__,
+        "families": families,
+    }
+    OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
+    renew(README, "training", table(results))
+
+
+if __name__ == "__main__":
+    main()
