@@ -158,7 +158,7 @@ def measure(
 def table(results: dict[str, Any]) -> str:
     """README's rows: a device, then its families."""
     lines = [
-        "| device | family | textbook | ours | ratio (least to most) | of bf16 peak, drawn / done |",
+        "| device | family | textbook | ours | ratio (least to most) | bf16 peak, drawn / done |",
         "|---|---|---|---|---|---|",
     ]
     for result in results.values():

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from geoseg.original import create_original
-from train.experiments import EXPERIMENTS, find_experiments
+from train.experiments import EXPERIMENTS, FAST, ORIGINAL, find_experiments
 
 IDS = [*range(7), 10, 30, 31, 32, 40, *range(100, 113), *range(200, 205), 206]
 IDS += [*range(300, 307), *range(400, 405)]
@@ -20,11 +20,20 @@ def rows(original):
 
 
 def test_numbers_and_names_are_unique_and_complete():
-    assert [e.id for e in EXPERIMENTS] == IDS
-    assert len({e.name for e in EXPERIMENTS}) == len(IDS)
+    assert [e.id for e in ORIGINAL] == IDS
+    assert len({e.id for e in EXPERIMENTS}) == len({e.name for e in EXPERIMENTS})
+    assert len({e.name for e in EXPERIMENTS}) == len(EXPERIMENTS)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.label)
+def test_every_family_has_a_fast_recipe_for_the_same_model():
+    assert {e.architecture for e in FAST} == {e.architecture for e in ORIGINAL}
+    for fast in FAST:
+        (original,) = find_experiments([str(fast.id)[1:]])
+        assert fast.name == f"{original.name}-fast"
+        assert (fast.architecture, fast.arguments) == (original.architecture, original.arguments)
+
+
+@pytest.mark.parametrize("experiment", ORIGINAL, ids=lambda e: e.label)
 def test_exactly_the_originals_hyperparameters(rows, experiment):
     row = rows[experiment.id]
     model = experiment.create_model()
@@ -41,6 +50,8 @@ def test_exactly_the_originals_hyperparameters(rows, experiment):
     augmentations = ["h_roll"] * experiment.roll + ["flip"] * experiment.flip
     assert " ".join(augmentations) == row["augmentations"]
     assert experiment.loss == row["loss"]
+    ours = (experiment.muon, experiment.average, experiment.cycle, experiment.noise)
+    assert ours == (None, None, False, 0.0)
     assert not row["toy_labels"]
     assert not row["teacher"]
 

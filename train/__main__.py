@@ -199,11 +199,12 @@ def _check_free(
 
 
 def _describe(e: Experiment) -> str:
-    augmentations = " ".join(name for name in ("roll", "flip") if getattr(e, name)) or "plain"
+    views = " ".join(name for name in ("roll", "flip") if getattr(e, name)) or "plain"
     arguments = ", ".join(f"{k} {v}" for k, v in e.arguments.items()) or "defaults"
+    muon = f", Muon {e.muon:g}" if e.muon else ""
     return (
         f"{e.id:>4}  {e.name:31} {e.architecture:8} {arguments:31} {e.epochs:>3} epochs of "
-        f"{e.batch:>3}, rate {e.learning_rate:.0e}, {e.loss}, {augmentations}"
+        f"{e.batch:>3}, rate {e.learning_rate:.0e}{muon}, {e.loss}, {views}"
     )
 
 
