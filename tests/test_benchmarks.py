@@ -1,0 +1,44 @@
+"""What geoseg is measured against answers as geoseg does, and does what it says."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import textbook
+from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic.__main__ import write_dataset
+from train.experiments import find_experiments
+
+
+@pytest.mark.parametrize("number", ["200", "300", "402"])
+@pytest.mark.parametrize("size", [(36, 36), (36, 72), (35, 29)])
+def test_the_textbooks_models_give_the_same_logits_and_gradients(number, size):
+    (experiment,) = find_experiments([number])
+    torch.manual_seed(0)
+    ours = experiment.create_model()
+    theirs = textbook.load(textbook.MODELS[experiment.architecture](), ours.state_dict())
+    image = torch.randn(2, 1, *size, generator=torch.Generator().manual_seed(1))
+    answers = [model(image) for model in (ours, theirs)]
+    torch.testing.assert_close(*answers, atol=1e-5, rtol=1e-5)
+    for answer in answers:
+        answer.square().sum().backward()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_the_textbooks_loop_learns_from_files(tmp_path):
+    from rich.console import Console
+
+    write_dataset(synthetic_dataset(4, 80), tmp_path, Console(quiet=True))
+    (experiment,) = find_experiments(["402"])
+    files = textbook.PatchFiles(tmp_path, experiment)
+    image, label = files[0]
+    assert image.shape == label.shape == (1, 36, 36)
+    assert image.isfinite().all()
+    assert set(np.unique(label)) <= {0, 1}
+    loop = textbook.Loop(experiment, tmp_path, torch.device("cpu"))
+    loop.loader = torch.utils.data.DataLoader(files, 16, shuffle=True)
+    before = [p.clone() for p in loop.model.parameters()]
+    loop.run(2)
+    for old, new in zip(before, loop.model.parameters(), strict=True):
+        assert not torch.equal(old, new)
