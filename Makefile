@@ -27,8 +27,8 @@ check: $(VENV)/dev.installed  ## format, lint, types, tests
 	$(PY) -m mypy
 	$(PY) -m pytest
 
-nightly: $(VENV)/dev.installed  ## the tests, with ten times the property tests' examples
-	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest
+nightly: $(VENV)/dev.installed  ## the long tests too, and ten times the property tests' examples
+	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -m ""
 
 format: $(VENV)/dev.installed  ## put the code in its usual form
 	$(PY) -m ruff format .

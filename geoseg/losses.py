@@ -72,11 +72,11 @@ def _cross_entropy(
         logits,
         truth.to(logits),
         weight=kept,
-        pos_weight=torch.full_like(logits[0, 0, 0, 0], weight),
+        pos_weight=logits.new_full((), weight),
         reduction="sum",
     )
     if whole:
-        return total / whole.pixels
+        return total / torch.as_tensor(whole.pixels).clamp(min=1)
     return total / (logits.numel() if kept is None else kept.sum().clamp(min=1))
 
 

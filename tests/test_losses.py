@@ -2,12 +2,13 @@
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from safetensors import safe_open
 
-from geoseg.losses import LOSSES, bce, bce_weighted, dice, dice_bce
+from geoseg.losses import LOSSES, Whole, bce, bce_weighted, dice, dice_bce
 
 
 @pytest.fixture
@@ -74,3 +75,60 @@ def test_dice_is_the_mean_over_patches():
     truth = torch.zeros(2, 1, 2, 2)
     truth[0, 0, 0, 0] = 1
     assert dice(logits, truth).item() == pytest.approx(0.5)
+
+
+def uneven(patches=7):
+    """Logits, truth and validity of a batch, of which each patch has more nulls than the last."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (patches, 1, 8, 9)
+    logits = torch.randn(shape, generator=generator, dtype=torch.float64)
+    truth = torch.rand(shape, generator=generator) < 0.3
+    valid = torch.arange(72).view(8, 9) >= torch.linspace(0, 71, patches).long().view(-1, 1, 1, 1)
+    truth[1] = False  # no groove at all
+    return logits, truth, valid
+
+
+def loss_and_gradient(loss, logits, parts, whole_of=lambda valid: None):
+    """The sum over `parts`, slices of the batch, of their losses; and its gradient."""
+    logits, truth, valid = logits.clone().requires_grad_(), *uneven()[1:]
+    total = sum(loss(logits[p], truth[p], valid[p], whole_of(valid)) for p in parts)
+    total.backward()
+    return total.item(), logits.grad
+
+
+def numbers(valid):
+    return Whole(int(valid.sum()), len(valid))
+
+
+def tensors(valid):
+    return Whole(valid.sum(), torch.tensor(len(valid)))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("cuts", [[0, 7], [0, 4, 7], [0, 1, 7], [0, 3, 3, 7], [*range(8)]])
+@pytest.mark.parametrize("whole_of", [numbers, tensors])
+def test_the_losses_of_parts_add_up_to_that_of_the_batch(name, cuts, whole_of):
+    logits, loss = uneven()[0], LOSSES[name]
+    expected, gradient = loss_and_gradient(loss, logits, [slice(None)])
+    parts = [slice(*cut) for cut in pairwise(cuts)]
+    found, sum_of_gradients = loss_and_gradient(loss, logits, parts, whole_of)
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert torch.allclose(sum_of_gradients, gradient, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_mean_of_the_parts_own_losses_would_be_another(name):
+    """Or the test above could not tell them apart."""
+    logits, loss = uneven()[0], LOSSES[name]
+    expected = loss_and_gradient(loss, logits, [slice(None)])[0]
+    assert abs(loss_and_gradient(loss, logits, [slice(0, 4), slice(4, 7)])[0] / 2 - expected) > 1e-3
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_batch_of_nothing_but_nulls_costs_the_same_in_parts(name):
+    logits = torch.zeros(2, 1, 4, 4)
+    truth, valid = torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    expected = LOSSES[name](logits, truth, valid)
+    parts = [LOSSES[name](logits[:1], truth[:1], valid[:1], numbers(valid)) for _ in range(2)]
+    assert sum(parts).item() == expected.item()
+    assert math.isfinite(expected.item())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 from dataclasses import replace
 from itertools import product
@@ -125,15 +126,19 @@ def main(argv: list[str] | None = None) -> int:
         device = local_device(choose_device("cpu" if arguments.cpu else arguments.device))
         if _wants_fleet(experiments, device):
             return _run_fleet(experiments, typed, console)
+        if device.index is not None:
+            torch.cuda.set_device(device)  # where streams and graphs are made
         ranks = Ranks.join(device)
         console.quiet = ranks.rank > 0
         data = load_data(arguments, console)
         _check_free(experiments, data, arguments)
     except KeyboardInterrupt:
         console.print("Stopped before training began.")
+        ranks.leave()
         return 130
     except (OSError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
+        ranks.leave()
         return 2
     for part in data:
         console.print(f"Data: {part.description}.", soft_wrap=True)
@@ -154,12 +159,13 @@ def main(argv: list[str] | None = None) -> int:
         with StopRequest() as stop:
             for experiment in experiments:
                 reports = [run(experiment, part, setting, stop, console) for part in data]
-                if arguments.folds:
+                if arguments.folds and ranks.rank == 0:
                     summarise_folds(reports, arguments.output, experiment.label, console)
-                stop.check()
-    except Interrupted as signal:
-        console.print(f"Stopped by {signal}: everything is saved, --resume goes on from here.")
-        return signal.exit_code
+                if ranks.any(stop.number > 0, device):
+                    raise Interrupted(stop.number or signal.SIGTERM)
+    except Interrupted as interrupted:
+        console.print(f"Stopped by {interrupted}: everything is saved, --resume goes on from here.")
+        return interrupted.exit_code
     except StateError as error:
         print(f"train: {error}", file=sys.stderr)
         return 2

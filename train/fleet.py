@@ -6,6 +6,7 @@ import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from rich.console import Console
@@ -54,11 +55,13 @@ async def _run_all(
 
     def tell(number: int) -> None:
         for process in running:
-            process.send_signal(number)
+            with suppress(ProcessLookupError):  # it has just ended
+                process.send_signal(number)
 
     async def train(experiment: str) -> int:
         device = await free.get()
         if stop.number:
+            free.put_nowait(device)  # for those that wait behind this one
             return 0
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "train", *arguments),

@@ -82,9 +82,10 @@ class Keeper:
 
     def begin(self) -> None:
         """Start afresh; what an earlier run left must not pass for this one's."""
-        for name in CHECKPOINTS:
+        self._states.clear()  # first: checkpoints without a state are refused, not resumed
+        for name in (*CHECKPOINTS, "report.json"):
             (self.folder / name).unlink(missing_ok=True)
-        self._states.clear()
+        self._clear_leftovers()
         self._save_state()
 
     def resume(self) -> list[str] | None:
@@ -115,10 +116,13 @@ class Keeper:
         self.records, self._before = saved["records"], saved["seconds"]
         self.best = next((r for r in self.records if r["epoch"] == saved["best"]), None)
         if self.best and not (self.folder / "best.safetensors").exists():
-            notes.append("best.safetensors is gone; the best epoch from here on replaces it")
-            self.best = None
-        for leftover in (*self.folder.glob(".*.tmp"), *self._states.folder.glob(".*.tmp")):
-            leftover.unlink(missing_ok=True)
+            if self._trainer.epoch < self._trainer.experiment.epochs:
+                notes.append("best.safetensors is gone; the best epoch from here on replaces it")
+                self.best = None
+            else:
+                notes.append("best.safetensors is gone, and no epoch is left to replace it")
+        if self._trainer.ranks.rank == 0:  # another one would take from under it what it writes
+            self._clear_leftovers()
         return notes
 
     def note(self, epoch: Epoch) -> None:
@@ -145,6 +149,12 @@ class Keeper:
         scored = self.records[-1] if self.records and not self._trainer.step else None
         self._write("last", self._trainer.best_model, scored)
         self._save_state()
+
+    def _clear_leftovers(self) -> None:
+        """Remove what a killed process left half-written."""
+        for folder in (self.folder, self._states.folder):
+            for path in folder.glob(".*.tmp"):
+                path.unlink(missing_ok=True)
 
     def _save_state(self) -> None:
         trainer = self._trainer
@@ -183,8 +193,9 @@ class Keeper:
         """What makes it this run and no other."""
         trainer = self._trainer
         recipe = json.loads(json.dumps(asdict(trainer.experiment)))
-        if not isinstance(trainer.experiment.schedule, Linear):
-            del recipe["epochs"]  # nothing before the end depends on it, so it may be moved
+        epochs = recipe.pop("epochs")
+        if isinstance(trainer.experiment.schedule, Linear):
+            recipe["epochs"] = epochs  # else nothing before the end depends on it: it may be moved
         patches = {
             name: hashlib.sha256(part.pairs.cpu().numpy().data).hexdigest()[:16]
             for name, part in (("train", trainer.train), ("validation", trainer.validation))

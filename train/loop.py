@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -30,7 +31,7 @@ from train.optimizer import (
 from train.ranks import ALONE, Ranks
 from train.sampling import VOID, Plan, PreparedSet
 from train.state import State
-from train.tuning import PLAIN, RecordedStep, Tuning, keep_memory
+from train.tuning import PLAIN, RecordedStep, Tuning, compile_model, keep_memory
 
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
@@ -107,15 +108,14 @@ class Trainer:
         self.device = train.pairs.device
         self.epoch = self.step = 0
         keep_memory(tuning.memory)
+        torch.backends.cudnn.deterministic = True  # its fastest kernels add up in any order
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model: Model = experiment.create_model()
         self.model.to(self.device)
         if tuning.channels_last:
             nn.utils.convert_conv2d_weight_memory_format(self.model, torch.channels_last)
-        self._forward: Callable[[Tensor], Tensor] = (
-            torch.compile(self.model, dynamic=False) if tuning.compile else self.model
-        )
+        self._forward = compile_model(self.model) if tuning.compile else self.model
         self._optimizers = make_optimizers(
             experiment, self.model, fused=tuning.fused, capturable=tuning.graph
         )
@@ -126,6 +126,8 @@ class Trainer:
         )
         self._losses = torch.zeros(self.steps, device=self.device)
         self._pixels = (train.truth != VOID).flatten(1).sum(1)
+        # Muon's rate and what ranks exchange would be recorded as they are at the first step.
+        self._records = tuning.graph and ranks.alone and not experiment.muon
         self._recorded: RecordedStep | None = None
 
     @property
@@ -187,26 +189,25 @@ class Trainer:
             factor = rate_factor(schedule, done, self.experiment.epochs * self.steps)
             rates = (self.experiment.learning_rate, self.experiment.muon)
             for optimizer, rate in zip(self._optimizers, rates, strict=False):
-                assert rate
+                assert rate is not None
                 set_rate(optimizer, rate * factor)
 
     def _run_step(self, plan: Plan) -> None:
         """Take the next step of an epoch, by this process its share."""
         chosen = plan.batches[self.step]
-        pair = self.ranks.share(plan.look(self.step))
-        inputs = pair, self._pixels[chosen].sum(), torch.tensor(len(chosen), device=self.device)
-        full = len(chosen) == self.experiment.batch
-        if self.tuning.graph and full and self._recorded is None:
-            self._recorded = RecordedStep(self._learn, inputs, self._tensors)
-        learn = self._recorded if self._recorded and full else self._learn
+        inputs = self.ranks.share(plan.look(self.step)), self._pixels[chosen].sum()
+        learn: Callable[..., Tensor] = partial(self._learn, patches=len(chosen))
+        if self._records and len(chosen) == self.experiment.batch:
+            self._recorded = self._recorded or RecordedStep(learn, inputs, self._tensors)
+            learn = self._recorded
         self._losses[self.step] = learn(*inputs)
         if self._average:
             self._average.update_parameters(self.model)
 
-    def _learn(self, pair: Tensor, pixels: Tensor, patches: Tensor) -> Tensor:
+    def _learn(self, pair: Tensor, pixels: Tensor, patches: int) -> Tensor:
         """One step by a share `pair` (B, 2, Z, A) of a batch; gives the loss of the whole batch.
 
-        `pixels` and `patches`, 0-d, are the numbers of the whole.
+        `pixels`, 0-d, and `patches` are the numbers of the whole.
         """
         for parameter in self.model.parameters():
             parameter.grad = None

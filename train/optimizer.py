@@ -27,15 +27,15 @@ class KernelMuon(torch.optim.Muon):
     """
 
     def __init__(self, kernels: Iterable[nn.Parameter], lr: float) -> None:
-        self._kernels = list(kernels)
+        self.kernels = list(kernels)
         # Views of the kernels' memory: what Muon does to them it does to the kernels.
-        matrices = [nn.Parameter(_matrix(k.detach(), k)) for k in self._kernels]
+        matrices = [nn.Parameter(_matrix(k.detach(), k)) for k in self.kernels]
         super().__init__(matrices, lr=lr, weight_decay=0.0)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step by the kernels' gradients."""
-        for matrix, kernel in zip(self.param_groups[0]["params"], self._kernels, strict=True):
+        for matrix, kernel in zip(self.param_groups[0]["params"], self.kernels, strict=True):
             assert kernel.grad is not None
             matrix.grad = _matrix(kernel.grad, kernel)
         return super().step(closure)
@@ -43,8 +43,19 @@ class KernelMuon(torch.optim.Muon):
 
 def _matrix(values: Tensor, kernel: Tensor) -> Tensor:
     """Values (O, C, kz, ka) as (O, C kz ka), in the order in which `kernel` lies in memory."""
-    last = kernel.is_contiguous(memory_format=torch.channels_last)
-    return (values.permute(0, 2, 3, 1) if last else values).flatten(1)
+    return (values.permute(0, 2, 3, 1) if _channels_last(kernel) else values).flatten(1)
+
+
+def _unmatrix(matrix: Tensor, kernel: Tensor) -> Tensor:
+    """The inverse of `_matrix`, a view."""
+    out, channels, *sides = kernel.shape
+    if _channels_last(kernel):
+        return matrix.view(out, *sides, channels).permute(0, 3, 1, 2)
+    return matrix.view(kernel.shape)
+
+
+def _channels_last(kernel: Tensor) -> bool:
+    return kernel.is_contiguous(memory_format=torch.channels_last)
 
 
 def make_optimizers(
@@ -96,9 +107,12 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimiser remembers, as "<weight>.<kind>"; not copied."""
+    """What an optimiser remembers, as "<weight>.<kind>" and in the weight's shape; not copied."""
     saved = optimizer.state_dict()["state"]
-    return {f"{i}.{kind}": value for i, kinds in saved.items() for kind, value in kinds.items()}
+    named = {f"{i}.{kind}": value for i, kinds in saved.items() for kind, value in kinds.items()}
+    if isinstance(optimizer, KernelMuon):
+        return {n: _unmatrix(v, optimizer.kernels[int(n.split(".")[0])]) for n, v in named.items()}
+    return named
 
 
 def load_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
@@ -107,7 +121,10 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) 
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in saved.items():
         index, kind = name.split(".")
-        if value.ndim:  # a fused optimiser needs it laid out in memory as the weights are
+        if isinstance(optimizer, KernelMuon):
+            kernel = optimizer.kernels[int(index)]
+            value = _matrix(torch.empty_like(kernel).copy_(value), kernel)
+        elif value.ndim:  # a fused optimiser needs it laid out in memory as the weights are
             value = torch.empty_like(group["params"][int(index)]).copy_(value)
         state.setdefault(int(index), {})[kind] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

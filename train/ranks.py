@@ -70,6 +70,8 @@ class Ranks:
 
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether `flag` is set in any process."""
+        if self.alone:  # nobody to ask, and no GPU to wait for
+            return flag
         count = torch.tensor(float(flag), device=device)
         self.add([count])
         return count.item() > 0

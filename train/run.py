@@ -22,7 +22,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from geoseg.files import replacing
 from geoseg.normalisation import Normalisation
 from train.data import Data
 from train.experiments import Experiment
@@ -31,7 +30,7 @@ from train.loop import Epoch, Trainer
 from train.ranks import ALONE, Ranks
 from train.sampling import prepare
 from train.stop import Interrupted, StopRequest
-from train.tracking import Tracker
+from train.tracking import Tracker, replace_text
 from train.tuning import choose_tuning
 
 
@@ -102,13 +101,14 @@ def run(
     with alone_in(folder) if writes else nullcontext():
         console.print(_headline(folder, config, trainer), soft_wrap=True)
         _begin(keeper, setting, console)
-        with (
-            Tracker(folder, config, keeper.records, wandb=setting.wandb, console=console)
-            if writes
-            else nullcontext() as tracker,
-            _progress(console) as progress,
-        ):
-            _train(trainer, keeper, tracker, progress, stop, console)
+        if trainer.epoch < experiment.epochs:
+            with (
+                Tracker(folder, config, keeper.records, wandb=setting.wandb, console=console)
+                if writes
+                else nullcontext() as tracker,
+                _progress(console) as progress,
+            ):
+                _train(trainer, keeper, tracker, progress, stop, console)
         report = {
             "run": folder.name,
             "data": data.description,
@@ -120,8 +120,7 @@ def run(
             "last": keeper.records[-1],
         }
         if writes:
-            with replacing(folder / "report.json") as temporary:
-                temporary.write_text(json.dumps(report, indent=2) + "\n")
+            replace_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
     console.print(f"{folder.name}: {summary(report)}", soft_wrap=True)
     return report
 
@@ -177,11 +176,12 @@ def _train(
             console.print(_line(epoch, epochs), soft_wrap=True)
             if tracker:
                 tracker.log(keeper.records[-1])
-        if tracker and (epoch is None or trainer.epoch == epochs or stop.number):
+        # All processes stop together, though another one may have been asked.
+        stops = epoch is None or trainer.ranks.any(stop.number > 0, trainer.device)
+        if tracker and (stops or trainer.epoch == epochs):
             keeper.save()
-        if epoch is None:  # another process may have been the one that was asked
+        if stops:
             raise Interrupted(stop.number or signal.SIGTERM)
-        stop.check()
 
 
 def _config(

@@ -55,12 +55,14 @@ class States:
         path = self.folder / f"{steps:012}.safetensors"
         tensors = {k: v.detach().cpu().contiguous() for k, v in state.tensors.items()}
         metadata = {"values": json.dumps(state.values), "sha256": state.digest()}
-        with replacing(path) as temporary:
-            try:
+        try:
+            with replacing(path) as temporary:
                 save_file(tensors, temporary, metadata)
-            except SafetensorError as error:  # how it reports a full disk
-                raise OSError(f"{path} cannot be written: {error}") from error
-        for old in self._files()[KEPT:]:
+        except (OSError, SafetensorError) as error:  # either may report a full disk
+            raise OSError(f"{path} cannot be written: {error}") from error
+        files = self._files()
+        place = files.index(path)  # what is ahead of it was damaged, or it would have been used
+        for old in (*files[:place], *files[place + KEPT :]):
             old.unlink(missing_ok=True)
 
     def load(self) -> tuple[State | None, list[str]]:
@@ -81,8 +83,8 @@ class States:
         return None, []
 
     def clear(self) -> None:
-        """Forget every state, and what a killed process left half-written."""
-        for path in [*self._files(), *self.folder.glob(".*.tmp")]:
+        """Forget every state."""
+        for path in self._files():
             path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:

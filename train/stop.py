@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
+from threading import Thread
 
 from rich.console import Console
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
@@ -18,28 +22,41 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Notes a first SIGINT or SIGTERM in `number` and tells `also`; a second one leaves at once."""
+    """Notes a first SIGINT or SIGTERM in `number` and tells `also`; a second one leaves at once.
+
+    Python runs a handler between two of its own operations only, and one of torch's may take
+    seconds, in which several signals become one. So a thread counts them, through a socket.
+    """
 
     number = 0
     also: Callable[[int], object] = staticmethod(lambda number: None)
 
     def __enter__(self) -> StopRequest:
-        signals = (signal.SIGINT, signal.SIGTERM)
-        self._before = {n: signal.signal(n, self._note) for n in signals}
+        here, self._there = socket.socketpair()
+        self._there.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._there.fileno())
+        Thread(target=self._count, args=(here,), daemon=True).start()
+        self._before = {n: signal.signal(n, self._note) for n in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-    def check(self) -> None:
-        """Raise Interrupted where a signal has come."""
-        if self.number:
-            raise Interrupted(self.number)
+        signal.set_wakeup_fd(self._wakeup)
+        self._there.close()  # ends the thread
 
     def _note(self, number: int, _: object) -> None:
-        again, self.number = self.number, number
-        self.also(number)
-        if again:  # nothing is cleaned up: whatever a killed run leaves, resuming can take
-            Console().show_cursor()
-            os._exit(128 + number)
+        if not self.number:
+            self.number = number
+            self.also(number)
+
+    def _count(self, here: socket.socket) -> None:
+        come = 0
+        with here:
+            while byte := here.recv(1):
+                number = byte[0]
+                come += number in SIGNALS
+                if come > 1:  # nothing is cleaned up: resuming can take whatever is left
+                    self.also(number)
+                    Console().show_cursor()
+                    os._exit(128 + number)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -16,6 +17,21 @@ from geoseg.files import replacing
 
 class TrackingError(RuntimeError):
     """Tracking cannot start; the message says why and what to do."""
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which file it was that cannot be written: Python does not where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file atomically; OSError names it."""
+    with _naming(path), replacing(path) as temporary:
+        temporary.write_text(text)
 
 
 class Tracker:
@@ -41,19 +57,15 @@ class Tracker:
         console: Console,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        lines = folder / "metrics.jsonl"
-        for path, text in (
-            (folder / "config.json", json.dumps(config, indent=2) + "\n"),
-            (lines, "".join(json.dumps(record) + "\n" for record in records)),
-        ):
-            with replacing(path) as temporary:
-                temporary.write_text(text)
-        self._lines = lines.open("a", buffering=1)
+        self._lines = folder / "metrics.jsonl"
+        replace_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+        replace_text(self._lines, "".join(json.dumps(record) + "\n" for record in records))
         self._run = _start_wandb(folder, config, console) if wandb else None
 
     def log(self, record: dict[str, Any]) -> None:
         """Write one epoch; `record` has an "epoch" and JSON values."""
-        self._lines.write(json.dumps(record) + "\n")
+        with _naming(self._lines), self._lines.open("a") as lines:
+            lines.write(json.dumps(record) + "\n")
         if self._run:
             self._run.log(record)
 
@@ -66,7 +78,6 @@ class Tracker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._lines.close()
         if self._run:
             self._run.finish(exit_code=0 if error is None else 1)
 

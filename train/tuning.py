@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 CHOICES = ("bf16", "channels-last", "fused", "compile", "graph", "memory")
 # Compiling takes up to a minute: it must not outlast what it saves.
@@ -106,6 +106,17 @@ def keep_memory(keep: bool) -> None:
         mallopt(_TRIM_THRESHOLD, _ALL if keep else _GLIBC_TRIM)
 
 
+def compile_model(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The model's forward pass by Inductor, compiled at its first call and cached between runs.
+
+    Where that fails, for want of a C++ compiler say, torch warns and the plain model is used.
+    """
+    import torch._dynamo  # takes a second, which a run without it should not pay
+
+    torch._dynamo.config.suppress_errors = True
+    return torch.compile(model, dynamic=False)
+
+
 class RecordedStep:
     """A training step as one CUDA graph: the processor starts it whole, not kernel by kernel.
 
@@ -139,10 +150,6 @@ class RecordedStep:
                 t.copy_(before[name])
             else:  # moments and counters begin at zero
                 t.zero_()
-
-    def fits(self, inputs: Sequence[Tensor]) -> bool:
-        """Whether `inputs` have the recorded shapes."""
-        return all(a.shape == b.shape for a, b in zip(self._inputs, inputs, strict=True))
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Replay the step on `inputs`; what it gives is overwritten by the next call."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import fold, interpolate, linear, pad
+from torch.nn.functional import conv2d, fold, interpolate, linear, pad
 
 
 def convolve_to_few(x: Tensor, convolution: nn.Conv2d) -> Tensor:
@@ -31,29 +31,48 @@ def convolve_to_few(x: Tensor, convolution: nn.Conv2d) -> Tensor:
 def convolve_upsampled(x: Tensor, weight: Tensor, size: tuple[int, int]) -> Tensor:
     """A zero-padded convolution of (B, C, z, a) after its bilinear upsampling, (B, O, Z, A).
 
-    The upsampling, with aligned corners to `size` = (Z, A), is never made: channels are mixed at
-    the coarse size, once for each tap of the kernel, and what follows is linear along one axis at a
-    time. From half the size that takes about a third of the operations.
+    The upsampling, with aligned corners to `size` = (Z, A), is not made: channels are mixed at the
+    coarse size, once for each tap of the kernel, and what follows is linear along one axis at a
+    time. For a patch that takes about a third of the operations. For a whole log it would take
+    more, as its rows are too many to be multiplied by a matrix; then it is done in the plain order.
     """
-    batch, _, rows, columns = x.shape
+    batch, channels, rows, columns = x.shape
     out, _, high, wide = weight.shape
+    plain = size[0] * size[1] * channels * high * wide
+    mixing = rows * columns * channels * high * wide
+    stretching = rows * size[1] * columns * wide * high + size[0] * size[1] * rows * high
+    if mixing + stretching > plain:
+        x = interpolate(x, size, mode="bilinear", align_corners=True)
+        return conv2d(x, weight, padding=(high // 2, wide // 2))
     mix = weight.permute(3, 2, 0, 1).flatten(0, 2)  # (ka kz O, C)
     y = linear(x.permute(0, 2, 3, 1), mix)  # (B, z, a, ka kz O)
     y = y.reshape(batch * rows, columns * wide, high * out)
-    y = _stretch(columns, size[1], wide, x.device).to(y) @ y  # (B z, A, kz O)
+    y = _stretch(columns, size[1], wide, y.dtype, y.device) @ y  # (B z, A, kz O)
     y = y.view(batch, rows, size[1], high, out).transpose(2, 3)
     y = y.reshape(batch, rows * high, size[1] * out)
-    y = _stretch(rows, size[0], high, x.device).to(y) @ y  # (B, Z, A O)
+    y = _stretch(rows, size[0], high, y.dtype, y.device) @ y  # (B, Z, A O)
     return y.view(batch, *size, out).permute(0, 3, 1, 2)
 
 
-@lru_cache(maxsize=64)
-def _stretch(coarse: int, fine: int, kernel: int, device: torch.device) -> Tensor:
+def _stretch(
+    coarse: int, fine: int, kernel: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """(fine, coarse * kernel): what sample c through tap t gives to sample f, zero-padded."""
+    make = _make_stretch if torch.compiler.is_compiling() else _cached_stretch
+    return make(coarse, fine, kernel, dtype, device)
+
+
+def _make_stretch(
+    coarse: int, fine: int, kernel: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():  # a cached tensor serves training as well
-        line = torch.eye(coarse, device=device)[None]
+        line = torch.eye(coarse, dtype=torch.float64, device=device)[None]
         line = interpolate(line, fine, mode="linear", align_corners=True)[0].T
-        return pad(line, (0, 0, kernel // 2, kernel // 2)).unfold(0, kernel, 1).flatten(1)
+        line = pad(line, (0, 0, kernel // 2, kernel // 2)).unfold(0, kernel, 1)
+        return line.flatten(1).to(dtype)
+
+
+_cached_stretch = lru_cache(maxsize=64)(_make_stretch)
 
 
 def pad_ring(x: Tensor, columns: int) -> Tensor:

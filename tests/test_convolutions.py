@@ -1,0 +1,234 @@
+"""The quick convolutions give what the plain operators give, and their gradients too."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, interpolate, pad
+
+from geoseg.models import convolutions
+from geoseg.models.convolutions import convolve_to_few, convolve_upsampled, pad_ring, pad_rows
+from geoseg.models.stacked import RingConvolution
+
+CLOSE = {torch.float32: 1e-5, torch.float64: 1e-12}
+KERNELS = [(1, 1), (3, 3), (5, 5), (5, 1)]
+# From a coarse size to a fine one: twice, odd, one row or column, any other factor, downwards.
+SIZES = [
+    ((18, 18), (36, 36)),
+    ((3, 5), (5, 9)),
+    ((1, 4), (2, 7)),
+    ((1, 1), (1, 1)),
+    ((2, 3), (11, 4)),
+    ((4, 1), (4, 6)),
+    ((5, 7), (3, 1)),
+]
+
+
+def random(*shape, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def agree(quick, plain, *inputs, close=None):
+    """Both give the same for the same inputs, and so do their gradients by all of them."""
+    dtype = inputs[0].dtype
+    answers, gradients = [], []
+    for function in (quick, plain):
+        leaves = [x.detach().clone().requires_grad_() for x in inputs]
+        answers.append(function(*leaves))
+        gradients.append(
+            torch.autograd.grad(answers[-1], leaves, random(*answers[-1].shape).to(dtype))
+        )
+    close = CLOSE[dtype] if close is None else close
+    assert answers[0].shape == answers[1].shape
+    for one, other in zip((answers[0], *gradients[0]), (answers[1], *gradients[1]), strict=True):
+        assert one.dtype == dtype
+        # Relative to the largest: a gradient by a weight sums over all pixels.
+        assert (one - other).abs().max() <= close * other.abs().max().clamp(min=1)
+
+
+def plain_upsampled(x, weight, size):
+    fine = interpolate(x, size, mode="bilinear", align_corners=True)
+    return conv2d(fine, weight, padding=(weight.shape[-2] // 2, weight.shape[-1] // 2))
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(("coarse", "fine"), SIZES)
+def test_a_convolution_after_upsampling(coarse, fine, kernel, dtype):
+    x, weight = random(2, 3, *coarse, dtype=dtype), random(4, 3, *kernel, seed=1, dtype=dtype)
+    agree(
+        lambda x, w: convolve_upsampled(x, w, fine),
+        lambda x, w: plain_upsampled(x, w, fine),
+        *(x, weight),
+    )
+
+
+def few(kernel, channels, bias, dtype):
+    padding = (kernel[0] // 2, kernel[1] // 2)
+    layer = nn.Conv2d(4, channels, kernel, padding=padding, bias=bias, dtype=dtype)
+    for number, p in enumerate(layer.parameters()):
+        p.data = random(*p.shape, seed=number, dtype=dtype)
+    return layer
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("size", [(12, 36), (7, 5), (1, 1)])
+@pytest.mark.parametrize(("channels", "bias"), [(1, True), (3, False)])
+def test_a_convolution_to_few_channels(size, kernel, channels, bias, dtype):
+    layer = few(kernel, channels, bias, dtype)
+
+    def quick(x, *parameters):
+        named = zip(dict(layer.named_parameters()), parameters, strict=True)
+        return torch.func.functional_call(Few(layer), {f"layer.{k}": v for k, v in named}, x)
+
+    def plain(x, weight, bias=None):
+        return conv2d(x, weight, bias, padding=layer.padding)
+
+    agree(quick, plain, random(2, 4, *size, dtype=dtype), *layer.parameters())
+
+
+class Few(nn.Module):
+    """`convolve_to_few` as a module, so that its weights can be given from outside."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return convolve_to_few(x, self.layer)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 6, 36])
+def test_padding_round_the_pipe(width):
+    for columns in range(min(width, 5) + 1):  # at most once round
+
+        def quick(x, columns=columns):
+            return pad_ring(x, columns)
+
+        def plain(x, columns=columns):
+            return pad(x, (columns, columns, 0, 0), mode="circular")
+
+        agree(quick, plain, random(2, 3, 4, width, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5])
+@pytest.mark.parametrize("height", [1, 2, 3, 36])
+def test_padding_along_the_pipe(height, rows):
+    agree(
+        lambda x: pad_rows(x, rows),
+        lambda x: pad(x, (0, 0, rows, rows), mode="replicate"),
+        random(2, 3, height, 4, dtype=torch.float64),
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes"),
+    [
+        (lambda x, w: convolve_upsampled(x, w, (3, 5)), [(1, 2, 2, 3), (2, 2, 3, 3)]),
+        (lambda x, w: convolve_upsampled(x, w, (1, 2)), [(1, 2, 1, 1), (2, 2, 3, 1)]),
+        (lambda x: pad_ring(x, 2), [(1, 1, 2, 5)]),
+        (lambda x: pad_rows(x, 2), [(1, 1, 3, 2)]),
+        (lambda x: convolve_to_few(x, few((3, 3), 1, True, torch.float64)), [(1, 4, 2, 3)]),
+    ],
+)
+def test_gradients_are_those_of_finite_differences(function, shapes):
+    inputs = [
+        random(*shape, seed=seed, dtype=torch.float64).requires_grad_()
+        for seed, shape in enumerate(shapes)
+    ]
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+def ring(channels, kernels, dtype=torch.float64):
+    layer = RingConvolution(*channels, *kernels).to(dtype)
+    for number, p in enumerate(layer.parameters()):
+        p.data = random(*p.shape, seed=number, dtype=dtype)
+    return layer
+
+
+def run_ring(layer, image, merges):
+    """What it gives, and the gradients by the image and by every weight."""
+    layer.merges = merges
+    image = image.clone().requires_grad_()
+    y = layer(image)
+    return y, *torch.autograd.grad(y.square().sum(), (image, *layer.parameters()))
+
+
+def plain_ring(layer, image):
+    image = image.clone().requires_grad_()
+    y = conv2d(
+        pad(image, (layer.columns, layer.columns, 0, 0), mode="circular"),
+        layer.azimuth.weight,
+        layer.azimuth.bias,
+    )
+    y = pad(y, (0, 0, layer.rows, layer.rows), mode="replicate")
+    y = conv2d(y, layer.depth.weight, layer.depth.bias)
+    return y, *torch.autograd.grad(y.square().sum(), (image, *layer.parameters()))
+
+
+@pytest.mark.parametrize("channels", [(1, 4), (4, 4), (4, 1), (2, 3)])
+@pytest.mark.parametrize("kernels", [(3, 5), (5, 3), (1, 3), (1, 1)])
+@pytest.mark.parametrize("size", [(12, 36), (1, 2)])
+def test_a_merged_ring_convolution_is_the_one_after_the_other(channels, kernels, size):
+    layer = ring(channels, kernels)
+    image = random(2, channels[0], *size, seed=9, dtype=torch.float64)
+    expected = plain_ring(layer, image)
+    for merges in (False, True):
+        found = run_ring(layer, image, merges)
+        for one, other in zip(found, expected, strict=True):
+            assert torch.allclose(one, other, rtol=1e-11, atol=1e-11)
+
+
+def test_a_ring_convolution_merges_where_that_is_less_work():
+    assert RingConvolution(1, 64, 3, 5).merges
+    assert not RingConvolution(64, 64, 3, 5).merges
+    assert RingConvolution(64, 64, 1, 1).merges
+
+
+def in_layout(layout):
+    """What all of them give for inputs and weights that lie in memory as `layout` says."""
+    x = random(2, 4, 5, 6).to(memory_format=layout)
+    layer = few((3, 3), 2, True, torch.float32)
+    circular = ring((4, 4), (3, 5), torch.float32)
+    nn.utils.convert_conv2d_weight_memory_format(layer, layout)
+    nn.utils.convert_conv2d_weight_memory_format(circular, layout)
+    weight = random(3, 4, 3, 3, seed=1).to(memory_format=layout)
+    return [
+        convolve_upsampled(x, weight, (9, 12)),
+        convolve_to_few(x, layer),
+        pad_ring(x, 2),
+        pad_rows(x, 2),
+        *(run_ring(circular, x, merges)[0] for merges in (False, True)),
+    ]
+
+
+def test_channels_last_changes_nothing():
+    for last, plain in zip(
+        in_layout(torch.channels_last), in_layout(torch.contiguous_format), strict=True
+    ):
+        assert torch.allclose(last, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_inference_first_does_not_poison_training(mode):
+    convolutions._cached_stretch.cache_clear()
+    x, weight = random(2, 3, 4, 4), random(2, 3, 3, 3, seed=1)
+    with mode():
+        first = convolve_upsampled(x, weight, (8, 8))
+    agree(
+        lambda x, w: convolve_upsampled(x, w, (8, 8)),
+        lambda x, w: plain_upsampled(x, w, (8, 8)),
+        *(x, weight),
+    )
+    assert convolutions._cached_stretch.cache_info().hits
+    assert torch.equal(first, convolve_upsampled(x, weight, (8, 8)))
+
+
+def test_one_precision_does_not_spoil_the_other():
+    convolutions._cached_stretch.cache_clear()
+    x, weight = random(1, 2, 3, 3, dtype=torch.float64), random(1, 2, 3, 3, dtype=torch.float64)
+    for dtype in (torch.bfloat16, torch.float32, torch.float64):
+        y = convolve_upsampled(x.to(dtype), weight.to(dtype), (6, 6))
+        assert y.dtype == dtype
+    assert torch.allclose(y, plain_upsampled(x, weight, (6, 6)), rtol=0, atol=1e-12)

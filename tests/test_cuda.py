@@ -1,0 +1,82 @@
+"""What only a GPU can show: recorded steps, their state, and their bits."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from geoseg.normalisation import Normalisation
+from geoseg.synthetic import synthetic_dataset
+from train.experiments import Linear, find_experiments
+from train.loop import Trainer, TrainingError
+from train.sampling import PreparedSet, prepare
+from train.tuning import choose_tuning
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+GPU = torch.device("cuda")
+
+
+@pytest.fixture(scope="module")
+def sets():
+    dataset = synthetic_dataset(4, 160, seed=5)
+    validation = torch.tensor([split == "validation" for split in dataset.splits])
+    return tuple(
+        prepare(dataset.select(chosen), Normalisation(), GPU)
+        for chosen in (~validation, validation)
+    )
+
+
+def train(sets, number, without=(), epochs=2, stop=None, **changes):
+    (experiment,) = find_experiments([number])
+    experiment = replace(experiment, batch=32, epochs=epochs, **changes)
+    tuning = choose_tuning(GPU, 1, precision="fp32", without=without)
+    trainer = Trainer(experiment, *sets, tuning=tuning)
+    while trainer.epoch < epochs:
+        if trainer.run_epoch(lambda _: trainer.step != stop) is None:
+            break
+    return trainer
+
+
+def weights(trainer):
+    return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+
+@pytest.mark.parametrize("number", ["300", "402", "200"])
+def test_a_recorded_step_is_the_step(sets, number):
+    recorded, eager = (train(sets, number, without) for without in ((), ("graph",)))
+    assert recorded._recorded
+    assert not eager._recorded
+    torch.testing.assert_close(weights(recorded), weights(eager), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("number", ["300", "402", "200", "9402"])
+def test_the_same_seed_gives_the_same_bits_and_so_does_resuming(sets, number):
+    whole = train(sets, number)
+    assert torch.equal(weights(whole), weights(train(sets, number)))
+    part = train(sets, number, stop=3)
+    rest = Trainer(part.experiment, *sets, tuning=part.tuning)
+    rest.restore(part.state())
+    while rest.epoch < 2:
+        rest.run_epoch(lambda _: True)
+    assert torch.equal(weights(whole), weights(rest))
+
+
+def test_the_rate_reaches_a_recorded_step(sets):
+    still = train(sets, "300", learning_rate=0.0, schedule=Linear(0.5))
+    fresh = Trainer(still.experiment, *sets, tuning=still.tuning)
+    assert torch.equal(weights(still), weights(fresh))
+    moved = train(sets, "300", learning_rate=1e-3, schedule=Linear(0.5))
+    assert not torch.equal(weights(moved), weights(fresh))
+
+
+def test_a_loss_that_is_not_finite_is_never_kept(sets):
+    pairs, wells, names = sets[0]
+    broken = pairs.clone()
+    broken[7, 0, 3, 3] = torch.nan
+    (experiment,) = find_experiments(["402"])
+    sides = PreparedSet(broken, wells, names), sets[1]
+    trainer = Trainer(replace(experiment, batch=32), *sides, tuning=choose_tuning(GPU, 1))
+    with pytest.raises(TrainingError, match=names[7]):
+        trainer.run_epoch(lambda _: True)
+    with pytest.raises(TrainingError, match=names[7]):
+        trainer.state()
