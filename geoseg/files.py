@@ -35,3 +35,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def replace_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text in place of `path`; OSError names it."""
+    with naming(path), replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say which file it was that cannot be written: Python does not where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from geoseg.card import Card
 from geoseg.checkpoint import checkpoint_name, find_checkpoints, load_checkpoint
-from geoseg.files import replacing
+from geoseg.files import replace_text
 from geoseg.models import Model
 from train.readme import renew
 
@@ -75,8 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         table = summary(models)
         parts = [_HEAD, table, _NOTE, *(details(name, model) for name, model in models.items())]
         renew(arguments.readme, "checkpoints", table)
-        with replacing(arguments.folder / "README.md") as temporary:
-            temporary.write_text("\n\n".join(parts) + "\n")
+        replace_text(arguments.folder / "README.md", "\n\n".join(parts) + "\n")
     except (OSError, ValueError) as error:
         print(f"cards: {error}", file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from geoseg.files import replacing
+from geoseg.files import replace_text
 
 
 def renew(path: Path, name: str, body: str) -> None:
@@ -20,5 +20,4 @@ def renew(path: Path, name: str, body: str) -> None:
         raise ValueError(
             f"{path} needs the lines <!-- {name}: COMMAND --> and {end} round its table, once each"
         )
-    with replacing(path) as temporary:
-        temporary.write_text(pattern.sub(lambda found: f"{found[1]}{body}\n{found[3]}", text))
+    replace_text(path, pattern.sub(lambda found: f"{found[1]}{body}\n{found[3]}", text))

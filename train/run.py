@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from geoseg.files import replace_text
 from geoseg.normalisation import Normalisation
 from train.data import Data
 from train.experiments import Experiment
@@ -30,7 +31,7 @@ from train.loop import Epoch, Trainer
 from train.ranks import ALONE, Ranks
 from train.sampling import prepare
 from train.stop import Interrupted, StopRequest
-from train.tracking import Tracker, replace_text
+from train.tracking import Tracker
 from train.tuning import choose_tuning
 
 

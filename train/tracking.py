@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from rich.console import Console
 
-from geoseg.files import replacing
+from geoseg.files import naming, replace_text
 
 
 class TrackingError(RuntimeError):
     """Tracking cannot start; the message says why and what to do."""
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Say which file it was that cannot be written: Python does not where the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file atomically; OSError names it."""
-    with _naming(path), replacing(path) as temporary:
-        temporary.write_text(text)
 
 
 class Tracker:
@@ -64,7 +48,7 @@ class Tracker:
 
     def log(self, record: dict[str, Any]) -> None:
         """Write one epoch; `record` has an "epoch" and JSON values."""
-        with _naming(self._lines), self._lines.open("a") as lines:
+        with naming(self._lines), self._lines.open("a") as lines:
             lines.write(json.dumps(record) + "\n")
         if self._run:
             self._run.log(record)
