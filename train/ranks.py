@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 
 import torch
 import torch.distributed as dist
@@ -31,6 +32,9 @@ class Ranks:
         if "WORLD_SIZE" not in os.environ:
             return cls()
         if not dist.is_initialized():
+            # Were this imported later, as torch's optimisers do, its functions would hold the group
+            # beyond `leave`, and with it Gloo's threads, which may crash a process at its end.
+            import_module("torch.distributed.nn.functional")
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())
 

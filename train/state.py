@@ -95,7 +95,8 @@ class States:
 def _read(path: Path) -> State:
     with safe_open(path, "pt") as file:
         metadata: Mapping[str, str] = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict
+        names = file.keys()  # a safetensors file is no dict, to be walked itself
+        tensors = {name: file.get_tensor(name) for name in names}
     state = State(tensors, json.loads(metadata["values"]))
     if state.digest() != metadata["sha256"]:
         raise ValueError("its checksum does not fit its content")
