@@ -119,6 +119,8 @@ class Loop:
             experiment.batch,
             shuffle=True,
             num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
             drop_last=True,
         )
         torch.manual_seed(0)
@@ -133,6 +135,7 @@ class Loop:
 
     def run(self, steps: int) -> None:
         """Take `steps` steps."""
+        torch.backends.cudnn.deterministic = False  # as torch comes
         for _ in range(steps):
             images, labels = next(self._batches)
             logits = self.model(images.to(self.device))

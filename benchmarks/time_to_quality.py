@@ -89,89 +89,118 @@ def seconds_a_patch(
     return {name: round(statistics.median(values), 6) for name, values in taken.items()}
 
 
-def table(results: dict[str, Any]) -> str:
-    """README's rows: means over the seeds."""
-    lines = [
-        "| family | best IoU of the original's recipe | patches until then | until as good, fast "
-        "recipe | seconds: textbook | original's, our loop | fast | fast's own best IoU |",
+def tables(results: dict[str, Any]) -> tuple[str, str]:
+    """README's two: what the families need, and what the variants come to."""
+    families = [
+        "| family | the original's best IoU | patches until then, original's | fast | seconds, "
+        "textbook | original's in our loop | fast | fast's best IoU |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for family, result in results["families"].items():
-        runs, a_patch = list(result["seeds"].values()), result["seconds_a_patch"]
-        best = [max(run["original"]) for run in runs]
-        before = [_patches(run["original"], max(run["original"]), result["train"]) for run in runs]
-        after = [_patches(run["fast"], max(run["original"]), result["train"]) for run in runs]
-        if None in after:
-            after = [float("nan")]
-        old, new = statistics.mean(before), statistics.mean(after)
-        lines.append(
-            f"| {family} | {_spread(best)} | {old:,.0f} | {new:,.0f} | "
+        curves, a_patch, train = result["curves"], result["seconds_a_patch"], result["train"]
+        goals = [max(scores) for scores in curves["original"].values()]
+        until = {
+            name: [
+                patches_until(scores, goal, train)
+                for scores, goal in zip(curves[name].values(), goals, strict=True)
+            ]
+            for name in ("original", "fast")
+        }
+        missed = until["fast"].count(None)
+        old, new = (statistics.mean(n for n in until[k] if n) for k in ("original", "fast"))
+        families.append(
+            f"| {family} | {_spread(goals)} | {old:,.0f} | {new:,.0f}"
+            f"{f', not in {missed} of {len(goals)}' * (missed > 0)} | "
             f"{old * a_patch['textbook']:,.0f} | {old * a_patch['original']:,.0f} | "
-            f"**{new * a_patch['fast']:,.0f}** | {_spread([max(run['fast']) for run in runs])} |"
+            f"**{new * a_patch['fast']:,.0f}** | "
+            f"{_spread([max(scores) for scores in curves['fast'].values()])} |"
         )
-    return "\n".join(lines)
+    ends = {
+        name: [scores[-1] for scores in seeds.values()]
+        for name, seeds in results["variants"].items()
+    }
+    best_first = sorted(ends, key=lambda name: -statistics.mean(ends[name]))
+    rows = [f"| {name} | {_spread(ends[name])} |" for name in best_first]
+    heading = ["| changed in `unet-fast` | IoU after 10 epochs |", "|---|---|"]
+    return "\n".join(families), "\n".join(heading + rows)
 
 
-def variants_table(variants: dict[str, dict[str, list[float]]]) -> str:
-    """README's rows: the last epoch's IoU, the best variant first."""
-    ends = {name: [scores[-1] for scores in seeds.values()] for name, seeds in variants.items()}
-    rows = [
-        f"| {name} | {_spread(ends[name])} |"
-        for name in sorted(ends, key=lambda name: -statistics.mean(ends[name]))
-    ]
-    return "\n".join(["| changed in `unet-fast` | IoU after 10 epochs |", "|---|---|", *rows])
-
-
-def _patches(scores: Sequence[float], enough: float, train: int) -> int | None:
+def patches_until(scores: Sequence[float], enough: float, train: int) -> int | None:
     """How many patches were seen when `scores` first reached `enough`."""
     return next((n * train for n, iou in enumerate(scores, 1) if iou >= enough), None)
 
 
 def _spread(values: Sequence[float]) -> str:
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.3f} ± {spread:.3f}"
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+class Record:
+    """What is measured already, in a file; of another device or recipe it knows nothing."""
+
+    def __init__(self, path: Path, device: torch.device, afresh: bool) -> None:
+        about = {"device": describe(device), "torch": torch.__version__, "wells": WELLS}
+        self.path = path
+        self.results: dict[str, Any] = {**about, "families": {}, "variants": {}, "recipes": {}}
+        if path.exists() and not afresh:
+            found = json.loads(path.read_text())
+            if {name: found[name] for name in about} == about:
+                self.results = found
+
+    def curves(
+        self, place: dict[str, Any], name: str, experiment: Experiment, seeds: int
+    ) -> dict[str, list[float]]:
+        """The curves of an experiment by seed, as far as they are there; `place` holds them."""
+        recipe = repr(experiment)
+        if self.results["recipes"].get(name) != recipe:
+            self.results["recipes"][name], place[name] = recipe, {}
+        place[name] = {s: c for s, c in place.get(name, {}).items() if int(s) < seeds}
+        return place[name]
+
+    def save(self) -> None:
+        """Write the file."""
+        self.path.write_text(json.dumps(self.results, indent=2) + "\n")
 
 
 def main() -> None:
     """Measure what is missing, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="at least 2 (default: 3)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--afresh", action="store_true", help="forget what was measured before")
     arguments = parser.parse_args()
     device, console = choose_device(arguments.device), Console()
-    kept = OUTPUT.exists() and not arguments.afresh
-    results: dict[str, Any] = json.loads(OUTPUT.read_text()) if kept else {"families": {}}
-    results |= {"device": describe(device), "torch": torch.__version__, "wells": WELLS}
+    record = Record(OUTPUT, device, arguments.afresh)
+    seeds = max(2, arguments.seeds)
+
+    def fill(place: dict[str, Any], name: str, experiment: Experiment, data: PatchDataset) -> None:
+        label = f"{experiment.label} ({name})"
+        curves = record.curves(place, name, experiment, seeds)
+        for seed in range(seeds):
+            if str(seed) not in curves:
+                curves[str(seed)] = curve(experiment, data, device, seed)
+                record.save()
+            console.print(f"{label}, seed {seed}: {max(curves[str(seed)]):.4f}")
+
     for original_name, fast_name, patches in FAMILIES:
         original, fast = find_experiments([original_name, fast_name])
         data = synthetic_dataset(WELLS, patches, SET_SEED)
-        result = results["families"].setdefault(original.label, {"seeds": {}})
-        result["train"] = len(by_folder(data)[0])
+        families = record.results["families"]
+        result = families.setdefault(original.label, {"train": len(by_folder(data)[0])})
         if "seconds_a_patch" not in result:
             result["seconds_a_patch"] = seconds_a_patch(original, fast, data, device)
-        for seed in range(arguments.seeds):
-            runs = result["seeds"].setdefault(str(seed), {})
-            for name, experiment in (("original", original), ("fast", fast)):
-                if name not in runs:
-                    runs[name] = curve(experiment, data, device, seed)
-                    OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-                console.print(f"{experiment.label} seed {seed}: {max(runs[name]):.4f}")
-    original_name, fast_name, patches = next(row for row in FAMILIES if row[0] == VARIED)
-    original, fast = find_experiments([original_name, fast_name])
-    data = synthetic_dataset(WELLS, patches, SET_SEED)
-    for name, changes in VARIANTS.items():
-        seeds = results.setdefault("variants", {}).setdefault(name, {})
-        for seed in map(str, range(arguments.seeds)):
-            if seed not in seeds:
-                seeds[seed] = curve(replace(fast, **changes), data, device, int(seed))
-                OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-            console.print(f"{fast_name}, {name}, seed {seed}: {seeds[seed][-1]:.4f}")
-    OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-    renew(README, "time to quality", table(results))
-    recipe = results["families"][original.label]["seeds"]
-    as_it_is = {"nothing": {seed: runs["fast"] for seed, runs in recipe.items()}}
-    renew(README, "variants", variants_table(as_it_is | results["variants"]))
+        curves = result.setdefault("curves", {"original": {}, "fast": {}})
+        for kind, experiment in (("original", original), ("fast", fast)):
+            own = {experiment.label: curves[kind]}
+            fill(own, experiment.label, experiment, data)
+            curves[kind] = own[experiment.label]
+        if original_name == VARIED:
+            variants = record.results["variants"]
+            variants["nothing"] = curves["fast"]
+            for name, changes in VARIANTS.items():
+                fill(variants, name, replace(fast, **changes), data)
+    record.save()
+    for name, body in zip(("time to quality", "variants"), tables(record.results), strict=True):
+        renew(README, name, body)
 
 
 if __name__ == "__main__":

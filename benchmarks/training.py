@@ -48,7 +48,7 @@ class Ours:
         self, experiment: Experiment, data: PatchDataset, device: torch.device, **choices: Any
     ) -> None:
         sides = [prepare(side, Normalisation(), device) for side in by_folder(data)]
-        tuning = choose_tuning(device, 1, **choices)
+        tuning = choose_tuning(device, experiment.epochs * len(sides[0]), **choices)
         self.trainer = Trainer(experiment, *sides, tuning=tuning)
         # Another batch is never smaller: the last step of an epoch is left out.
         self.steps = len(sides[0]) // experiment.batch
@@ -56,6 +56,7 @@ class Ours:
     def run(self, steps: int) -> None:
         """Take `steps` steps."""
         keep_memory(self.trainer.tuning.memory)
+        torch.backends.cudnn.deterministic = True  # as the trainer had it
         left = steps
 
         def on_step(_: int) -> bool:
@@ -191,7 +192,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
     console = Console()
-    data = synthetic_dataset(15, PATCHES)
+    data = synthetic_dataset(15, PATCHES if device.type == "cpu" else 9674)
     families = {}
     with tempfile.TemporaryDirectory() as folder:
         write_dataset(data, Path(folder), console)

@@ -1,5 +1,8 @@
 """What geoseg is measured against answers as geoseg does, and does what it says."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,47 @@ from benchmarks import textbook
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from train.experiments import find_experiments
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The benchmarks' own folder, as Python has it when it runs one."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+
+def test_readmes_tables_are_those_of_the_committed_figures(scripts):
+    import time_to_quality
+    import training
+
+    readme = (ROOT / "README.md").read_text()
+    for table, file in (
+        (training.table, training.OUTPUT),
+        (time_to_quality.tables, time_to_quality.OUTPUT),
+    ):
+        results = json.loads(file.read_text())
+        written = table(results)
+        for text in written if isinstance(written, tuple) else (written,):
+            assert f"-->\n{text}\n<!--" in readme
+
+
+def test_ours_takes_the_steps_it_is_told_over_the_ends_of_epochs(scripts):
+    import training
+
+    (experiment,) = find_experiments(["3"])
+    ours = training.Ours(experiment, synthetic_dataset(4, 160), torch.device("cpu"))
+    assert ours.steps == 3  # of 120 patches in batches of 32; the rest is left out
+    for steps, place in ((2, (0, 2)), (3, (1, 2)), (1, (1, 3)), (4, (3, 1))):
+        ours.run(steps)
+        assert (ours.trainer.epoch, ours.trainer.step) == place
+
+
+def test_patches_until_a_score_is_reached(scripts):
+    from time_to_quality import patches_until
+
+    assert patches_until([0.1, 0.5, 0.4, 0.6], 0.5, 100) == 200
+    assert patches_until([0.1, 0.5], 0.6, 100) is None
 
 
 @pytest.mark.parametrize("number", ["200", "300", "402"])

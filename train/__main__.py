@@ -102,6 +102,14 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("say which experiments with -e; --list shows them")
     if not 0 <= arguments.seed < MOST_SEEDS:
         parser.error(f"--seed is {arguments.seed}; it must be from 0 to {MOST_SEEDS - 1:,}")
+    for name, asked in (
+        ("compile", arguments.compile),
+        ("bf16", arguments.precision == "bf16"),
+    ):
+        if asked and name in arguments.without:
+            parser.error(f"{name} is both asked for and left out")
+    if arguments.cpu and arguments.device not in ("auto", "cpu"):
+        parser.error(f"--cpu and --device {arguments.device} contradict each other")
     if not arguments.save_every >= 0:
         parser.error(f"--save-every is {arguments.save_every}; it must be 0 or more seconds")
     if arguments.epochs is not None and arguments.epochs < 1:
@@ -113,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     """Train what the command line asks for; gives the exit code."""
     typed = sys.argv[1:] if argv is None else argv
     arguments = parse(typed)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if arguments.list:
         for experiment in EXPERIMENTS:
             console.print(_describe(experiment), soft_wrap=True)
@@ -169,7 +177,13 @@ def main(argv: list[str] | None = None) -> int:
     except StateError as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
-    except (CheckpointError, OSError, TrackingError, TrainingError) as error:
+    except (
+        CheckpointError,
+        OSError,
+        TrackingError,
+        TrainingError,
+        torch.OutOfMemoryError,
+    ) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
     finally:

@@ -128,6 +128,12 @@ def _split(
 
 def _parse_fold(text: str) -> tuple[int, int]:
     index, slash, folds = text.partition("/")
-    if not (slash and index.isdigit() and folds.isdigit() and 1 <= int(index) <= int(folds)):
+    if not (
+        text.isascii()
+        and slash
+        and index.isdigit()
+        and folds.isdigit()
+        and 1 <= int(index) <= int(folds)
+    ):
         raise ValueError(f"fold {text!r} is not I/K with I from 1 to K, such as 1/5")
     return int(index), int(folds)

@@ -10,9 +10,11 @@ from contextlib import suppress
 
 import torch
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from train.stop import StopRequest
+
+_LONGEST_LINE = 1 << 24
 
 
 def list_gpus() -> list[str]:
@@ -69,6 +71,7 @@ async def _run_all(
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,
+            limit=_LONGEST_LINE,
             start_new_session=True,  # so that a signal comes from `tell`, and just once
         )
         running.add(process)
@@ -76,8 +79,8 @@ async def _run_all(
             process.send_signal(stop.number)
         assert process.stdout
         async for line in process.stdout:
-            text = escape(line.decode(errors="replace").rstrip())
-            console.print(f"[dim]{experiment}[/] {text}", soft_wrap=True)
+            text = line.decode(errors="replace").rstrip()
+            console.print(Text.assemble((experiment, "dim"), f" {text}"), soft_wrap=True)
         code = await process.wait()
         running.discard(process)
         free.put_nowait(device)

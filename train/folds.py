@@ -40,7 +40,7 @@ def summarise_folds(
         best, last = r["best"], r["last"]
         table.add_row(scores, str(best["epoch"]), f"{best['iou']:.3f}", f"{last['iou']:.3f}")
     cells = [_show(summary[which]["iou"]) for which in ("best", "last")]
-    table.add_row("[bold]mean and spread[/]", "", *cells)
+    table.add_row("mean and spread", "", *cells, style="bold")
     console.print(table)
     console.print(f"Written to {file}.", soft_wrap=True)
 
@@ -50,4 +50,4 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _show(values: dict[str, float]) -> str:
-    return f"[bold]{values['mean']:.3f} ± {values['spread']:.3f}[/]"
+    return f"{values['mean']:.3f} ± {values['spread']:.3f}"

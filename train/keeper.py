@@ -25,7 +25,7 @@ from train.state import State, StateError, States
 
 CHECKPOINTS = ("best.safetensors", "last.safetensors")
 # How a run's numbers come about beyond its recipe: another of these changes the last bits.
-_CIRCUMSTANCES = ("device", "precision", "tuning", "threads", "processes", "torch")
+_CIRCUMSTANCES = ("hardware", "precision", "tuning", "threads", "processes", "torch")
 
 
 class Keeper:
@@ -112,6 +112,12 @@ class Keeper:
                     f"{name} was {before} and is {now} now: the run stays sound, but not bit for "
                     "bit what it would have been"
                 )
+        done, goal = saved["trainer"]["epoch"], self._trainer.experiment.epochs
+        if done + (saved["trainer"]["step"] > 0) > goal:
+            raise StateError(
+                f"the run in {self.folder} is beyond {goal} epochs already: it has {done}, and "
+                f"{saved['trainer']['step']} steps of the next; ask for more, or --overwrite it"
+            )
         self._trainer.restore(State(state.tensors, saved["trainer"]))
         self.records, self._before = saved["records"], saved["seconds"]
         self.best = next((r for r in self.records if r["epoch"] == saved["best"]), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -33,6 +33,8 @@ from train.sampling import VOID, Plan, PreparedSet
 from train.state import State
 from train.tuning import PLAIN, RecordedStep, Tuning, compile_model, keep_memory
 
+# What a plateau must remember; its other values are the recipe's, or the optimiser's.
+_PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
 
@@ -104,7 +106,10 @@ class Trainer:
         ranks: Ranks = ALONE,
     ) -> None:
         self.experiment, self.train, self.validation = experiment, train, validation
-        self.seed, self.tuning, self.ranks = seed, tuning, ranks
+        self.seed, self.ranks = seed, ranks
+        # Muon's rate, and what ranks exchange, would be recorded as they are at the first step.
+        records = tuning.graph and ranks.alone and not experiment.muon
+        self.tuning = tuning = replace(tuning, graph=records)
         self.device = train.pairs.device
         self.epoch = self.step = 0
         keep_memory(tuning.memory)
@@ -126,8 +131,6 @@ class Trainer:
         )
         self._losses = torch.zeros(self.steps, device=self.device)
         self._pixels = (train.truth != VOID).flatten(1).sum(1)
-        # Muon's rate and what ranks exchange would be recorded as they are at the first step.
-        self._records = tuning.graph and ranks.alone and not experiment.muon
         self._recorded: RecordedStep | None = None
 
     @property
@@ -197,7 +200,7 @@ class Trainer:
         chosen = plan.batches[self.step]
         inputs = self.ranks.share(plan.look(self.step)), self._pixels[chosen].sum()
         learn: Callable[..., Tensor] = partial(self._learn, patches=len(chosen))
-        if self._records and len(chosen) == self.experiment.batch:
+        if self.tuning.graph and len(chosen) == self.experiment.batch:
             self._recorded = self._recorded or RecordedStep(learn, inputs, self._tensors)
             learn = self._recorded
         self._losses[self.step] = learn(*inputs)
@@ -285,13 +288,18 @@ class Trainer:
     def state(self) -> State:
         """Everything that must be saved to go on bit for bit; a view, not a copy.
 
-        TrainingError where the loss has left the finite numbers: such a state must not be kept.
+        TrainingError where loss or weights have left the finite numbers: such a state must not be
+        kept.
         """
         self._check(self.step)
+        if not all(p.isfinite().all() for p in self.best_model.parameters()):
+            raise TrainingError("the weights are not finite any more; lower the learning rate")
         values = {
             "epoch": self.epoch,
             "step": self.step,
-            "plateau": self._plateau.state_dict() if self._plateau else None,
+            "plateau": {k: self._plateau.state_dict()[k] for k in _PLATEAU}
+            if self._plateau
+            else None,
             "rates": [float(o.param_groups[0]["lr"]) for o in self._optimizers],
         }
         return State({**self._tensors(), "losses": self._losses}, values)

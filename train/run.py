@@ -32,7 +32,7 @@ from train.ranks import ALONE, Ranks
 from train.sampling import prepare
 from train.stop import Interrupted, StopRequest
 from train.tracking import Tracker
-from train.tuning import choose_tuning
+from train.tuning import choose_tuning, describe_hardware
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ def run(
     with alone_in(folder) if writes else nullcontext():
         console.print(_headline(folder, config, trainer), soft_wrap=True)
         _begin(keeper, setting, console)
-        if trainer.epoch < experiment.epochs:
-            with (
-                Tracker(folder, config, keeper.records, wandb=setting.wandb, console=console)
-                if writes
-                else nullcontext() as tracker,
-                _progress(console) as progress,
-            ):
-                _train(trainer, keeper, tracker, progress, stop, console)
+        wandb = setting.wandb and trainer.epoch < experiment.epochs
+        with (
+            Tracker(folder, config, keeper.records, wandb=wandb, console=console)
+            if writes
+            else nullcontext() as tracker,
+            _progress(console) as progress,
+        ):
+            _train(trainer, keeper, tracker, progress, stop, console)
         report = {
             "run": folder.name,
             "data": data.description,
@@ -161,6 +161,8 @@ def _train(
     """Run what is left of the epochs; `tracker` is None in a process that does not write."""
     epochs = trainer.experiment.epochs
     task = progress.add_task("", total=len(trainer.train))
+    if tracker and trainer.epoch == epochs and not (keeper.folder / "last.safetensors").exists():
+        keeper.save()
 
     def on_step(patches: int) -> bool:
         progress.advance(task, patches)
@@ -195,6 +197,7 @@ def _config(
         "command": setting.command,
         "seed": setting.seed,
         "device": str(setting.device),
+        "hardware": describe_hardware(setting.device),
         "precision": str(tuning.pop("precision")).removeprefix("torch."),
         "tuning": [name for name, chosen in tuning.items() if chosen],
         "processes": setting.ranks.world,
@@ -207,7 +210,7 @@ def _config(
 def _headline(folder: Path, config: dict[str, Any], trainer: Trainer) -> str:
     processes = f" in {config['processes']} processes" * (config["processes"] > 1)
     return (
-        f"[bold]{folder.name}[/]: {trainer.model.count_parameters():,} parameters, "
+        f"{folder.name}: {trainer.model.count_parameters():,} parameters, "
         f"{config['epochs']} epochs of {trainer.steps} steps on {config['device']}{processes} in "
         f"{config['precision']}; writing {folder}"
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from threading import Thread
 
 from rich.console import Console
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ONE = 0.3  # seconds: programs such as `timeout` send a signal twice and mean it once
 
 
 class Interrupted(Exception):
@@ -51,12 +53,16 @@ class StopRequest:
             self.also(number)
 
     def _count(self, here: socket.socket) -> None:
-        come = 0
+        last = None
         with here:
             while byte := here.recv(1):
-                number = byte[0]
-                come += number in SIGNALS
-                if come > 1:  # nothing is cleaned up: resuming can take whatever is left
+                number, now = byte[0], time.monotonic()
+                if number not in SIGNALS or (last and now - last < _ONE):
+                    continue
+                if last:  # nothing is cleaned up: resuming can take whatever is left
                     self.also(number)
                     Console().show_cursor()
                     os._exit(128 + number)
+                last = now
+                name = signal.Signals(number).name
+                print(f"{name}: finishing this step and saving; another one leaves at once.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ def choose_tuning(
 
     Args:
         precision: as `choose_precision` takes it.
-        compile: ask for it where it would not be chosen: on a processor it gains nothing
-            (benchmarks/training.json), on a GPU it is chosen for long runs.
+        compile: ask for it where it would not be chosen, as on a processor (what it gains there is
+            in benchmarks/training.json); on a GPU it is chosen for long runs.
         without: names of CHOICES to leave out.
     """
     gpu = device.type == "cuda"
@@ -91,12 +92,19 @@ def _cpu_features() -> set[str]:
     return {name for name, there in capabilities.items() if there is True}
 
 
-def keep_memory(keep: bool) -> None:
-    """Tell glibc to keep freed memory in this process, or to behave as it does by itself.
+def describe_hardware(device: torch.device) -> str:
+    """What computes: other hardware, other bits."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
-    By itself it returns every block above 32 MB to the system, which fills each page with zeros
-    when the next step asks for it again: a tenth of the time of a step. Elsewhere than on glibc
-    nothing happens.
+
+def keep_memory(keep: bool) -> None:
+    """Tell glibc to keep freed memory in this process, or how much to keep at its own most.
+
+    By itself it returns every block above at most 32 MB to the system, which fills each page with
+    zeros when the next step asks for it again: a tenth of the time of a step. Elsewhere than on
+    glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return

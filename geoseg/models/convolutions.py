@@ -24,6 +24,7 @@ def convolve_to_few(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     # A pixel gives to the neighbour above it what that one's kernel takes from below.
     giving = weight.flip(2, 3).permute(0, 2, 3, 1).flatten(0, 2)
     gifts = linear(x.permute(0, 2, 3, 1), giving).flatten(1, 2).transpose(1, 2)
+    gifts = gifts.to(torch.promote_types(gifts.dtype, torch.float32))  # nine of bf16 add up badly
     y = fold(gifts, x.shape[-2:], sides, padding=(sides[0] // 2, sides[1] // 2))
     return y if bias is None else y + bias[:, None, None]
 
