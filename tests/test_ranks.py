@@ -456,6 +456,7 @@ def same_runs(one, other):
         assert torch.equal(value, tensors2[name]), name
 
 
+@pytest.mark.timeout(600)  # five starts of three processes, on a machine that may be busy
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the processes in /proc")
 def test_torchrun_stopped_and_killed_and_resumed_gives_the_bits_of_one_go(data, tmp_path):
     stopped, straight = tmp_path / "stopped", tmp_path / "straight"

@@ -114,6 +114,7 @@ def test_what_an_overwritten_run_left_does_not_pass_for_the_new_one(run, data, t
         (["-e", "3", "--device", "meta"], "choose auto, cpu or cuda"),
         (["-e", "3", "--fold", "9/2"], "not I/K"),
         (["-e", "3", "--fold", ""], "not I/K"),
+        (["-e", "3", "--fold", "²/3"], "not I/K"),
         (["-e", "3", "-o", "/dev/null/runs"], "/dev/null"),
         (["-e", "3", "--random-split", "0.2"], "leaks"),
     ],
@@ -137,6 +138,12 @@ def test_mistakes_are_one_line_and_exit_2(arguments, words, data, tmp_path, caps
         ["-e", "3", "--bogus"],
         ["-e", "3", "--seed", "99999999999999"],
         ["-e", "3", "--seed", "-1"],
+        ["-e", "3", "--save-every", "-1"],
+        ["-e", "3", "--save-every", "nan"],
+        ["-e", "3", "--without", "haste"],
+        ["-e", "3", "--compile", "--without", "compile"],
+        ["-e", "3", "--precision", "bf16", "--without", "bf16"],
+        ["-e", "3", "--cpu", "--device", "cuda"],
     ],
 )
 def test_wrong_command_lines_exit_2(arguments):
@@ -181,6 +188,17 @@ def test_folders_that_leak_are_refused_unless_allowed(data, tmp_path, capsys):
     assert main([*command, "-o", str(tmp_path / "a")]) == 2
     assert "both hold patches of [1]" in capsys.readouterr().err
     assert main([*command, "-o", str(tmp_path / "b"), "--allow-leakage"]) == 0
+
+
+def test_paths_are_said_as_they_are(data, tmp_path, capsys):
+    """Square brackets are no markup."""
+    output = tmp_path / "[bold]a[/b] é"
+    shutil.copytree(data, tmp_path / "data[old] [x]")
+    command = ["-e", "3", "-nowb", "--cpu", "--epochs", "1", "-o", str(output)]
+    assert main([*command, "--data", str(tmp_path / "data[old] [x]")]) == 0
+    said = capsys.readouterr().out
+    assert f"writing {output}" in said
+    assert "patches of data[old] [x];" in said
 
 
 def test_two_experiments_one_after_the_other(data, tmp_path, capsys):
