@@ -46,9 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "Adam alone, rate 1e-3": {"muon": None},
     "views drawn anew each epoch": {"cycle": False},
     "moving average, decay 0.99": {"average": 0.99},
-    "loss bce": {"loss": "bce"},
     "loss dice": {"loss": "dice"},
-    "batch 16": {"batch": 16},
 }
 
 

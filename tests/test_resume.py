@@ -242,8 +242,10 @@ def test_a_run_stopped_by_a_signal_ends_as_if_it_had_not_been(
     command, folder = ("--data", data, "--epochs", 8), tmp_path / SMALL
     process = start(tmp_path, *command, "--save-every", 0)
     wait_until(lambda: reached(folder) >= 7, process)
-    process.send_signal(number)
+    for _ in range(2):  # as `timeout` does: to the process, and to its group
+        process.send_signal(number)
     said, _ = finish(process, 128 + number)
+    assert "finishing this step and saving" in said
     assert f"Stopped by {signal.Signals(number).name}" in said
     steps = reached(folder)
     said, _ = finish(start(tmp_path, *command, "--resume"))
@@ -262,7 +264,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
     while process.stdout.readline() not in ("slow\n", ""):
         pass
     for _ in range(2):
-        time.sleep(0.1)
+        time.sleep(0.5)  # one that comes at once is taken for an echo of the first
         process.send_signal(number)
     said, complaint = finish(process, 128 + number)
     assert "Stopped" not in said
@@ -359,7 +361,9 @@ def test_two_processes_do_not_train_in_one_folder(start, data, tmp_path, capsys)
     wait_until(lambda: reached(folder) > steps, process)
     process.kill()
     finish(process, -signal.SIGKILL)
-    assert train(tmp_path, data, "--resume", "--epochs", "1") == 0
+    # The folder is free again, but its run has gone further than is asked now.
+    assert train(tmp_path, data, "--resume", "--epochs", "1") == 2
+    assert "beyond 1 epochs already" in capsys.readouterr().err
 
 
 # From here on a run is in this process, which is quicker.
@@ -422,6 +426,16 @@ def test_a_finished_run_is_done(folder, few, capsys):
     assert {k for k in after if after[k] != before[k]} <= {report, Path("config.json")}
     timed, again = (json.loads(files[report]) for files in (before, after))
     assert {**timed, "seconds": 0} == {**again, "seconds": 0}
+
+
+def test_what_a_finished_run_has_lost_is_written_again(folder, few):
+    before = outcome(folder)
+    (folder / "metrics.jsonl").unlink()
+    (folder / "last.safetensors").unlink()
+    (folder / "config.json").write_text("garbage")
+    assert train(folder.parent, few, "--resume") == 0
+    assert outcome(folder) == before
+    assert json.loads((folder / "config.json").read_text())["id"] == 3
 
 
 def test_more_epochs_are_the_same_as_a_longer_run_from_the_start(half, finished, few, capsys):

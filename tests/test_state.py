@@ -323,6 +323,18 @@ def test_a_trainer_stopped_after_every_step_goes_on_bit_for_bit(experiment, tuni
     assert bits(trainer.state()) == bits(straight.state())
 
 
+def test_a_plateaus_state_can_be_saved_where_rates_are_tensors(sets, tmp_path):
+    """As CUDA graphs need them; making such a Trainer takes no GPU."""
+    experiment = Experiment(1, "small", "unet", {"width": 3}, schedule=Plateau(0.5, 1))
+    trainer, other = (Trainer(experiment, *sets, tuning=Tuning(graph=True)) for _ in range(2))
+    trainer._plateau.step(0.25)
+    states = States(tmp_path)
+    states.save(0, trainer.state())
+    other.restore(states.load()[0])
+    assert other._plateau.best == 0.25
+    assert other.state().values == trainer.state().values
+
+
 def test_a_state_is_all_that_a_trainer_has(sets):
     """A trainer that has been elsewhere, once restored, is where the state was taken."""
     straight, stray = (Trainer(RICH, *sets, tuning=TUNED) for _ in range(2))

@@ -167,7 +167,7 @@ _FAST: dict[str, Any] = {
 
 FAST: tuple[Experiment, ...] = (
     # Rolling teaches it nothing: its gradients are the same however the pipe is turned.
-    _derive(_S200, 9200, "stacked-fast", **{**_FAST, "roll": False}),
+    _derive(_S200, 9200, "stacked-fast", **{**_FAST, "roll": False, "batch": 8}),
     _derive(_V300, 9300, "vanilla-fast", **_FAST),
     _derive(_U402, 9402, "unet-fast", **_FAST),
 )
