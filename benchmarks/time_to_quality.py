@@ -171,13 +171,12 @@ def main() -> None:
     seeds = max(2, arguments.seeds)
 
     def fill(place: dict[str, Any], name: str, experiment: Experiment, data: PatchDataset) -> None:
-        label = f"{experiment.label} ({name})"
         curves = record.curves(place, name, experiment, seeds)
         for seed in range(seeds):
             if str(seed) not in curves:
                 curves[str(seed)] = curve(experiment, data, device, seed)
                 record.save()
-            console.print(f"{label}, seed {seed}: {max(curves[str(seed)]):.4f}")
+            console.print(f"{name}, seed {seed}: {max(curves[str(seed)]):.4f}")
 
     for original_name, fast_name, patches in FAMILIES:
         original, fast = find_experiments([original_name, fast_name])

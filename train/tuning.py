@@ -56,8 +56,8 @@ def choose_tuning(
 
     Args:
         precision: as `choose_precision` takes it.
-        compile: ask for it where it would not be chosen, as on a processor (what it gains there is
-            in benchmarks/training.json); on a GPU it is chosen for long runs.
+        compile: ask for it where it would not be chosen: it is for long runs on a GPU only, as it
+            takes up to a minute.
         without: names of CHOICES to leave out.
     """
     gpu = device.type == "cuda"
