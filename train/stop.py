@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 
 from rich.console import Console
@@ -65,4 +67,6 @@ class StopRequest:
                     os._exit(128 + number)
                 last = now
                 name = signal.Signals(number).name
-                print(f"{name}: finishing this step and saving; another one leaves at once.")
+                with suppress(OSError):  # nobody may be there to read it
+                    print(f"{name}: finishing this step and saving; another one leaves at once.")
+                    sys.stdout.flush()
