@@ -13,7 +13,7 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,9 +39,8 @@ from train.tuning import choose_tuning
 FAMILIES = (("300", "vanilla-fast", 960), ("402", "unet-fast", 960), ("200", "stacked-fast", 240))
 WELLS, SET_SEED = 15, 7
 OUTPUT = Path(__file__).with_suffix(".json")
-
-
-VARIED = "402"
+SEEDS = range(3)
+FAST_VARIED = "unet-fast"
 VARIANTS: dict[str, dict[str, Any]] = {
     "Adam alone, rate 1e-3": {"muon": None},
     "views drawn anew each epoch": {"cycle": False},
@@ -95,31 +94,27 @@ def tables(results: dict[str, Any]) -> tuple[str, str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     for family, result in results["families"].items():
-        curves, a_patch, train = result["curves"], result["seconds_a_patch"], result["train"]
-        goals = [max(scores) for scores in curves["original"].values()]
-        until = {
-            name: [
-                patches_until(scores, goal, train)
-                for scores, goal in zip(curves[name].values(), goals, strict=True)
-            ]
-            for name in ("original", "fast")
-        }
-        missed = until["fast"].count(None)
-        old, new = (statistics.mean(n for n in until[k] if n) for k in ("original", "fast"))
+        original, fast = (results["curves"][name]["scores"] for name in (family, result["fast"]))
+        a_patch, train = result["seconds_a_patch"], result["train"]
+        goals = {seed: max(scores) for seed, scores in original.items()}
+        old, new = (
+            [patches_until(scores[seed], goal, train) for seed, goal in goals.items()]
+            for scores in (original, fast)
+        )
+        before, after = (statistics.mean(n for n in until if n) for until in (old, new))
+        missed = f", not in {new.count(None)} of {len(new)}" * (None in new)
         families.append(
-            f"| {family} | {_spread(goals)} | {old:,.0f} | {new:,.0f}"
-            f"{f', not in {missed} of {len(goals)}' * (missed > 0)} | "
-            f"{old * a_patch['textbook']:,.0f} | {old * a_patch['original']:,.0f} | "
-            f"**{new * a_patch['fast']:,.0f}** | "
-            f"{_spread([max(scores) for scores in curves['fast'].values()])} |"
+            f"| {family} | {_spread(goals.values())} | {before:,.0f} | {after:,.0f}{missed} | "
+            f"{before * a_patch['textbook']:,.0f} | {before * a_patch['original']:,.0f} | "
+            f"**{after * a_patch['fast']:,.0f}** | {_spread(map(max, fast.values()))} |"
         )
     ends = {
-        name: [scores[-1] for scores in seeds.values()]
-        for name, seeds in results["variants"].items()
+        name: [scores[-1] for scores in results["curves"][key]["scores"].values()]
+        for name, key in (("nothing", FAST_VARIED), *((name, name) for name in VARIANTS))
     }
     best_first = sorted(ends, key=lambda name: -statistics.mean(ends[name]))
     rows = [f"| {name} | {_spread(ends[name])} |" for name in best_first]
-    heading = ["| changed in `unet-fast` | IoU after 10 epochs |", "|---|---|"]
+    heading = [f"| changed in `{FAST_VARIED}` | IoU after 10 epochs |", "|---|---|"]
     return "\n".join(families), "\n".join(heading + rows)
 
 
@@ -128,8 +123,9 @@ def patches_until(scores: Sequence[float], enough: float, train: int) -> int | N
     return next((n * train for n, iou in enumerate(scores, 1) if iou >= enough), None)
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+def _spread(values: Iterable[float]) -> str:
+    known = list(values)
+    return f"{statistics.mean(known):.3f} ± {statistics.stdev(known):.3f}"
 
 
 class Record:
@@ -138,21 +134,18 @@ class Record:
     def __init__(self, path: Path, device: torch.device, afresh: bool) -> None:
         about = {"device": describe(device), "torch": torch.__version__, "wells": WELLS}
         self.path = path
-        self.results: dict[str, Any] = {**about, "families": {}, "variants": {}, "recipes": {}}
+        self.results: dict[str, Any] = {**about, "families": {}, "curves": {}}
         if path.exists() and not afresh:
             found = json.loads(path.read_text())
             if {name: found[name] for name in about} == about:
                 self.results = found
 
-    def curves(
-        self, place: dict[str, Any], name: str, experiment: Experiment, seeds: int
-    ) -> dict[str, list[float]]:
-        """The curves of an experiment by seed, as far as they are there; `place` holds them."""
-        recipe = repr(experiment)
-        if self.results["recipes"].get(name) != recipe:
-            self.results["recipes"][name], place[name] = recipe, {}
-        place[name] = {s: c for s, c in place.get(name, {}).items() if int(s) < seeds}
-        return place[name]
+    def scores(self, name: str, experiment: Experiment) -> dict[str, list[float]]:
+        """The curves of a recipe by seed, as far as they are there, to be completed."""
+        recipe, curves = repr(experiment), self.results["curves"]
+        if curves.get(name, {}).get("recipe") != recipe:
+            curves[name] = {"recipe": recipe, "scores": {}}
+        return curves[name]["scores"]
 
     def save(self) -> None:
         """Write the file."""
@@ -162,39 +155,31 @@ class Record:
 def main() -> None:
     """Measure what is missing, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="at least 2 (default: 3)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--afresh", action="store_true", help="forget what was measured before")
     arguments = parser.parse_args()
     device, console = choose_device(arguments.device), Console()
     record = Record(OUTPUT, device, arguments.afresh)
-    seeds = max(2, arguments.seeds)
 
-    def fill(place: dict[str, Any], name: str, experiment: Experiment, data: PatchDataset) -> None:
-        curves = record.curves(place, name, experiment, seeds)
-        for seed in range(seeds):
-            if str(seed) not in curves:
-                curves[str(seed)] = curve(experiment, data, device, seed)
+    def complete(name: str, experiment: Experiment, data: PatchDataset) -> None:
+        scores = record.scores(name, experiment)
+        for seed in SEEDS:
+            if str(seed) not in scores:
+                scores[str(seed)] = curve(experiment, data, device, seed)
                 record.save()
-            console.print(f"{name}, seed {seed}: {max(curves[str(seed)]):.4f}")
+            console.print(f"{name}, seed {seed}: {max(scores[str(seed)]):.4f}")
 
     for original_name, fast_name, patches in FAMILIES:
         original, fast = find_experiments([original_name, fast_name])
         data = synthetic_dataset(WELLS, patches, SET_SEED)
-        families = record.results["families"]
-        result = families.setdefault(original.label, {"train": len(by_folder(data)[0])})
+        result = record.results["families"].setdefault(original.label, {})
+        result |= {"fast": fast_name, "train": len(by_folder(data)[0])}
         if "seconds_a_patch" not in result:
             result["seconds_a_patch"] = seconds_a_patch(original, fast, data, device)
-        curves = result.setdefault("curves", {"original": {}, "fast": {}})
-        for kind, experiment in (("original", original), ("fast", fast)):
-            own = {experiment.label: curves[kind]}
-            fill(own, experiment.label, experiment, data)
-            curves[kind] = own[experiment.label]
-        if original_name == VARIED:
-            variants = record.results["variants"]
-            variants["nothing"] = curves["fast"]
-            for name, changes in VARIANTS.items():
-                fill(variants, name, replace(fast, **changes), data)
+        complete(original.label, original, data)
+        complete(fast_name, fast, data)
+        for name, changes in VARIANTS.items() if fast_name == FAST_VARIED else ():
+            complete(name, replace(fast, **changes), data)
     record.save()
     for name, body in zip(("time to quality", "variants"), tables(record.results), strict=True):
         renew(README, name, body)

@@ -110,7 +110,8 @@ def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tenso
     try:
         with safe_open(path, "pt") as file:
             card = Card.from_metadata(file.metadata() or {})
-            weights = {k: file.get_tensor(k) for k in file.keys()} if with_weights else {}  # noqa: SIM118  a safetensors file is no dict
+            names = file.keys() if with_weights else ()
+            weights = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.name}: there is no such file") from error
     except (OSError, SafetensorError) as error:

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from geoseg.normalisation import Normalisation
-from geoseg.synthetic import synthetic_dataset
+from tests.making import make_sets
 from train.experiments import Linear, find_experiments
 from train.loop import Trainer, TrainingError
-from train.sampling import PreparedSet, prepare
+from train.sampling import PreparedSet
 from train.tuning import choose_tuning
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -18,12 +17,7 @@ GPU = torch.device("cuda")
 
 @pytest.fixture(scope="module")
 def sets():
-    dataset = synthetic_dataset(4, 160, seed=5)
-    validation = torch.tensor([split == "validation" for split in dataset.splits])
-    return tuple(
-        prepare(dataset.select(chosen), Normalisation(), GPU)
-        for chosen in (~validation, validation)
-    )
+    return make_sets(160, GPU)
 
 
 def train(sets, number, without=(), epochs=2, stop=None, **changes):

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import train.__main__ as program
 from geoseg import read_card
-from geoseg.synthetic.__main__ import main as make_data
+from tests.making import make_data
 from train.fleet import list_gpus, run_fleet
 from train.keeper import alone_in
 from train.stop import StopRequest
@@ -34,9 +34,7 @@ with StopRequest() as stop:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("set") / "data"
-    assert make_data(["--out", str(folder), "--wells", "3", "--patches", "40"]) in (0, None)
-    return folder
+    return make_data(tmp_path_factory.mktemp("set") / "data", 3, 40)
 
 
 def arguments(data, output, *more):

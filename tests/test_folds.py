@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from geoseg import PatchDataset, Segmenter, scores
 from geoseg.metrics import METRICS
-from geoseg.synthetic.__main__ import main as make_data
+from tests.making import make_data
 from train.__main__ import main
 from train.keeper import Keeper
 
@@ -20,9 +20,7 @@ CHANGING = ("seconds", "patches_per_second")  # from one time to the next
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("set") / "data"
-    assert make_data(["--out", str(folder), "--wells", "5", "--patches", "60"]) in (0, None)
-    return folder
+    return make_data(tmp_path_factory.mktemp("set") / "data", 5, 60)
 
 
 def train(data, output, *more):

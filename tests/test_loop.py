@@ -7,12 +7,13 @@ import torch
 
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import synthetic_dataset
+from tests.making import CPU, make_sets
 from train.experiments import Experiment, Plateau
-from train.loop import Trainer, TrainingError, best_threshold
+from train.loop import Trainer, TrainingError
 from train.sampling import VOID, Plan, PreparedSet, prepare
 from train.tuning import Tuning
+from train.validation import best_threshold
 
-CPU = torch.device("cpu")
 SMALL = Experiment(
     9000,
     "small",
@@ -28,12 +29,7 @@ SMALL = Experiment(
 
 @pytest.fixture(scope="module")
 def sets():
-    dataset = synthetic_dataset(4, 160, seed=5)
-    validation = torch.tensor([split == "validation" for split in dataset.splits])
-    return tuple(
-        prepare(dataset.select(chosen), Normalisation(), CPU)
-        for chosen in (~validation, validation)
-    )
+    return make_sets(160)
 
 
 def go(_):

@@ -118,7 +118,8 @@ def test_receptive_field_sees_through_closed_activations():
 def test_parity_with_the_original(original, golden):
     with safe_open(original / f"{golden}.safetensors", "pt") as file:
         about = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = file.keys()
+        tensors = {name: file.get_tensor(name) for name in names}
     model = create_original(about["original_class"], json.loads(about["arguments"]))
     weights = {k.removeprefix("weights."): v for k, v in tensors.items() if "weights." in k}
     model.load_state_dict(rename_weights(model, weights))

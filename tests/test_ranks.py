@@ -23,7 +23,7 @@ from geoseg import read_card
 from geoseg.losses import LOSSES
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import synthetic_dataset
-from geoseg.synthetic.__main__ import main as make_data
+from tests.making import make_data
 from train.__main__ import main
 from train.experiments import Experiment, Linear, Plateau
 from train.loop import Trainer
@@ -227,9 +227,7 @@ def work(rank, folder, data, ports):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("set") / "data"
-    assert make_data(["--out", str(folder), "--wells", "3", "--patches", "40"]) in (0, None)
-    return folder
+    return make_data(tmp_path_factory.mktemp("set") / "data", 3, 40)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from geoseg import read_card
 from geoseg.synthetic import synthetic_dataset
-from geoseg.synthetic.__main__ import main as make_data
+from tests.making import make_data
 from train import experiments
 from train.__main__ import main
 from train.data import Data
@@ -74,30 +74,16 @@ Trainer._learn = learn_slowly
 )
 
 
-def make(folder, *arguments):
-    assert make_data(["--out", str(folder), "--wells", "5", *arguments]) in (0, None)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Five steps an epoch."""
-    return make(tmp_path_factory.mktemp("set") / "data", "--patches", "200")
+    return make_data(tmp_path_factory.mktemp("set") / "data", 5, 200)
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """Two steps an epoch."""
-    return make(tmp_path_factory.mktemp("set") / "few", "--patches", "60")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """So small a model gains nothing from more, and waits long for them where others work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    return make_data(tmp_path_factory.mktemp("set") / "few", 5, 60)
 
 
 @pytest.fixture(scope="module")
@@ -476,7 +462,7 @@ def test_another_recipe_is_refused(changes, words, folder, few, monkeypatch, cap
 
 def test_another_seed_or_other_data_are_refused(folder, few, tmp_path, capsys):
     assert_another(folder, few, "seed 4, not 5", capsys, "--seed", 5)
-    other = make(tmp_path / "other", "--patches", "60", "--seed", "1")
+    other = make_data(tmp_path / "other", 5, 60, seed=1)
     capsys.readouterr()
     assert_another(folder, other, "patches {'train': ", capsys)
     assert_another(folder, few, "patches {'train': ", capsys, "--fold", "1/2")

@@ -7,11 +7,9 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from geoseg.normalisation import Normalisation
-from geoseg.synthetic import synthetic_dataset
+from tests.making import make_sets
 from train.experiments import Experiment, Linear, Plateau
 from train.loop import Trainer
-from train.sampling import prepare
 from train.state import State, StateError, States
 from train.tuning import Tuning
 
@@ -233,23 +231,9 @@ RICH = replace(
 TUNED = Tuning(torch.bfloat16, channels_last=True, fused=True, memory=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """So small a model gains nothing from more, and waits long for them where others work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def sets():
-    dataset = synthetic_dataset(4, 56, seed=5)
-    validation = torch.tensor([split == "validation" for split in dataset.splits])
-    return tuple(
-        prepare(dataset.select(chosen), Normalisation(), CPU)
-        for chosen in (~validation, validation)
-    )
+    return make_sets(56)
 
 
 def without_timing(record):

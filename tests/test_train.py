@@ -13,7 +13,7 @@ import pytest
 from safetensors import SafetensorError
 
 from geoseg import Segmenter, load_checkpoint, read_card
-from geoseg.synthetic.__main__ import main as make_data
+from tests.making import make_data
 from train import cards, evaluate
 from train.__main__ import main
 from train.experiments import EXPERIMENTS
@@ -24,9 +24,7 @@ START, END = "<!-- checkpoints: python -m train.cards -->", "<!-- /checkpoints -
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("set") / "data"
-    assert make_data(["--out", str(folder), "--wells", "5", "--patches", "60"]) in (0, None)
-    return folder
+    return make_data(tmp_path_factory.mktemp("set") / "data", 5, 60)
 
 
 @pytest.fixture(scope="module")

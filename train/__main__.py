@@ -29,6 +29,7 @@ from train.tracking import TrackingError
 from train.tuning import CHOICES
 
 MOST_SEEDS = 1 << 32
+_FAILURES = (CheckpointError, OSError, TrackingError, TrainingError, torch.OutOfMemoryError)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -131,11 +132,9 @@ def main(argv: list[str] | None = None) -> int:
         experiments = find_experiments(arguments.experiments)
         if arguments.epochs:
             experiments = [replace(e, epochs=arguments.epochs) for e in experiments]
-        device = local_device(choose_device("cpu" if arguments.cpu else arguments.device))
+        device = _choose_device(arguments)
         if _wants_fleet(experiments, device):
             return _run_fleet(experiments, typed, console)
-        if device.index is not None:
-            torch.cuda.set_device(device)  # where streams and graphs are made
         ranks = Ranks.join(device)
         console.quiet = ranks.rank > 0
         data = load_data(arguments, console)
@@ -150,7 +149,37 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     for part in data:
         console.print(f"Data: {part.description}.", soft_wrap=True)
-    setting = Setting(
+    setting = _set(arguments, typed, device, ranks)
+    try:
+        with StopRequest() as stop:
+            for experiment in experiments:
+                reports = [run(experiment, part, setting, stop, console) for part in data]
+                if arguments.folds and ranks.rank == 0:
+                    summarise_folds(reports, arguments.output, experiment.label, console)
+                if ranks.any(stop.number > 0, device):
+                    raise Interrupted(stop.number or signal.SIGTERM)
+    except Interrupted as interrupted:
+        console.print(f"Stopped by {interrupted}: everything is saved, --resume goes on from here.")
+        return interrupted.exit_code
+    except (StateError, *_FAILURES) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2 if isinstance(error, StateError) else 1
+    finally:
+        ranks.leave()
+    return 0
+
+
+def _choose_device(arguments: argparse.Namespace) -> torch.device:
+    device = local_device(choose_device("cpu" if arguments.cpu else arguments.device))
+    if device.index is not None:
+        torch.cuda.set_device(device)  # where streams and graphs are made
+    return device
+
+
+def _set(
+    arguments: argparse.Namespace, typed: list[str], device: torch.device, ranks: Ranks
+) -> Setting:
+    return Setting(
         arguments.output,
         device,
         arguments.seed,
@@ -163,32 +192,6 @@ def main(argv: list[str] | None = None) -> int:
         resume=arguments.resume,
         save_every=arguments.save_every,
     )
-    try:
-        with StopRequest() as stop:
-            for experiment in experiments:
-                reports = [run(experiment, part, setting, stop, console) for part in data]
-                if arguments.folds and ranks.rank == 0:
-                    summarise_folds(reports, arguments.output, experiment.label, console)
-                if ranks.any(stop.number > 0, device):
-                    raise Interrupted(stop.number or signal.SIGTERM)
-    except Interrupted as interrupted:
-        console.print(f"Stopped by {interrupted}: everything is saved, --resume goes on from here.")
-        return interrupted.exit_code
-    except StateError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
-    except (
-        CheckpointError,
-        OSError,
-        TrackingError,
-        TrainingError,
-        torch.OutOfMemoryError,
-    ) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
-    finally:
-        ranks.leave()
-    return 0
 
 
 def _wants_fleet(experiments: list[Experiment], device: torch.device) -> bool:

@@ -55,16 +55,15 @@ class Keeper:
         normalisation: Normalisation,
         every: float,
     ) -> None:
-        self.folder, self.records, self.best = folder, [], None
+        self.folder = folder
+        self.records: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None
         self._trainer, self._config, self._every = trainer, config, every
         self._normalisation = normalisation
         self._states = States(folder / "resume")
         self._unsaved_best: Model | None = None
         self._before = 0.0  # seconds that earlier processes took
         self._start = self._saved = time.monotonic()
-
-    records: list[dict[str, Any]]
-    best: dict[str, Any] | None
 
     @property
     def position(self) -> str:
@@ -86,7 +85,7 @@ class Keeper:
         for name in (*CHECKPOINTS, "report.json"):
             (self.folder / name).unlink(missing_ok=True)
         self._clear_leftovers()
-        self._save_state()
+        self._save_state(self._trainer.state())
 
     def resume(self) -> list[str] | None:
         """Go on where the newest whole state is; gives what the user should know.
@@ -145,8 +144,7 @@ class Keeper:
 
     def save(self) -> None:
         """Write best, last and state; OSError where that fails, with the old ones unharmed."""
-        # First of all, as it refuses weights that are beyond saving.
-        self._trainer.state()
+        state = self._trainer.state()  # first, as it refuses weights that are beyond saving
         if self._unsaved_best:
             assert self.best
             self._write("best", self._unsaved_best, self.best)
@@ -154,7 +152,7 @@ class Keeper:
         # In the midst of an epoch nobody has scored the weights.
         scored = self.records[-1] if self.records and not self._trainer.step else None
         self._write("last", self._trainer.best_model, scored)
-        self._save_state()
+        self._save_state(state)
 
     def _clear_leftovers(self) -> None:
         """Remove what a killed process left half-written."""
@@ -162,11 +160,10 @@ class Keeper:
             for path in folder.glob(".*.tmp"):
                 path.unlink(missing_ok=True)
 
-    def _save_state(self) -> None:
+    def _save_state(self, state: State) -> None:
         trainer = self._trainer
-        tensors, values = trainer.state()
         values = {
-            "trainer": values,
+            "trainer": state.values,
             "identity": self._identity,
             "circumstances": self._circumstances,
             "records": self.records,
@@ -174,7 +171,7 @@ class Keeper:
             "seconds": self.seconds,
         }
         steps = trainer.epoch * trainer.steps + trainer.step
-        self._states.save(steps, State(tensors, values))
+        self._states.save(steps, State(state.tensors, values))
         self._saved = time.monotonic()
 
     def _write(self, name: str, model: Model, record: dict[str, Any] | None) -> None:

@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from geoseg.losses import LOSSES, Whole
-from geoseg.metrics import Counts, average_scores, count
 from geoseg.models import Model
 from train.experiments import Experiment, Linear, Plateau
 from train.optimizer import (
@@ -32,23 +31,14 @@ from train.ranks import ALONE, Ranks
 from train.sampling import VOID, Plan, PreparedSet
 from train.state import State
 from train.tuning import PLAIN, RecordedStep, Tuning, compile_model, keep_memory
+from train.validation import Scores, score
 
 # What a plateau must remember; its other values are the recipe's, or the optimiser's.
 _PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
-THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says where and why."""
-
-
-class Scores(NamedTuple):
-    """What a validation finds; see `Epoch`."""
-
-    loss: float
-    metrics: dict[str, float]
-    wells: dict[str, float]
-    threshold: float
 
 
 @dataclass(frozen=True)
@@ -126,8 +116,12 @@ class Trainer:
         )
         self._average = experiment.average and average_model(self.model, experiment.average)
         schedule = experiment.schedule
-        self._plateau = isinstance(schedule, Plateau) and ReduceLROnPlateau(
-            self._optimizers[0], factor=schedule.factor, patience=schedule.patience
+        self._plateau = (
+            ReduceLROnPlateau(
+                self._optimizers[0], factor=schedule.factor, patience=schedule.patience
+            )
+            if isinstance(schedule, Plateau)
+            else None
         )
         self._losses = torch.zeros(self.steps, device=self.device)
         self._pixels = (train.truth != VOID).flatten(1).sum(1)
@@ -260,18 +254,12 @@ class Trainer:
     def validate(self) -> Scores:
         """Score the validation set, all of it in every process."""
         logits = self.predict(self.validation)
-        truth, wells = self.validation.truth, self.validation.wells
-        loss = self._loss(logits, truth).item()
+        loss = self._loss(logits, self.validation.truth).item()
         if not math.isfinite(loss):
             raise TrainingError(
                 "the weights give no finite logits any more; lower the learning rate"
             )
-        counts = count(logits > 0, truth == 1, truth != VOID)
-        by_well = {
-            str(well): average_scores(Counts(*(n[wells == well] for n in counts)))["iou"]
-            for well in wells.unique().tolist()
-        }
-        return Scores(loss, average_scores(counts), by_well, best_threshold(logits, truth))
+        return score(logits, self.validation, loss)
 
     @torch.inference_mode()
     def predict(self, prepared: PreparedSet) -> Tensor:
@@ -297,9 +285,7 @@ class Trainer:
         values = {
             "epoch": self.epoch,
             "step": self.step,
-            "plateau": {k: self._plateau.state_dict()[k] for k in _PLATEAU}
-            if self._plateau
-            else None,
+            "plateau": self._plateau and {k: vars(self._plateau)[k] for k in _PLATEAU},
             "rates": [float(o.param_groups[0]["lr"]) for o in self._optimizers],
         }
         return State({**self._tensors(), "losses": self._losses}, values)
@@ -325,22 +311,6 @@ class Trainer:
         for number, optimizer in enumerate(self._optimizers):
             tensors |= {f"optimizer{number}.{k}": v for k, v in moments(optimizer).items()}
         return tensors
-
-
-def best_threshold(logits: Tensor, truth: Tensor) -> float:
-    """The threshold on probability with the best mean IoU over patches, challenge rule.
-
-    Args: logits (N, ..., Z, A); truth, the same shape, of 0, 1 and VOID. Tried: 0.05 to 0.95 in
-    steps of 0.05.
-    """
-    probability, groove, valid = logits.sigmoid(), truth == 1, truth != VOID
-
-    def iou(threshold: float) -> float:
-        counts = count(probability > threshold, groove, valid)
-        return average_scores(counts)["iou"]
-
-    # Of equals the one nearest to 0.5: a sure model leaves a wide choice.
-    return max(THRESHOLDS, key=lambda threshold: (iou(threshold), -abs(threshold - 0.5)))
 
 
 def _part(state: State, kind: str) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from threading import Thread
 from rich.console import Console
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_ONE = 0.3  # seconds: programs such as `timeout` send a signal twice and mean it once
+_ECHO = 0.3  # seconds: programs such as `timeout` send a signal twice and mean it once
 
 
 class Interrupted(Exception):
@@ -59,7 +59,7 @@ class StopRequest:
         with here:
             while byte := here.recv(1):
                 number, now = byte[0], time.monotonic()
-                if number not in SIGNALS or (last and now - last < _ONE):
+                if number not in SIGNALS or (last and now - last < _ECHO):
                     continue
                 if last:  # nothing is cleaned up: resuming can take whatever is left
                     self.also(number)

@@ -100,9 +100,9 @@ def describe_hardware(device: torch.device) -> str:
 
 
 def keep_memory(keep: bool) -> None:
-    """Tell glibc to keep freed memory in this process, or how much to keep at its own most.
+    """Tell glibc to keep all freed memory in this process, or as much as it ever does by itself.
 
-    By itself it returns every block above at most 32 MB to the system, which fills each page with
+    By itself it returns blocks above 32 MB to the system, at the latest, which fills each page with
     zeros when the next step asks for it again: a tenth of the time of a step. Elsewhere than on
     glibc nothing happens.
     """

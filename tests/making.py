@@ -1,0 +1,30 @@
+"""Synthetic data that several tests train on."""
+
+import torch
+
+from geoseg.normalisation import Normalisation
+from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic.__main__ import main
+from train.sampling import prepare
+
+CPU = torch.device("cpu")
+
+
+def make_sets(patches, device=CPU):
+    """A training and a validation set of four wells, prepared."""
+    dataset = synthetic_dataset(4, patches, seed=5)
+    validation = torch.tensor([split == "validation" for split in dataset.splits])
+    return tuple(
+        prepare(dataset.select(chosen), Normalisation(), device)
+        for chosen in (~validation, validation)
+    )
+
+
+def make_data(folder, wells, patches, seed=0):
+    """A folder of patches, which is made; gives it back."""
+    sizes = {"--wells": wells, "--patches": patches, "--seed": seed}
+    assert main(["--out", str(folder), *(str(v) for pair in sizes.items() for v in pair)]) in (
+        0,
+        None,
+    )
+    return folder

@@ -1,0 +1,51 @@
+"""How good a model is on the wells that were left out.
+
+N patches of a set, Z depth, A azimuth.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from geoseg.metrics import Counts, average_scores, count
+from train.sampling import VOID, PreparedSet
+
+THRESHOLDS = tuple(i / 20 for i in range(1, 20))
+
+
+class Scores(NamedTuple):
+    """What a validation finds; the fields are those of `train.loop.Epoch`."""
+
+    loss: float
+    metrics: dict[str, float]
+    wells: dict[str, float]
+    threshold: float
+
+
+def score(logits: Tensor, patches: PreparedSet, loss: float) -> Scores:
+    """Score logits (N, 1, Z, A) of a whole set, whose loss is known."""
+    truth, wells = patches.truth, patches.wells
+    counts = count(logits > 0, truth == 1, truth != VOID)
+    by_well = {
+        str(well): average_scores(Counts(*(n[wells == well] for n in counts)))["iou"]
+        for well in wells.unique().tolist()
+    }
+    return Scores(loss, average_scores(counts), by_well, best_threshold(logits, truth))
+
+
+def best_threshold(logits: Tensor, truth: Tensor) -> float:
+    """The threshold on probability with the best mean IoU over patches, challenge rule.
+
+    Args: logits (N, ..., Z, A); truth, the same shape, of 0, 1 and VOID. Tried: 0.05 to 0.95 in
+    steps of 0.05.
+    """
+    probability, groove, valid = logits.sigmoid(), truth == 1, truth != VOID
+
+    def iou(threshold: float) -> float:
+        counts = count(probability > threshold, groove, valid)
+        return average_scores(counts)["iou"]
+
+    # Of equals the one nearest to 0.5: a sure model leaves a wide choice.
+    return max(THRESHOLDS, key=lambda threshold: (iou(threshold), -abs(threshold - 0.5)))
