@@ -36,19 +36,27 @@ class Normalisation:
             a model blind to gain and to unit.
         compress: then take the inverse hyperbolic sine, linear for texture and logarithmic for
             collars and spikes, so that these do not drown the rest.
+        mask: give the model a second channel, 1 where there is a measurement and 0 at nulls, so
+            that it can tell a null from a row's mean.
     """
 
     scale: float | None = None
     compress: bool = True
+    mask: bool = False
 
     def __post_init__(self) -> None:
         if self.scale is not None and not 0 < self.scale <= torch.finfo(torch.float32).max:
             raise ValueError(f"scale is {self.scale}; it must be above 0 and finite, or None")
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw images (B, Z, A), NaN at nulls -> (inputs (B, 1, Z, A) float32, valid (B, Z, A)).
+    @property
+    def channels(self) -> int:
+        """How many channels the inputs have, 1 or 2."""
+        return 2 if self.mask else 1
 
-        Commutes with rolls and flips.
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw images (B, Z, A), NaN at nulls -> (inputs (B, C, Z, A) float32, valid (B, Z, A)).
+
+        C is `channels`. Commutes with rolls and flips.
         """
         filled, valid = fill_nulls(images.float())
         if self.scale is None:
@@ -61,7 +69,7 @@ class Normalisation:
         inputs = filled / spread
         if self.compress:
             inputs = inputs.asinh()
-        return inputs.unsqueeze(1), valid
+        return torch.stack((inputs, valid.to(inputs)) if self.mask else (inputs,), 1), valid
 
 
 RAW = Normalisation(scale=1.0, compress=False)

@@ -98,13 +98,14 @@ class Segmenter:
 
     def _load(self, name: str) -> Model:
         model = load_checkpoint(self._paths[name])
+        assert model.card
+        given = model.card.normalisation.channels
         channels = (model.arguments["in_channels"], model.arguments["out_channels"])
-        if channels != (1, 1):
+        if channels != (given, 1):
             raise CheckpointError(
                 f"{self._paths[name].name}: takes {channels[0]} channels and gives {channels[1]}; "
-                "a patch has one, and so has its mask"
+                f"its normalisation makes {given} of a patch, and a mask has one"
             )
-        assert model.card
         self.cards[name] = model.card  # the file may have been replaced since its card was read
         return model.to(self.device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,21 +16,25 @@ from geoseg.dataset import (
     random_split,
     well_folds,
 )
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import fresh_dataset, synthetic_dataset
 
 DEFAULT_FOLDER = Path("data")
+FRESH_PATCHES = 8192
+VALIDATION_PATCHES, VALIDATION_WELLS, VALIDATION_SEED = 2048, 32, 2_000_003
 
 
 class Data(NamedTuple):
     """A training set, a validation set, and what they are in words.
 
-    `suffix` tells the folders of runs on several folds apart.
+    `suffix` tells the folders of runs on several folds apart; `renew`, if any, gives the training
+    set of each epoch from 2 on.
     """
 
     train: PatchDataset
     validation: PatchDataset
     description: str
     suffix: str = ""
+    renew: Callable[[int], PatchDataset] | None = None
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +44,21 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="data set in the SLB layout (default: data/, or synthetic pipes where it is missing)",
+    )
+    parser.add_argument(
+        "--fresh",
+        type=int,
+        nargs="?",
+        const=FRESH_PATCHES,
+        metavar="N",
+        help=f"train on synthetic pipes, N new patches every epoch (default: {FRESH_PATCHES:,})",
+    )
+    parser.add_argument(
+        "--label-faults",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="with --fresh: spoil this share of the training labels as annotators do",
     )
     split = parser.add_mutually_exclusive_group()
     split.add_argument(
@@ -74,6 +94,10 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_data(arguments: argparse.Namespace, console: Console) -> list[Data]:
     """The sets that the command line asks for, one for each fold; ValueError where it cannot be."""
+    if arguments.fresh is not None:
+        return [_load_fresh(arguments)]
+    if arguments.label_faults:
+        raise ValueError("--label-faults spoils the labels of --fresh pipes only; add --fresh")
     folder = arguments.data or DEFAULT_FOLDER
     if arguments.data is None and not folder.is_dir():
         console.print("No data/ here: training on synthetic pipes (python -m geoseg.synthetic).")
@@ -91,6 +115,31 @@ def load_data(arguments: argparse.Namespace, console: Console) -> list[Data]:
         _describe(*sides, f"fold {i}/{count}", origin)._replace(suffix=f"-fold-{i}-of-{count}")
         for i, sides in enumerate(well_folds(dataset, count), 1)
     ]
+
+
+def _load_fresh(arguments: argparse.Namespace) -> Data:
+    """Endless synthetic pipes, judged on wells of their own."""
+    chosen = (arguments.data, arguments.leave_out, arguments.fold, arguments.folds)
+    if any(choice is not None for choice in (*chosen, arguments.random_split)):
+        raise ValueError("--fresh makes its own data: leave --data and the ways to split it away")
+    if arguments.fresh < 16:
+        raise ValueError(f"--fresh is {arguments.fresh}; give at least 16 patches an epoch")
+
+    def draw(epoch: int) -> PatchDataset:
+        wells, seed = arguments.fresh // 16, arguments.seed
+        return fresh_dataset(
+            arguments.fresh, wells=wells, seed=seed, turn=epoch, faults=arguments.label_faults
+        )
+
+    # Turn 0 is no epoch's, and the seed is another than that of the set that scores are made on.
+    validation = fresh_dataset(VALIDATION_PATCHES, wells=VALIDATION_WELLS, seed=VALIDATION_SEED)
+    faults = arguments.label_faults
+    spoilt = f" ({faults:.0%} of their labels spoilt)" if faults else ""
+    description = (
+        f"synthetic pipes, {arguments.fresh:,} new patches every epoch{spoilt}; "
+        f"{VALIDATION_PATCHES:,} to validate, of {VALIDATION_WELLS} other synthetic wells"
+    )
+    return Data(draw(1), validation, description, renew=draw)
 
 
 def _describe(train: PatchDataset, validation: PatchDataset, split: str, origin: str) -> Data:

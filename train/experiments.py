@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from geoseg.models import Model, create_model
+from geoseg.normalisation import Normalisation
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Experiment:
     def label(self) -> str:
         """`<id>-<name>`."""
         return f"{self.id}-{self.name}"
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Of the input; a model of two channels sees which pixels were measured."""
+        return Normalisation(mask=self.create_model().arguments["in_channels"] == 2)
 
     def create_model(self) -> Model:
         """A fresh, untrained model."""

@@ -75,6 +75,8 @@ class Trainer:
     Args:
         experiment: the recipe.
         train, validation: prepared sets, on the device to train on.
+        renew: gives the training set of an epoch, from 2 on, as long as `train`; a function of the
+            epoch alone. None keeps `train`.
         seed: of everything random.
         tuning: what to do for speed.
         ranks: the processes that share the work; every one makes the same Trainer.
@@ -91,11 +93,13 @@ class Trainer:
         train: PreparedSet,
         validation: PreparedSet,
         *,
+        renew: Callable[[int], PreparedSet] | None = None,
         seed: int = 0,
         tuning: Tuning = PLAIN,
         ranks: Ranks = ALONE,
     ) -> None:
         self.experiment, self.train, self.validation = experiment, train, validation
+        self._renew, self._renewed = renew, 1
         self.seed, self.ranks = seed, ranks
         # Muon's rate, and what ranks exchange, would be recorded as they are at the first step.
         records = tuning.graph and ranks.alone and not experiment.muon
@@ -124,7 +128,7 @@ class Trainer:
             else None
         )
         self._losses = torch.zeros(self.steps, device=self.device)
-        self._pixels = (train.truth != VOID).flatten(1).sum(1)
+        self._pixels = train.count_pixels()
         self._recorded: RecordedStep | None = None
 
     @property
@@ -145,6 +149,7 @@ class Trainer:
         validation.
         """
         start, before = time.perf_counter(), self.step
+        self._take_up(self.epoch + 1)
         plan = Plan(self.experiment, self.train, self.seed, self.epoch + 1)
         self.model.train()
         while self.step < self.steps:
@@ -172,6 +177,12 @@ class Trainer:
             seen / (trained - start),
             time.perf_counter() - start,
         )
+
+    def _take_up(self, epoch: int) -> None:
+        """Have the training set of an epoch at hand."""
+        if self._renew and self._renewed != epoch:
+            self.train, self._renewed = self._renew(epoch), epoch
+            self._pixels = self.train.count_pixels()
 
     @property
     def _rate(self) -> float:
@@ -202,7 +213,7 @@ class Trainer:
             self._average.update_parameters(self.model)
 
     def _learn(self, pair: Tensor, pixels: Tensor, patches: int) -> Tensor:
-        """One step by a share `pair` (B, 2, Z, A) of a batch; gives the loss of the whole batch.
+        """One step by a share `pair` (B, C + 1, Z, A) of a batch; gives the loss of the whole.
 
         `pixels`, 0-d, and `patches` are the numbers of the whole.
         """
@@ -211,8 +222,8 @@ class Trainer:
         loss = torch.zeros((), device=self.device)
         if len(pair):
             with self._autocast():
-                logits = self._forward(pair[:, :1])
-            loss = self._loss(logits.float(), pair[:, 1:], Whole(pixels, patches))
+                logits = self._forward(pair[:, :-1])
+            loss = self._loss(logits.float(), pair[:, -1:], Whole(pixels, patches))
             loss.backward()
         loss = loss.detach()
         if not self.ranks.alone:

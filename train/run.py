@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from geoseg.dataset import PatchDataset
 from geoseg.files import replace_text
-from geoseg.normalisation import Normalisation
 from train.data import Data
 from train.experiments import Experiment
 from train.keeper import CHECKPOINTS, Keeper, alone_in
 from train.loop import Epoch, Trainer
 from train.ranks import ALONE, Ranks
-from train.sampling import prepare
+from train.sampling import PreparedSet, prepare
 from train.stop import Interrupted, StopRequest
 from train.tracking import Tracker
 from train.tuning import choose_tuning, describe_hardware
@@ -44,7 +44,6 @@ class Setting:
         device, seed, ranks: as `Trainer` takes them.
         precision, compile, without: as `choose_tuning` takes them.
         wandb: track with Weights & Biases as well.
-        normalisation: of the input, kept in the checkpoint.
         command: what was typed, kept in the checkpoint too.
         resume: go on with what an earlier process left, instead of replacing it.
         save_every: seconds between two saves.
@@ -58,7 +57,6 @@ class Setting:
     compile: bool = False
     without: tuple[str, ...] = ()
     wandb: bool = False
-    normalisation: Normalisation = field(default_factory=Normalisation)
     command: str = ""
     resume: bool = False
     save_every: float = 10.0
@@ -82,10 +80,16 @@ def run(
     StateError where it cannot be resumed, OSError where it cannot be written.
     """
     folder = setting.output / f"{experiment.label}{data.suffix}"
+
+    def ready(dataset: PatchDataset) -> PreparedSet:
+        return prepare(dataset, experiment.normalisation, setting.device)
+
+    renew = data.renew
     trainer = Trainer(
         experiment,
-        prepare(data.train, setting.normalisation, setting.device),
-        prepare(data.validation, setting.normalisation, setting.device),
+        ready(data.train),
+        ready(data.validation),
+        renew=renew and (lambda epoch: ready(renew(epoch))),
         seed=setting.seed,
         ranks=setting.ranks,
         tuning=choose_tuning(
@@ -97,7 +101,7 @@ def run(
         ),
     )
     config = _config(experiment, data, setting, trainer)
-    keeper = Keeper(folder, trainer, config, setting.normalisation, setting.save_every)
+    keeper = Keeper(folder, trainer, config, experiment.normalisation, setting.save_every)
     writes = setting.ranks.rank == 0
     with alone_in(folder) if writes else nullcontext():
         console.print(_headline(folder, config, trainer), soft_wrap=True)

@@ -1,6 +1,6 @@
 """Which patches a step sees, and how: pure functions of (seed, epoch, index).
 
-N patches of a set, B batch, Z depth, A azimuth. An image and its truth are two channels of one
+N patches of a set, B batch, Z depth, A azimuth. An image and its truth are channels of one
 tensor, so that one gather turns both.
 """
 
@@ -25,8 +25,8 @@ VOID = 255
 class PreparedSet(NamedTuple):
     """A set as the loop wants it: standardised once and on the device.
 
-    `pairs` (N, 2, Z, A) float32: the input, and the truth as 0, 1 and VOID; `wells` (N,) int64;
-    `names` for messages.
+    `pairs` (N, C + 1, Z, A) float32: C channels of input, and the truth as 0, 1 and VOID; `wells`
+    (N,) int64; `names` for messages.
     """
 
     pairs: Tensor
@@ -38,13 +38,17 @@ class PreparedSet(NamedTuple):
 
     @property
     def inputs(self) -> Tensor:
-        """(N, 1, Z, A), a view."""
-        return self.pairs[:, :1]
+        """(N, C, Z, A), a view."""
+        return self.pairs[:, :-1]
 
     @property
     def truth(self) -> Tensor:
         """(N, 1, Z, A), a view."""
-        return self.pairs[:, 1:]
+        return self.pairs[:, -1:]
+
+    def count_pixels(self) -> Tensor:
+        """How many pixels of each patch were measured, (N,) int64."""
+        return (self.truth != VOID).flatten(1).sum(1)
 
 
 def prepare(
@@ -90,7 +94,7 @@ class Plan:
         self._views = Views(*(v.to(device) for v in views))
 
     def look(self, step: int) -> Tensor:
-        """The patches of a step (from 0) with their truths (B, 2, Z, A), turned and noised."""
+        """The patches of a step (from 0) with their truths (B, C + 1, Z, A), turned and noised."""
         chosen = self.batches[step]
         pair = look(self._pairs, Views(*(v[chosen] for v in self._views)), chosen)
         if self._noise:

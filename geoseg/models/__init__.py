@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from geoseg.models.base import Model
+from geoseg.models.ring_unet import RingUNet
 from geoseg.models.stacked import Stacked
 from geoseg.models.unet import UNet
 from geoseg.models.vanilla import Vanilla
 
-MODELS: tuple[type[Model], ...] = (Vanilla, Stacked, UNet)
+MODELS: tuple[type[Model], ...] = (Vanilla, Stacked, UNet, RingUNet)
 
-__all__ = ["MODELS", "Model", "Stacked", "UNet", "Vanilla", "create_model"]
+__all__ = ["MODELS", "Model", "RingUNet", "Stacked", "UNet", "Vanilla", "create_model"]
 
 
 def create_model(name: str, **arguments: Any) -> Model:

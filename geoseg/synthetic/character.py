@@ -20,6 +20,7 @@ class Character:
 
     joint: Tensor  # rows between collars
     spectrum: Tensor  # inches, amplitude of 1, 2, ... cycles round; the first is eccentricity
+    moods: Tensor  # how differently loud the wall's quick part is from joint to joint, natural log
     coherence: Tensor  # share of the wall's power that changes slowly with depth
     slow: Tensor  # rows over which that share changes
     quick: Tensor  # rows over which the rest changes
@@ -47,6 +48,9 @@ class Character:
     drift: Tensor  # columns per 100 rows, typical
     longest: Tensor  # rows, the longest groove
     fade: Tensor  # how deeply a groove's depth varies along it
+    uneven: Tensor  # how differently deep a groove is from joint to joint, natural log
+    echo: Tensor  # share of pixels on a steep flank that lose the echo: spikes
+    stuck: Tensor  # share of rows at which the tool stands still
 
     @property
     def visible(self) -> Tensor:
@@ -93,9 +97,11 @@ def draw_character(draw: Draw, wells: int) -> Character:
 
     helical = choice(1.0, 4.0, 4.0)
     speckled = draw.chance(0.15, wells)
+    contrast = draw.log_uniform(0.013, 0.07, wells)
     return Character(
         joint=choice(80.0, 165.0, 165.0, 345.0) * draw.uniform(0.93, 1.07, wells),
         spectrum=_spectrum(draw, wells),
+        moods=draw.uniform(0, 0.4, wells),
         coherence=draw.uniform(0.5, 0.97, wells),
         slow=draw.log_uniform(80, 600, wells),
         quick=draw.log_uniform(6, 40, wells),
@@ -124,9 +130,13 @@ def draw_character(draw: Draw, wells: int) -> Character:
         ),
         bands=draw.uniform(0.02, 0.4, wells),
         occupancy=_occupancy(draw, wells),
-        contrast=draw.log_uniform(0.013, 0.07, wells),
-        width=draw.log_uniform(1.75, 4.6, wells),
+        contrast=contrast,
+        # Deep grooves are wide ones: from 2 to 3.6 columns at 0.026 to 0.06 inch in real wells.
+        width=(2.8 * (contrast / 0.035) ** 0.35 * (0.25 * draw.normal(wells)).exp()).clamp(1.7, 5),
         drift=draw.log_uniform(0.1, 6, wells),
         longest=draw.log_uniform(800, 12000, wells),
         fade=draw.uniform(0.15, 0.5, wells),
+        uneven=draw.uniform(0.1, 0.6, wells),
+        echo=draw.log_uniform(1e-3, 0.1, wells) * choice(0.0, 1.0),
+        stuck=draw.log_uniform(1e-3, 0.03, wells) * choice(1e-3, 1e-3, 1.0),
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from geoseg.synthetic.character import Character
 from geoseg.synthetic.draw import Draw
 
+STEEP = 0.03  # inches from column to column, where a flank begins to lose the echo
 LONGEST_NULL = 30  # rows: shorter than a patch, so that no patch is ever wholly null
 
 
@@ -63,11 +64,17 @@ def add_scars(draw: Draw, images: Tensor, joint: Tensor, since: Tensor) -> Tenso
 
 
 def add_noise(
-    draw: Draw, character: Character, images: Tensor, scar: Tensor, rough: Tensor
+    draw: Draw,
+    character: Character,
+    images: Tensor,
+    scar: Tensor,
+    rough: Tensor,
+    carved: Tensor,
 ) -> None:
     """Add, in place, white noise, louder where `rough` (inches), and spikes.
 
-    Both crowd on some azimuths, and spikes in `scar` (0 to 1); `rough` and `scar` (W, Z, A).
+    Both crowd on some azimuths, and spikes in `scar` (0 to 1) and on the steep flanks of what is
+    `carved` (inches); all (W, Z, A).
     """
     wells, rows, columns = images.shape
     z = torch.arange(rows, device=draw.device) / 200
@@ -77,7 +84,9 @@ def add_noise(
     crowd = (character.patchiness[:, None, None] * (paths @ waves)).exp()
     loudness = character.noise[:, None, None] * crowd + rough
     images += loudness * draw.normal(wells, rows, columns)
+    flank = ((carved - carved.roll(1, -1)).abs() / STEEP).clamp(max=1)
     rate = character.spikes[:, None, None] * crowd.square() + 0.1 * scar.square()
+    rate += character.echo[:, None, None] * flank
     well, row, column = draw.chance(rate, *images.shape).nonzero(as_tuple=True)
     height = draw.log_uniform(0.03, 0.3, len(well))
     height *= (draw.normal(len(well)) + character.spike_sign[well]).sign()
@@ -85,6 +94,19 @@ def add_noise(
     for step in range(4):
         kept = smear > step
         images[well[kept], row[kept], (column[kept] + step) % columns] += height[kept]
+
+
+def hold_still(draw: Draw, character: Character, images: Tensor, label: Tensor) -> None:
+    """Repeat, in place, a row while the tool stands still, in `images` and `label` (W, Z, A)."""
+    wells, rows, _ = images.shape
+    each = (wells, 1, rows // 15 + 3)
+    lengths = draw.log_uniform(5.0, 60.0, *each)
+    runs = draw.runs(lengths, (lengths * (1 / character.stuck - 1)[:, None, None]), rows)
+    z = torch.arange(rows, device=draw.device)
+    here = torch.where(runs.inside, (z - runs.above.floor()).clamp(min=0), z)[:, 0].long()
+    well, row = (here != z).nonzero(as_tuple=True)
+    for plane in (images, label):
+        plane[well, row] = plane[well, here[well, row]]
 
 
 def add_nulls(draw: Draw, character: Character, images: Tensor) -> None:

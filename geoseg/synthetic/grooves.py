@@ -25,16 +25,18 @@ def relief(height: Tensor, centre: Tensor, width: Tensor, flat: Tensor, columns:
     """Sum the tracks' cross-sections: float32 inches (W, Z, A).
 
     All arguments (W, T, Z): `height` in inches, `centre` and `width` (at half height) in columns
-    of 10 degrees, `flat` from 0 (Gaussian) to 1 (flat bottom).
+    of 10 degrees, `flat` from 0 (Gaussian) to 1 (flat bottom). Rows of no height take no time.
     """
+    wells, tracks, rows = height.shape
     azimuth = (torch.arange(columns, device=height.device) + 0.5) * (36 / columns)
-    total = torch.zeros(1, device=height.device)
-    for track in range(height.shape[1]):
-        h, c, w, f = (x[:, track, :, None] for x in (height, centre, width, flat))
+    total = torch.zeros(wells * rows, columns, device=height.device)
+    for track in range(tracks):
+        there = height[:, track].flatten().nonzero()[:, 0]
+        h, c, w, f = (x[:, track].flatten()[there, None] for x in (height, centre, width, flat))
         offset = (azimuth - c + 18).remainder(36) - 18
-        square = (offset * (2 / w)).square()
-        total = total + h * ((f - 1 - f * square) * square * log(2)).exp()
-    return total
+        square = (offset * (2 / w)).square_()
+        total.index_add_(0, there, h * ((f - 1 - f * square) * square * log(2)).exp_())
+    return total.view(wells, rows, columns)
 
 
 def taper(runs: Runs, rows: Tensor) -> Tensor:
@@ -42,9 +44,14 @@ def taper(runs: Runs, rows: Tensor) -> Tensor:
     return (torch.minimum(runs.above + 1, runs.below) / rows).clamp(0, 1)
 
 
-def grooves(draw: Draw, character: Character, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Relief of the grooves, float32 inches (W, Z, A), at most 0, and their label, bool."""
+def grooves(draw: Draw, character: Character, joint: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """Relief of the grooves, float32 inches (W, Z, A), at most 0, and their label, bool.
+
+    `joint` (W, Z): the joint's number; a groove runs through collars, but not every joint wears
+    alike.
+    """
     wells, tracks = character.occupancy.shape
+    rows = joint.shape[1]
     each = (wells, tracks, rows // SHORTEST + 3)
     per_well = [x[:, None, None] for x in (character.contrast, character.width, character.longest)]
     contrast, width, longest = per_well
@@ -58,6 +65,8 @@ def grooves(draw: Draw, character: Character, rows: int, columns: int) -> tuple[
 
     depth = runs.pick(contrast * (0.35 * draw.normal(*each)).exp())
     depth = torch.maximum(depth, 1.2 * character.visible[:, None, None])
+    wear = draw.normal(wells, tracks, int(joint.max()) + 1) * character.uneven[:, None, None]
+    depth = depth * wear.exp().gather(2, joint[:, None].expand(-1, tracks, -1))
     envelope = taper(runs, runs.pick(draw.log_uniform(1.0, 40.0, *each)))
     fade = character.fade[:, None, None] * (along(90) + 0.5 * along(30))
     envelope = envelope * (1 + fade).clamp(0, 2)
@@ -114,3 +123,19 @@ def bands(path: Tensor, width: Tensor, seen: Tensor, columns: int) -> Tensor:
         first, size, rows = (x[:, track, :, None] for x in (left, right - left, seen))
         label = label | (((azimuth - first) % columns < size.clamp(min=1)) & rows)
     return label
+
+
+def spoil_labels(masks: Tensor, share: float, seed: int) -> Tensor:
+    """Masks (N, Z, A) of which about a `share` are wrong in the ways of annotators.
+
+    Of those a third has lost its grooves, a third is a column off and a third is two columns too
+    wide. The same seed spoils the same patches. ValueError for a share outside 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"the share of spoilt labels is {share}; it must be from 0 to 1")
+    draw = Draw(seed, masks.device)
+    kind = (draw.unit(len(masks), 1, 1) / max(share, 1e-9) * 3).floor()
+    side = torch.where(draw.chance(0.5, len(masks), 1, 1), masks.roll(1, -1), masks.roll(-1, -1))
+    wide = masks | masks.roll(1, -1) | masks.roll(-1, -1)
+    spoilt = torch.where(kind == 1, side, torch.where(kind == 2, wide, masks))
+    return torch.where(kind == 0, 0, spoilt).to(torch.uint8)

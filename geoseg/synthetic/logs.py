@@ -7,7 +7,7 @@ from torch import Tensor
 
 from geoseg.synthetic.character import draw_character
 from geoseg.synthetic.draw import Draw
-from geoseg.synthetic.faults import add_collars, add_noise, add_nulls, add_scars
+from geoseg.synthetic.faults import add_collars, add_noise, add_nulls, add_scars, hold_still
 from geoseg.synthetic.grooves import grooves
 from geoseg.synthetic.lookalikes import lookalikes, roughness
 from geoseg.synthetic.wall import joints, wall
@@ -61,11 +61,12 @@ def _batch(draw: Draw, wells: int, rows: int, columns: int) -> Logs:
     joint, since = joints(draw, character, rows)
     images = wall(draw, character, joint, columns)
     images += lookalikes(draw, character, rows, columns)
-    carved, label = grooves(draw, character, rows, columns)
+    carved, label = grooves(draw, character, joint, columns)
     images += carved
     scar = add_scars(draw, images, joint, since)
     rough = roughness(draw, character, rows, columns)
-    add_noise(draw, character, images, scar, rough)
+    add_noise(draw, character, images, scar, rough, carved)
+    hold_still(draw, character, images, label)
     add_collars(draw, character, images, since)
     add_nulls(draw, character, images)
     images -= images.nanmean(-1, keepdim=True)  # as the instrument's processing does, last

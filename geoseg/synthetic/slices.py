@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from geoseg.dataset import PatchDataset
 from geoseg.folder import MAX_NULL_FRACTION
+from geoseg.synthetic.grooves import spoil_labels
 from geoseg.synthetic.logs import synthesize
 
 SIDE = 36  # rows and columns of a patch
@@ -56,6 +58,64 @@ def synthetic_dataset(
     return _assemble(parts, splits)
 
 
+def fresh_dataset(
+    patches: int = 8192,
+    *,
+    wells: int = 512,
+    seed: int = 0,
+    turn: int = 0,
+    faults: float = 0.0,
+    device: torch.device | str = "cpu",
+) -> PatchDataset:
+    """`patches` labelled patches of short logs of `wells` pipes, others for every `turn` >= 0.
+
+    For training that never sees a pipe twice: many wells, made together, are quicker to make than
+    a few long ones, and tell more. Half of the wells, at random, are twins, as in
+    `synthetic_dataset`; with none of those, and none of another seed or turn, do they share a log.
+    A share `faults` of the labels is spoilt as by `spoil_labels`.
+
+    >>> len(fresh_dataset(100, wells=8, turn=3))
+    100
+    """
+    if not 1 <= wells <= patches:
+        raise ValueError(f"{patches} patches of {wells} wells; give each well at least one")
+    keys = np.random.SeedSequence((seed, turn)).generate_state(3, np.uint64) >> 1
+    kinds = ((1, wells - wells // 2, int(keys[0])), (2, wells // 2, int(keys[1])))
+    slices = 2 * (
+        -(-patches // (2 * wells)) + 1
+    )  # of a well; some will be rejected for their nulls
+    while True:
+        made = [
+            _short_logs(count, slices, sides, key, device) for sides, count, key in kinds if count
+        ]
+        images, masks = (torch.cat(part) for part in zip(*made, strict=True))  # (W, S, Z, A)
+        usable = images.isnan().float().mean((2, 3)) <= MAX_NULL_FRACTION
+        if usable.sum() >= patches:
+            break
+        slices *= 2
+    # From the top, so that every well gives about as many.
+    slice_, well = usable.T.nonzero()[:patches].T
+    order = (well * slices + slice_).argsort()
+    well, slice_ = well[order], slice_[order]
+    return PatchDataset(
+        images=images[well, slice_],
+        masks=spoil_labels(masks[well, slice_], faults, int(keys[2])),
+        labelled=torch.ones(patches, dtype=torch.bool, device=images.device),
+        wells=well + 1,
+        indices=slice_,
+        splits=("train",) * patches,
+    )
+
+
+def _short_logs(
+    wells: int, slices: int, sides: int, seed: int, device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """Images and masks (W, S, Z, A) of `wells` logs, each cut into `slices` patches."""
+    logs = synthesize(wells, slices // sides * SIDE, columns=sides * SIDE, seed=seed, device=device)
+    images, masks = (_slices(log, sides).unflatten(0, (wells, slices)) for log in logs)
+    return images, masks
+
+
 def sample_dataset() -> PatchDataset:
     """The 48 patches of 4 wells that ship with the page, made anew.
 
@@ -86,7 +146,7 @@ def _cut(
 
 
 def _slices(log: Tensor, sides: int) -> Tensor:
-    """Cut a log (rows, sides * A) into patches (N, Z, A): its even columns before its odd ones."""
+    """Cut logs (..., rows, sides * A) into patches (N, Z, A): even columns before odd ones."""
     return log.reshape(-1, SIDE, SIDE, sides).permute(0, 3, 1, 2).reshape(-1, SIDE, SIDE)
 
 

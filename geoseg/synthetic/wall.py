@@ -61,6 +61,8 @@ def _texture(draw: Draw, character: Character, joint: Tensor, cycles: Tensor) ->
     slow = part(character.slow, character.coherence)
     slow[..., :1] *= lean(character.turn, cycles[:1])
     quick = part(character.quick, 1 - character.coherence)
+    mood = draw.normal(len(joint), int(joint.max()) + 1) * character.moods[:, None]
+    quick *= mood.exp().gather(1, joint)[..., None]
     return slow + quick * lean(character.twist, cycles)
 
 
