@@ -40,7 +40,9 @@ def test_nulls_do_not_move_the_scale(patches):
     assert torch.allclose(inputs[0, 0][valid[0]], Normalisation()(cut)[0].flatten())
 
 
-@pytest.mark.parametrize("normalise", [Normalisation(), Normalisation(0.02), RAW])
+@pytest.mark.parametrize(
+    "normalise", [Normalisation(), Normalisation(0.02), Normalisation(mask=True), RAW]
+)
 def test_commutes_with_rolls_and_flips(normalise, patches):
     inputs, _ = normalise(patches)
     assert torch.equal(normalise(patches.roll(5, -1))[0], inputs.roll(5, -1))
@@ -68,3 +70,10 @@ def test_raw_is_the_identity(patches):
 def test_scale_is_checked():
     with pytest.raises(ValueError, match="scale is 0"):
         Normalisation(scale=0)
+
+
+def test_the_mask_is_a_second_channel(patches):
+    inputs, valid = Normalisation(mask=True)(patches)
+    assert Normalisation(mask=True).channels == inputs.shape[1] == 2
+    assert torch.equal(inputs[:, :1], Normalisation()(patches)[0])
+    assert torch.equal(inputs[:, 1], valid.float())

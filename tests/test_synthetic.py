@@ -204,14 +204,15 @@ def test_dataset() -> None:
 
 
 def test_twins_interleave_to_one_log() -> None:
-    dataset = synthetic_dataset(wells=1, patches=40, seed=3).images.nan_to_num()
-    even, odd = dataset[0::2], dataset[1::2]
+    logs = synthesize(16, 10 * 36, columns=72, seed=3).images.nan_to_num()
+    even, odd = logs[..., 0::2], logs[..., 1::2]
     between = (even + even.roll(-1, -1)) / 2
 
     def alike(a: torch.Tensor, b: torch.Tensor) -> float:
-        return torch.corrcoef(torch.stack((a.flatten(), b.flatten())))[0, 1].item()
+        pairs = torch.stack((a, b), 1).flatten(2)
+        return torch.stack([torch.corrcoef(pair)[0, 1] for pair in pairs]).median().item()
 
-    assert alike(odd, between) > 0.75
+    assert alike(odd, between) > 0.75  # 0.79 to 0.99 in real wells
     assert alike(odd, between) > alike(odd, between.roll(2, -1)) + 0.1
 
 

@@ -77,9 +77,9 @@ _cached_stretch = lru_cache(maxsize=64)(_make_stretch)
 
 
 def pad_ring(x: Tensor, columns: int) -> Tensor:
-    """(B, C, Z, A) with `columns` more on either side, from across the seam; A >= `columns`."""
+    """(B, C, Z, A) with `columns` more on either side, from across the seam, again and again."""
     if x.shape[-1] < 2 * columns:
-        return pad(x, (columns, columns, 0, 0), mode="circular")
+        return x[..., torch.arange(-columns, x.shape[-1] + columns, device=x.device) % x.shape[-1]]
     # Splitting first costs one copy in the backward pass, where slices would cost one each.
     head, middle, tail = x.split((columns, x.shape[-1] - 2 * columns, columns), -1)
     return torch.cat((tail, head, middle, tail, head), -1)

@@ -31,7 +31,7 @@ class RingConvolution(nn.Module):
         self.merges = merged < apart
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, Z, A) -> (B, out_channels, Z, A), with A >= `columns`."""
+        """(B, in_channels, Z, A) -> (B, out_channels, Z, A)."""
         azimuth, depth = self.azimuth, self.depth
         x = pad_ring(x, self.columns)
         if self.merges:
@@ -45,8 +45,7 @@ class RingConvolution(nn.Module):
 class Stacked(Model):
     """A stack of ring convolutions at full resolution: exactly equivariant to azimuth.
 
-    Rolling the input by any number of columns rolls the logits by the same. Any height; any width
-    of at least half of `kernel_azimuth`.
+    Rolling the input by any number of columns rolls the logits by the same. Any height and width.
 
     Args:
         width: channels of every hidden layer.
@@ -76,7 +75,6 @@ class Stacked(Model):
         if residual and layers % 2:
             raise ValueError(f"{layers} layers leave one hidden layer unpaired; take {layers + 1}")
         self.residual = residual
-        self.narrowest = same_padding(kernel_azimuth)
         channels = [in_channels] + [width] * (layers - 1) + [out_channels]
         self.layers = nn.ModuleList(
             RingConvolution(before, after, kernel_azimuth, kernel_depth)
@@ -85,12 +83,7 @@ class Stacked(Model):
         self.activation = activation_named(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A); ValueError for a small A."""
-        if x.shape[-1] < self.narrowest:
-            raise ValueError(
-                f"width {x.shape[-1]} is less than half of kernel_azimuth; "
-                f"it must be at least {self.narrowest}"
-            )
+        """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
         first, *hidden, last = self.layers
         x = self.activation(first(x))
         step = 2 if self.residual else 1

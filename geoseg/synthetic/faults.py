@@ -34,9 +34,10 @@ def add_collars(draw: Draw, character: Character, images: Tensor, since: Tensor)
     well, row = hit.nonzero(as_tuple=True)
     count = len(well)
     whole = collar[well, row, None]
-    sign = 1 - 2.0 * (torch.arange(columns, device=draw.device) % 2)
+    step = torch.arange(columns, device=draw.device) * 36 // columns  # of 10 degrees
+    sign = 1 - 2.0 * (step % 2)
     order = draw.chance(character.collar_order[well, None], count, 1)
-    pattern = torch.where(order, sign, draw.normal(count, columns).sign())
+    pattern = torch.where(order, sign, draw.normal(count, 36).sign()[:, step])
     pattern = torch.where(_arc(draw, count, columns), pattern, draw.normal(count, 1).sign())
     pattern = torch.where(draw.chance(0.5, count, 1), pattern, pattern * draw.unit(count, columns))
     height = character.collar_height[well, None] * draw.log_uniform(0.25, 1.2, count, 1)
