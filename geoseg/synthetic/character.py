@@ -60,7 +60,7 @@ class Character:
         """
         texture = self.spectrum[:, 4:].square().sum(1) / 2 * 0.5
         power = texture + self.lattice.square() / 3 + self.noise.square() / 4
-        return (1.4 * power.sqrt()).clamp(min=0.008).maximum(0.28 * self.contrast)
+        return (1.9 * power.sqrt()).clamp(min=0.008).maximum(0.33 * self.contrast)
 
 
 def _spectrum(draw: Draw, wells: int) -> Tensor:
@@ -97,7 +97,7 @@ def draw_character(draw: Draw, wells: int) -> Character:
 
     helical = choice(1.0, 4.0, 4.0)
     speckled = draw.chance(0.15, wells)
-    contrast = draw.log_uniform(0.013, 0.07, wells)
+    contrast = draw.log_uniform(0.015, 0.085, wells)
     return Character(
         joint=choice(80.0, 165.0, 165.0, 345.0) * draw.uniform(0.93, 1.07, wells),
         spectrum=_spectrum(draw, wells),
@@ -106,20 +106,20 @@ def draw_character(draw: Draw, wells: int) -> Character:
         slow=draw.log_uniform(80, 600, wells),
         quick=draw.log_uniform(6, 40, wells),
         twist=draw.normal(wells) * 8,
-        turn=draw.normal(wells) * 8,
+        turn=draw.normal(wells) * 14,
         ripple=draw.log_uniform(0.0001, 0.0013, wells),
-        lattice=draw.log_uniform(0.003, 0.011, wells),
+        lattice=draw.log_uniform(0.003, 0.013, wells),
         lattice_cycles=helical,
         lattice_rows=draw.log_uniform(9, 32, wells) * choice(-1.0, 1.0),
-        lattice_share=draw.unit(wells) * choice(0.0, 1.0, 1.0),
+        lattice_share=draw.unit(wells).sqrt() * choice(0.0, 1.0, 1.0),
         noise=draw.log_uniform(0.0008, 0.0044, wells),
         patchiness=torch.where(speckled, draw.uniform(0.25, 0.45, wells), draw.unit(wells) * 0.25),
         spikes=torch.where(
-            speckled, draw.log_uniform(2e-3, 8e-3, wells), draw.log_uniform(2e-5, 8e-4, wells)
+            speckled, draw.log_uniform(2e-3, 1.4e-2, wells), draw.log_uniform(2e-5, 8e-4, wells)
         ),
         spike_sign=draw.normal(wells),
         smear=torch.where(speckled, 1.0, choice(1.0, 4.0)),
-        collar=draw.uniform(2, 9, wells),
+        collar=draw.uniform(2, 11, wells),
         collar_height=draw.log_uniform(0.06, 0.2, wells),
         collar_order=draw.unit(wells),
         strays=draw.log_uniform(1e-4, 0.02, wells),

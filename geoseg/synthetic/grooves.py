@@ -55,7 +55,8 @@ def grooves(draw: Draw, character: Character, joint: Tensor, columns: int) -> tu
     each = (wells, tracks, rows // SHORTEST + 3)
     per_well = [x[:, None, None] for x in (character.contrast, character.width, character.longest)]
     contrast, width, longest = per_well
-    lengths = draw.log_uniform(float(SHORTEST), longest, *each)
+    # The longer of two draws: most of a well's grooves are long ones.
+    lengths = torch.maximum(*(draw.log_uniform(float(SHORTEST), longest, *each) for _ in range(2)))
     idle = (1 / character.occupancy - 1)[..., None] * (0.6 * draw.normal(*each)).exp()
     runs = draw.runs(lengths, (lengths * idle).clamp(min=LEAST_GAP), rows)
 
