@@ -225,9 +225,15 @@ def _describe(e: Experiment) -> str:
     views = " ".join(name for name in ("roll", "flip") if getattr(e, name)) or "plain"
     arguments = ", ".join(f"{k} {v}" for k, v in e.arguments.items()) or "defaults"
     muon = f", Muon {e.muon:g}" if e.muon else ""
+    toys = f", {e.toy_labels} toys" if e.toy_labels else ""
+    teacher = (
+        f", taught by {e.teacher} (temperature {e.temperature:g}, weight {e.distillation:g})"
+        if e.teacher
+        else ""
+    )
     return (
-        f"{e.id:>4}  {e.name:31} {e.architecture:8} {arguments:31} {e.epochs:>3} epochs of "
-        f"{e.batch:>3}, rate {e.learning_rate:.0e}{muon}, {e.loss}, {views}"
+        f"{e.id:>5}  {e.name:31} {e.architecture:13} {arguments:49} {e.epochs:>3} epochs of "
+        f"{e.batch:>3}, rate {e.learning_rate:.0e}{muon}, {e.loss}, {views}{toys}{teacher}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The original project's names for what geoseg names its own way."""
+"""The original's names for what geoseg names its own way."""
 
 from __future__ import annotations
 
