@@ -16,6 +16,7 @@ from geoseg.dataset import (
     well_folds,
 )
 from geoseg.synthetic import synthetic_dataset
+from geoseg.toys import Mode, toy_dataset
 
 DEFAULT_FOLDER = Path("data")
 
@@ -30,6 +31,15 @@ class Data(NamedTuple):
     validation: PatchDataset
     description: str
     suffix: str = ""
+
+
+def with_toys(data: Data, mode: Mode) -> Data:
+    """The same patches with toys for labels, the same ones for every run."""
+    return data._replace(
+        train=toy_dataset(data.train, mode, seed=0),
+        validation=toy_dataset(data.validation, mode, seed=1),
+        description=f"{data.description}, with {mode} toys for labels",
+    )
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from geoseg.models import Model, create_model
 from geoseg.original import model_of
+from geoseg.toys import Mode
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Experiment:
     cycle: bool = False
     noise: float = 0.0
     loss: str = "bce"
-    toy_labels: Literal["trivial", "easy", "medium"] | None = None
+    toy_labels: Mode | None = None
     teacher: int | None = None
     temperature: float = 2.0
     distillation: float = 0.8

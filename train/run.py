@@ -24,7 +24,7 @@ from rich.text import Text
 
 from geoseg.files import replace_text
 from geoseg.normalisation import Normalisation
-from train.data import Data
+from train.data import Data, with_toys
 from train.experiments import Experiment
 from train.keeper import CHECKPOINTS, Keeper, alone_in
 from train.loop import Epoch, Trainer
@@ -81,6 +81,8 @@ def run(
     Interrupted, with everything saved, when a signal stops it; TrainingError where it cannot go on,
     StateError where it cannot be resumed, OSError where it cannot be written.
     """
+    if experiment.toy_labels:
+        data = with_toys(data, experiment.toy_labels)
     folder = setting.output / f"{experiment.label}{data.suffix}"
     trainer = Trainer(
         experiment,
