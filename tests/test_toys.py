@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from geoseg import read_card
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import synthetic_dataset
 from geoseg.toys import MODES, stamp_toys, toy_dataset
-from tests.making import CPU
+from tests.making import CPU, make_data
+from train.__main__ import main
 from train.data import Data, with_toys
 from train.experiments import Experiment
 from train.loop import Trainer
@@ -90,3 +92,11 @@ def test_trivial_toys_are_learnt_in_seconds(dataset):
     trainer = Trainer(tiny, train, validation)
     epochs = [trainer.run_epoch(lambda _: True) for _ in range(3)]
     assert epochs[-1].metrics["iou"] > 0.98
+
+
+def test_an_experiment_of_toys_trains_and_validates_on_them(tmp_path):
+    data = make_data(tmp_path / "data", 5, 60)
+    command = ["-e", "621", "-nowb", "--cpu", "--epochs", "1", "--data", str(data)]
+    assert main([*command, "-o", str(tmp_path)]) == 0
+    card = read_card(tmp_path / "621-unet-toy-trivial" / "last.safetensors")
+    assert card.data.endswith(", with trivial toys for labels")

@@ -31,6 +31,7 @@ from train.loop import Epoch, Trainer
 from train.ranks import ALONE, Ranks
 from train.sampling import prepare
 from train.stop import Interrupted, StopRequest
+from train.teacher import find_teacher, load_teacher
 from train.tracking import Tracker
 from train.tuning import choose_tuning, describe_hardware
 
@@ -48,6 +49,7 @@ class Setting:
         command: what was typed, kept in the checkpoint too.
         resume: go on with what an earlier process left, instead of replacing it.
         save_every: seconds between two saves.
+        teachers: checkpoints to learn from; where there are none, the experiment says from whom.
     """
 
     output: Path
@@ -62,6 +64,7 @@ class Setting:
     command: str = ""
     resume: bool = False
     save_every: float = 10.0
+    teachers: tuple[Path, ...] = ()
 
 
 def is_run(folder: Path) -> bool:
@@ -79,7 +82,8 @@ def run(
 
     Writes config.json, metrics.jsonl, best.safetensors and last.safetensors, and resume/. Raises
     Interrupted, with everything saved, when a signal stops it; TrainingError where it cannot go on,
-    StateError where it cannot be resumed, OSError where it cannot be written.
+    StateError where it cannot be resumed, CheckpointError where its teacher is missing or of no
+    use, OSError where it cannot be written.
     """
     if experiment.toy_labels:
         data = with_toys(data, experiment.toy_labels)
@@ -90,6 +94,11 @@ def run(
         prepare(data.validation, setting.normalisation, setting.device),
         seed=setting.seed,
         ranks=setting.ranks,
+        teacher=load_teacher(
+            setting.teachers or find_teacher(experiment, setting.output, data.suffix),
+            setting.normalisation,
+            setting.device,
+        ),
         tuning=choose_tuning(
             setting.device,
             experiment.epochs * len(data.train),
@@ -206,6 +215,7 @@ def _config(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "data": data.description,
+        "teachers": trainer.teacher.files if trainer.teacher else {},
     }
 
 
