@@ -64,6 +64,21 @@ def dice_bce(
     return bce_weighted(logits, truth, valid, whole) + DICE_SHARE * overlap
 
 
+def distillation(
+    logits: Tensor,
+    teacher: Tensor,
+    temperature: float,
+    valid: Tensor | None = None,
+    whole: Whole | None = None,
+) -> Tensor:
+    """Binary cross-entropy to the probabilities of a teacher, from its logits.
+
+    The logits of both are divided by `temperature` first: the higher it is, the more the teacher's
+    doubts count beside what it is sure of.
+    """
+    return bce(logits / temperature, (teacher / temperature).sigmoid(), valid, whole)
+
+
 def _cross_entropy(
     logits: Tensor, truth: Tensor, valid: Tensor | None, whole: Whole | None, weight: float
 ) -> Tensor:

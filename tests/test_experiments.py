@@ -6,21 +6,29 @@ from dataclasses import asdict
 
 import pytest
 
+from geoseg.models import create_model
 from geoseg.original import create_original
 from train.experiments import EXPERIMENTS, FAST, ORIGINAL, find_experiments
 
-IDS = [*range(7), 10, 30, 31, 32, 40, *range(100, 113), *range(200, 205), 206]
-IDS += [*range(300, 307), *range(400, 405)]
+
+def as_json(value):
+    """With lists for tuples."""
+    return json.loads(json.dumps(value))
 
 
 @pytest.fixture(scope="module")
 def rows(original):
     with (original / "experiments.csv").open() as file:
-        return {int(row["id"]): row for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {int(row["id"]): row for row in rows}
 
 
-def test_numbers_and_names_are_unique_and_complete():
-    assert [e.id for e in ORIGINAL] == IDS
+def test_every_row_is_there(rows):
+    assert [e.id for e in ORIGINAL] == sorted(rows)
+
+
+def test_numbers_and_names_are_unique():
     assert len({e.id for e in EXPERIMENTS}) == len({e.name for e in EXPERIMENTS})
     assert len({e.name for e in EXPERIMENTS}) == len(EXPERIMENTS)
 
@@ -38,7 +46,7 @@ def test_exactly_the_originals_hyperparameters(rows, experiment):
     row = rows[experiment.id]
     model = experiment.create_model()
     theirs = create_original(row["architecture"], json.loads(row["arguments"]))
-    assert (model.name, model.arguments) == (theirs.name, theirs.arguments)
+    assert (model.name, as_json(model.arguments)) == (theirs.name, as_json(theirs.arguments))
     assert model.count_parameters() == int(row["parameters"])
     assert experiment.epochs == int(row["epochs"])
     assert experiment.batch == int(row["batch_train"])
@@ -52,8 +60,26 @@ def test_exactly_the_originals_hyperparameters(rows, experiment):
     assert experiment.loss == row["loss"]
     ours = (experiment.muon, experiment.average, experiment.cycle, experiment.noise)
     assert ours == (None, None, False, 0.0)
-    assert not row["toy_labels"]
-    assert not row["teacher"]
+    assert (experiment.toy_labels or "") == row["toy_labels"]
+    assert str(experiment.teacher or "") == row["teacher"]
+    if experiment.teacher:
+        assert experiment.temperature == float(row["temperature"])
+        assert experiment.distillation == float(row["distillation_weight"])
+
+
+def test_receptive_fields_are_the_originals(rows):
+    """Which looked no further than 128 pixels; the width of a model changes nothing."""
+    found = {}
+    for experiment in ORIGINAL:
+        arguments = {k: v for k, v in experiment.arguments.items() if k != "width"}
+        thin = {} if experiment.architecture == "vanilla" else {"width": 2}
+        key = (experiment.architecture, json.dumps(arguments))
+        if key not in found:
+            found[key] = create_model(experiment.architecture, **arguments, **thin)
+            found[key] = found[key].receptive_field()
+        row = rows[experiment.id]
+        field = (int(row["receptive_field_h"]), int(row["receptive_field_v"]))
+        assert tuple(min(extent, 128) for extent in found[key]) == field, experiment.label
 
 
 def test_found_by_number_name_or_both_and_once():

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from safetensors import safe_open
+from torch.nn.functional import conv2d, interpolate, pad
 
 from geoseg import MODELS, create_model
 from geoseg.original import create_original, rename_weights
@@ -16,6 +17,8 @@ FULL = [
     ("stacked", {}, 1_904_135, (11, 21)),
     ("unet", {"width": 64}, 775_362, (27, 27)),
     ("ring_unet", {}, 219_241, (32, 44)),
+    ("flexible_unet", {"encoders": (2, 1, 1), "decoders": (2, 1, 1)}, 576_721, (73, 73)),
+    ("micro", {}, 1_645, (18, 18)),
 ]
 SMALL = [
     ("vanilla", {"widths": (4, 6)}),
@@ -27,6 +30,11 @@ SMALL = [
     ("unet", {"width": 3, "scales": 3, "kernel_down": 5, "kernel_up": 1, "activation": "relu"}),
     ("ring_unet", {"widths": (4, 6, 8)}),
     ("ring_unet", {"widths": (3,), "layers": 1, "activation": "relu"}),
+    ("flexible_unet", {"width": 2}),
+    ("flexible_unet", {"width": 2, "encoders": (1,), "decoders": (2,), "kernel_size": 5}),
+    ("flexible_unet", {"width": 2, "bottleneck": 2, "refinement": 3, "activation": "relu"}),
+    ("micro", {}),
+    ("micro", {"width": 2, "kernel_size": 5, "activation": "leaky_relu"}),
 ]
 
 
@@ -100,6 +108,10 @@ def test_arguments_are_remembered(arguments):
         ("ring_unet", {"widths": ()}, "scales is 0"),
         ("ring_unet", {"layers": 0}, "layers is 0"),
         ("stacked", {"layers": 5, "residual": True}, "take 6"),
+        ("flexible_unet", {"encoders": (1, 1)}, "2 encoders and 3 decoders"),
+        ("flexible_unet", {"decoders": (1, 0, 1)}, "decoder 1 is 0"),
+        ("flexible_unet", {"kernel_size": 2}, "kernel size 2"),
+        ("micro", {"width": 0}, "width is 0"),
     ],
 )
 def test_wrong_arguments_say_what_to_do(name, arguments, words):
@@ -115,7 +127,10 @@ def test_receptive_field_sees_through_closed_activations():
     assert model.receptive_field() == (7, 7)
 
 
-@pytest.mark.parametrize("golden", ["vanilla", "stacked", "stacked_residual", "unet"])
+GOLDEN = ["vanilla", "stacked", "stacked_residual", "unet", "flexible_unet", "micro"]
+
+
+@pytest.mark.parametrize("golden", GOLDEN)
 def test_parity_with_the_original(original, golden):
     with safe_open(original / f"{golden}.safetensors", "pt") as file:
         about = file.metadata()
@@ -131,11 +146,52 @@ def test_parity_with_the_original(original, golden):
     assert model.receptive_field() == tuple(field)
 
 
+@pytest.mark.parametrize("size", [(36, 36), (35, 72), (600, 4), (1, 1)])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_flexible_unet_leaves_out_only_what_does_not_count(size, kernel):
+    """The same weights, by torch's own operations on all three turns at every scale."""
+    depths = {"encoders": (2, 1), "decoders": (1, 2), "kernel_size": kernel}
+    model = create_model("flexible_unet", width=2, **depths).double()
+    image = random(2, 1, *size).double()
+    rows, columns = size
+
+    def run(stage, x):
+        for layer in stage:
+            reach = layer.kernel_size[0] // 2
+            x = pad(x, (reach,) * 4, mode="replicate") if reach else x
+            x = layer.activation(conv2d(x, layer.weight, layer.bias))
+        return x
+
+    x, skips = pad(torch.cat([image] * 3, -1), (2,) * 4, mode="replicate"), []
+    for encoder in model.encoders:
+        skips.append(run(encoder, x))
+        x = skips[-1][..., ::2, ::2]
+    x = run(model.bottleneck, x)
+    for skip, decoder in reversed(list(zip(skips, model.decoders, strict=True))):
+        x = interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=True)
+        x = run(decoder, torch.cat((x, skip), 1))
+    expected = run(model.refinement, x)[..., 2 : 2 + rows, 2 + columns : 2 + 2 * columns]
+    assert torch.allclose(model(image), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "sees"), [("flexible_unet", True), ("micro", False)])
+def test_who_sees_across_the_seam(name, sees):
+    model = create_model(name, width=2)
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, 0.1)  # closes no activation
+    image = torch.ones(1, 1, 12, 36, requires_grad=True)
+    model(image)[..., 6, 0].sum().backward()
+    assert (image.grad[..., 1] != 0).any()
+    assert (image.grad[..., 35] != 0).any() == sees
+
+
 def test_original_without_counterpart():
     with pytest.raises(ValueError, match="unknown original architecture 'ResNet'"):
         create_original("ResNet", {})
     with pytest.raises(ValueError, match="no argument 'depth'"):
         create_original("UNet", {"depth": 2})
+    with pytest.raises(ValueError, match="padding False has no counterpart"):
+        create_original("FlexibleUNET", {"padding": False})
 
 
 def test_initial_weights_give_modest_logits():

@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 
 from geoseg.checkpoint import CheckpointError
+from geoseg.normalisation import Normalisation
 from geoseg.segmenter import choose_device
 from train.data import Data, add_data_arguments, load_data
 from train.experiments import EXPERIMENTS, Experiment, find_experiments
@@ -25,6 +26,7 @@ from train.ranks import ALONE, Ranks, local_device
 from train.run import Setting, is_run, run
 from train.state import StateError
 from train.stop import Interrupted, StopRequest
+from train.teacher import find_teacher, load_teacher
 from train.tracking import TrackingError
 from train.tuning import CHOICES
 
@@ -71,6 +73,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_data_arguments(parser)
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="train for N epochs instead of the recipe's"
+    )
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="checkpoints to learn from beside the labels, several as the mean of their logits "
+        "(default: the experiment's own teacher, from its run in -o or from checkpoints/)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument(
@@ -138,6 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         ranks = Ranks.join(device)
         console.quiet = ranks.rank > 0
         data = load_data(arguments, console)
+        _check_teachers(experiments, data, arguments)
         _check_free(experiments, data, arguments)
     except KeyboardInterrupt:
         console.print("Stopped before training began.")
@@ -191,6 +203,7 @@ def _set(
         command=shlex.join(["python", "-m", "train", *typed]),
         resume=arguments.resume,
         save_every=arguments.save_every,
+        teachers=tuple(arguments.teacher),
     )
 
 
@@ -221,13 +234,37 @@ def _check_free(
         folder.mkdir(parents=True, exist_ok=True)  # better to fail now than later
 
 
+def _check_teachers(
+    experiments: list[Experiment], data: list[Data], arguments: argparse.Namespace
+) -> None:
+    """ValueError for a teacher that is not there, and will not be when its turn comes."""
+    load_teacher(arguments.teacher, Normalisation(), torch.device("cpu"))
+    for number, (experiment, part) in enumerate(product(experiments, data)):
+        folder = arguments.output / f"{experiment.label}{part.suffix}"
+        for path in arguments.teacher:
+            if path.resolve().parent == folder.resolve():
+                raise ValueError(
+                    f"{path} would be overwritten by the run that it teaches; copy it elsewhere"
+                )
+        earlier = {e.id for e in experiments[: number // len(data)]}
+        if not arguments.teacher and experiment.teacher not in earlier:
+            found = find_teacher(experiment, arguments.output, part.suffix)
+            load_teacher(found, Normalisation(), torch.device("cpu"))
+
+
 def _describe(e: Experiment) -> str:
     views = " ".join(name for name in ("roll", "flip") if getattr(e, name)) or "plain"
     arguments = ", ".join(f"{k} {v}" for k, v in e.arguments.items()) or "defaults"
     muon = f", Muon {e.muon:g}" if e.muon else ""
+    toys = f", {e.toy_labels} toys" if e.toy_labels else ""
+    teacher = (
+        f", taught by {e.teacher} (temperature {e.temperature:g}, weight {e.distillation:g})"
+        if e.teacher
+        else ""
+    )
     return (
-        f"{e.id:>4}  {e.name:31} {e.architecture:8} {arguments:31} {e.epochs:>3} epochs of "
-        f"{e.batch:>3}, rate {e.learning_rate:.0e}{muon}, {e.loss}, {views}"
+        f"{e.id:>5}  {e.name:31} {e.architecture:13} {arguments:49} {e.epochs:>3} epochs of "
+        f"{e.batch:>3}, rate {e.learning_rate:.0e}{muon}, {e.loss}, {views}{toys}{teacher}"
     )
 
 

@@ -17,6 +17,7 @@ from geoseg.dataset import (
     well_folds,
 )
 from geoseg.synthetic import fresh_dataset, synthetic_dataset
+from geoseg.toys import Mode, toy_dataset
 
 DEFAULT_FOLDER = Path("data")
 FRESH_PATCHES = 8192
@@ -35,6 +36,17 @@ class Data(NamedTuple):
     description: str
     suffix: str = ""
     renew: Callable[[int], PatchDataset] | None = None
+
+
+def with_toys(data: Data, mode: Mode) -> Data:
+    """The same patches with toys for labels, the same ones for every run."""
+    renew = data.renew
+    return data._replace(
+        train=toy_dataset(data.train, mode, seed=0),
+        validation=toy_dataset(data.validation, mode, seed=1),
+        description=f"{data.description}, with {mode} toys for labels",
+        renew=renew and (lambda epoch: toy_dataset(renew(epoch), mode, seed=2 * epoch)),
+    )
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

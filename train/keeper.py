@@ -199,11 +199,15 @@ class Keeper:
         epochs = recipe.pop("epochs")
         if isinstance(trainer.experiment.schedule, Linear):
             recipe["epochs"] = epochs  # else nothing before the end depends on it: it may be moved
+        teacher = trainer.teacher
+        if not teacher:  # then these count for nothing, and an earlier geoseg did not know them
+            del recipe["temperature"], recipe["distillation"]
+        teachers = [digest[:16] for digest in teacher.files.values()] if teacher else None
         patches = {
             name: hashlib.sha256(part.pairs.cpu().numpy().data).hexdigest()[:16]
             for name, part in (("train", trainer.train), ("validation", trainer.validation))
         }
-        return {**recipe, "seed": trainer.seed, "patches": patches}
+        return {**recipe, "seed": trainer.seed, "teachers": teachers, "patches": patches}
 
     @property
     def _circumstances(self) -> dict[str, Any]:

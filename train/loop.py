@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from geoseg.losses import LOSSES, Whole
+from geoseg.losses import LOSSES, Whole, distillation
 from geoseg.models import Model
 from train.experiments import Experiment, Linear, Plateau
 from train.optimizer import (
@@ -30,6 +30,7 @@ from train.optimizer import (
 from train.ranks import ALONE, Ranks
 from train.sampling import VOID, Plan, PreparedSet
 from train.state import State
+from train.teacher import Teacher
 from train.tuning import PLAIN, RecordedStep, Tuning, compile_model, keep_memory
 from train.validation import Scores, score
 
@@ -80,6 +81,7 @@ class Trainer:
         seed: of everything random.
         tuning: what to do for speed.
         ranks: the processes that share the work; every one makes the same Trainer.
+        teacher: whom to learn from beside the labels, on the device; it is asked for every view.
 
     Attributes:
         model: being trained, on the device.
@@ -97,10 +99,11 @@ class Trainer:
         seed: int = 0,
         tuning: Tuning = PLAIN,
         ranks: Ranks = ALONE,
+        teacher: Teacher | None = None,
     ) -> None:
         self.experiment, self.train, self.validation = experiment, train, validation
         self._renew, self._renewed = renew, 1
-        self.seed, self.ranks = seed, ranks
+        self.seed, self.ranks, self.teacher = seed, ranks, teacher
         # Muon's rate, and what ranks exchange, would be recorded as they are at the first step.
         records = tuning.graph and ranks.alone and not experiment.muon
         self.tuning = tuning = replace(tuning, graph=records)
@@ -223,7 +226,8 @@ class Trainer:
         if len(pair):
             with self._autocast():
                 logits = self._forward(pair[:, :-1])
-            loss = self._loss(logits.float(), pair[:, -1:], Whole(pixels, patches))
+                taught = self.teacher(pair) if self.teacher else None
+            loss = self._loss(logits.float(), pair[:, -1:], Whole(pixels, patches), taught)
             loss.backward()
         loss = loss.detach()
         if not self.ranks.alone:
@@ -238,8 +242,20 @@ class Trainer:
             optimizer.step()
         return loss
 
-    def _loss(self, logits: Tensor, truth: Tensor, whole: Whole | None = None) -> Tensor:
-        return LOSSES[self.experiment.loss](logits, truth == 1, truth != VOID, whole)
+    def _loss(
+        self,
+        logits: Tensor,
+        truth: Tensor,
+        whole: Whole | None = None,
+        taught: Tensor | None = None,
+    ) -> Tensor:
+        """By the labels alone, or by a teacher's logits as well."""
+        experiment, valid = self.experiment, truth != VOID
+        loss = LOSSES[experiment.loss](logits, truth == 1, valid, whole)
+        if taught is None:
+            return loss
+        soft = distillation(logits, taught, experiment.temperature, valid, whole)
+        return experiment.distillation * soft + (1 - experiment.distillation) * loss
 
     def _autocast(self) -> torch.autocast:
         precision = self.tuning.precision

@@ -24,13 +24,14 @@ from rich.text import Text
 
 from geoseg.dataset import PatchDataset
 from geoseg.files import replace_text
-from train.data import Data
+from train.data import Data, with_toys
 from train.experiments import Experiment
 from train.keeper import CHECKPOINTS, Keeper, alone_in
 from train.loop import Epoch, Trainer
 from train.ranks import ALONE, Ranks
 from train.sampling import PreparedSet, prepare
 from train.stop import Interrupted, StopRequest
+from train.teacher import find_teacher, load_teacher
 from train.tracking import Tracker
 from train.tuning import choose_tuning, describe_hardware
 
@@ -47,6 +48,7 @@ class Setting:
         command: what was typed, kept in the checkpoint too.
         resume: go on with what an earlier process left, instead of replacing it.
         save_every: seconds between two saves.
+        teachers: checkpoints to learn from; where there are none, the experiment says from whom.
     """
 
     output: Path
@@ -60,6 +62,7 @@ class Setting:
     command: str = ""
     resume: bool = False
     save_every: float = 10.0
+    teachers: tuple[Path, ...] = ()
 
 
 def is_run(folder: Path) -> bool:
@@ -77,8 +80,11 @@ def run(
 
     Writes config.json, metrics.jsonl, best.safetensors and last.safetensors, and resume/. Raises
     Interrupted, with everything saved, when a signal stops it; TrainingError where it cannot go on,
-    StateError where it cannot be resumed, OSError where it cannot be written.
+    StateError where it cannot be resumed, CheckpointError where its teacher is missing or of no
+    use, OSError where it cannot be written.
     """
+    if experiment.toy_labels:
+        data = with_toys(data, experiment.toy_labels)
     folder = setting.output / f"{experiment.label}{data.suffix}"
 
     def ready(dataset: PatchDataset) -> PreparedSet:
@@ -92,6 +98,11 @@ def run(
         renew=renew and (lambda epoch: ready(renew(epoch))),
         seed=setting.seed,
         ranks=setting.ranks,
+        teacher=load_teacher(
+            setting.teachers or find_teacher(experiment, setting.output, data.suffix),
+            experiment.normalisation,
+            setting.device,
+        ),
         tuning=choose_tuning(
             setting.device,
             experiment.epochs * len(data.train),
@@ -208,6 +219,7 @@ def _config(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "data": data.description,
+        "teachers": trainer.teacher.files if trainer.teacher else {},
     }
 
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from geoseg.models.base import Model
+from geoseg.models.flexible_unet import FlexibleUNet
+from geoseg.models.micro import Micro
 from geoseg.models.ring_unet import RingUNet
 from geoseg.models.stacked import Stacked
 from geoseg.models.unet import UNet
 from geoseg.models.vanilla import Vanilla
 
-MODELS: tuple[type[Model], ...] = (Vanilla, Stacked, UNet, RingUNet)
+MODELS: tuple[type[Model], ...] = (Vanilla, Stacked, UNet, FlexibleUNet, Micro, RingUNet)
 
-__all__ = ["MODELS", "Model", "RingUNet", "Stacked", "UNet", "Vanilla", "create_model"]
+__all__ = [
+    "MODELS",
+    "FlexibleUNet",
+    "Micro",
+    "Model",
+    "RingUNet",
+    "Stacked",
+    "UNet",
+    "Vanilla",
+    "create_model",
+]
 
 
 def create_model(name: str, **arguments: Any) -> Model:

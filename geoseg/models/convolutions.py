@@ -7,10 +7,38 @@ sides, and what it gives has the size of its input.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, fold, interpolate, linear, pad
+
+# More rows than this make a matrix that is larger than the work it saves.
+_MOST_ROWS = 512
+
+
+class Columns(NamedTuple):
+    """The columns from `first` to before `end` of an image of `total` columns."""
+
+    first: int
+    end: int
+    total: int
+
+    def widened(self, by: int) -> Columns:
+        """With `by` columns more on either side, as far as there are any."""
+        return Columns(max(self.first - by, 0), min(self.end + by, self.total), self.total)
+
+    def coarse(self, total: int) -> Columns:
+        """Those of a coarse image of `total` columns that bilinear upsampling makes these from."""
+        if self.total == 1:
+            return Columns(0, 1, total)
+        last = -(-(self.end - 1) * (total - 1) // (self.total - 1))
+        return Columns(self.first * (total - 1) // (self.total - 1), last + 1, total)
+
+    @property
+    def span(self) -> slice:
+        """For indexing the whole image."""
+        return slice(self.first, self.end)
 
 
 def convolve_to_few(x: Tensor, convolution: nn.Conv2d) -> Tensor:
@@ -55,6 +83,22 @@ def convolve_upsampled(x: Tensor, weight: Tensor, size: tuple[int, int]) -> Tens
     return y.view(batch, *size, out).permute(0, 3, 1, 2)
 
 
+def upsample(x: Tensor, rows: int, before: Columns, after: Columns) -> Tensor:
+    """Bilinear upsampling with aligned corners of (B, C, z, a) to (B, C, `rows`, A).
+
+    x holds the columns `before` of the coarse image, the answer has those of the fine one that
+    `after` says; they must not need others than x holds. By matrices, as the gradient of torch's
+    own adds up in any order on a GPU; on an image of many rows by torch, which is quicker there.
+    """
+    across = _stretch(before.total, after.total, 1, x.dtype, x.device)[after.span, before.span]
+    y = across @ x.permute(0, 2, 3, 1)  # (B, z, A, C)
+    if rows > _MOST_ROWS:
+        y = y.permute(0, 3, 1, 2)
+        return interpolate(y, (rows, y.shape[-1]), mode="bilinear", align_corners=True)
+    along = _stretch(y.shape[1], rows, 1, y.dtype, y.device)
+    return (along @ y.flatten(2)).unflatten(2, y.shape[2:]).permute(0, 3, 1, 2)
+
+
 def _stretch(
     coarse: int, fine: int, kernel: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
@@ -87,7 +131,20 @@ def pad_ring(x: Tensor, columns: int) -> Tensor:
 
 def pad_rows(x: Tensor, rows: int) -> Tensor:
     """(B, C, Z, A) with its first and its last row repeated `rows` times more."""
-    if x.shape[-2] == 1:
-        return x.expand(*x.shape[:-2], 2 * rows + 1, -1)
-    first, middle, last = x.split((1, x.shape[-2] - 2, 1), -2)
-    return torch.cat((*[first] * (rows + 1), middle, *[last] * (rows + 1)), -2)
+    return _repeat_ends(x, rows, -2)
+
+
+def pad_edges(x: Tensor, pixels: int) -> Tensor:
+    """(B, C, Z, A) with its outermost pixels repeated `pixels` times more on all four sides."""
+    return _repeat_ends(_repeat_ends(x, pixels, -2), pixels, -1)
+
+
+def _repeat_ends(x: Tensor, times: int, dim: int) -> Tensor:
+    # By concatenation: the gradient of torch's own padding adds up in any order on a GPU.
+    length = x.shape[dim]
+    if not times:
+        return x
+    if length == 1:
+        return torch.cat([x] * (2 * times + 1), dim)
+    first, middle, last = x.split((1, length - 2, 1), dim)
+    return torch.cat((*[first] * (times + 1), middle, *[last] * (times + 1)), dim)

@@ -1,4 +1,4 @@
-"""The original project's names for what geoseg names its own way."""
+"""The original's names for what geoseg names its own way."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _ARCHITECTURES = {
     "VanillaConvolutionStack": "vanilla",
     "StackedConvolutions": "stacked",
     "UNet": "unet",
+    "FlexibleUNET": "flexible_unet",
+    "MicroConv": "micro",
 }
 _ARGUMENTS = {
     "vanilla": {"ch_in": "in_channels", "ch_out": "out_channels", "h_dim": "widths"},
@@ -35,7 +37,17 @@ _ARGUMENTS = {
         "k_conv_ds": "kernel_down",
         "k_conv_us": "kernel_up",
     },
+    "flexible_unet": {
+        "thickness": "width",
+        "encoders": "encoders",
+        "decoders": "decoders",
+        "bottleneck_depth": "bottleneck",
+        "refinement_stage_depth": "refinement",
+    },
+    "micro": {"h_dim": "width"},
 }
+# What the original can vary and never does.
+_FIXED = {"flexible_unet": {"padding": True, "bias": True}}
 _WEIGHTS = {
     "vanilla": [(r"conv_stack\.(\d+)\.conv", r"convolutions.\1")],
     "stacked": [
@@ -51,6 +63,21 @@ _WEIGHTS = {
         (r"bottleneck\.conv", "bottleneck"),
         (r"target_modality_conv", "head"),
     ],
+    "flexible_unet": [
+        (r"(en|de)coder_list\.(\d+)\.conv_block\.conv_stage\.(\d+)\.conv", r"\1coders.\2.\3"),
+        (r"bottleneck\.conv_stage\.(\d+)\.conv", r"bottleneck.\1"),
+        (r"refinement_stage\.conv_stage\.(\d+)\.conv", r"refinement.\1"),
+    ],
+    "micro": [
+        (r"conv1", "down.0"),
+        (r"conv2", "down.2"),
+        (r"conv3", "bottom.0"),
+        (r"conv4", "bottom.2"),
+        (r"up1", "rise"),
+        (r"conv5", "up.0"),
+        (r"conv6", "up.2"),
+        (r"conv7", "head"),
+    ],
 }
 
 
@@ -63,7 +90,11 @@ def create_original(class_name: str, arguments: Mapping[str, Any]) -> Model:
         known = ", ".join(_ARCHITECTURES)
         raise ValueError(f"unknown original architecture {class_name!r}; known are {known}")
     architecture = _ARCHITECTURES[class_name]
-    names = _ARGUMENTS[architecture]
+    names, fixed = _ARGUMENTS[architecture], _FIXED.get(architecture, {})
+    for name in fixed.keys() & arguments:
+        if arguments[name] != fixed[name]:
+            raise ValueError(f"{class_name} with {name} {arguments[name]} has no counterpart")
+    arguments = {name: value for name, value in arguments.items() if name not in fixed}
     unknown = sorted(set(arguments) - set(names))
     if unknown:
         raise ValueError(f"{class_name} has no argument {unknown[0]!r}; it has {', '.join(names)}")

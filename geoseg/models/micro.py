@@ -1,0 +1,65 @@
+"""A U-Net of one scale that fits anywhere."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.models.base import Model, activation_named, check_positive, same_padding
+
+
+class Micro(Model):
+    """Two convolutions, two at half the size between max pooling and a transposed convolution.
+
+    Then the first two join again, for two more and a 1x1 convolution; zero padding throughout. Any
+    height and width: of an odd one the last row or column is pooled by itself.
+
+    Args:
+        width: channels at full size; half the size has twice as many.
+        kernel_size: odd side of the kernels, in pixels.
+        activation: "relu" or "leaky_relu".
+    """
+
+    name = "micro"
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        width: int = 4,
+        kernel_size: int = 3,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        check_positive(in_channels=in_channels, out_channels=out_channels, width=width)
+        bend, padding = activation_named(activation), same_padding(kernel_size)
+
+        def pair(before: int, after: int) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(before, after, kernel_size, padding=padding),
+                bend,
+                nn.Conv2d(after, after, kernel_size, padding=padding),
+                bend,
+            )
+
+        self.down = pair(in_channels, width)
+        self.pool: nn.Module = nn.MaxPool2d(2, ceil_mode=True)
+        self.bottom = pair(width, 2 * width)
+        self.rise = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
+        self.up = pair(2 * width, width)
+        self.head = nn.Conv2d(width, out_channels, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
+        rows, columns = image.shape[-2:]
+        skip = self.down(image)
+        x = self.rise(self.bottom(self.pool(skip)))
+        return self.head(self.up(torch.cat((skip, x[..., :rows, :columns]), 1)))
+
+    def receptive_field(self) -> tuple[int, int]:
+        """As for every model; a mean stands for the maximum, which sees but one of equals."""
+        probe = copy.deepcopy(self)
+        probe.pool = nn.AvgPool2d(2, ceil_mode=True)
+        return super(Micro, probe).receptive_field()
