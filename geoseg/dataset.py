@@ -106,6 +106,7 @@ class PatchDataset:
         root: str | os.PathLike[str],
         splits: Iterable[str] | None = None,
         *,
+        labels: bool = True,
         cache: bool = True,
         progress: bool = True,
     ) -> PatchDataset:
@@ -121,6 +122,7 @@ class PatchDataset:
         Args:
             root: the folder of the splits.
             splits: which to return, None for all; the others are read and cached all the same.
+            labels: read the labels; without them every split is unlabelled.
             cache: keep what was read in `<root>/.geoseg-cache.safetensors` (or, where it cannot be
                 written, in the user's cache folder) until a file's name, size or time changes.
             progress: show on standard error how far reading many files has come.
@@ -130,6 +132,8 @@ class PatchDataset:
         """
         root = Path(root)
         listing = scan(root)
+        if not labels:
+            listing = {split: files._replace(labels=None) for split, files in listing.items()}
         wanted = tuple(listing) if splits is None else tuple(splits)
         for split in wanted:
             if split not in listing:

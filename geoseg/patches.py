@@ -1,4 +1,4 @@
-"""One `.npy` file to one checked array.
+"""One `.npy` file, or one array of an `.npz` archive, to one checked array.
 
 The header of a `.npy` file is a Python literal, and NumPy evaluates it before it checks anything:
 deep nesting can crash the interpreter, and 80 bytes can ask for 32 GiB. So this module reads
@@ -13,9 +13,11 @@ import math
 import os
 import re
 import stat
+import zipfile
+import zlib
 from functools import lru_cache
 from itertools import permutations
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +34,8 @@ MAX_ELEMENTS = 2**26
 # NumPy writes 118 to 192 bytes for any plain array. 4096 leaves room for padding by others, and
 # keeps every number in the header below the 4300 digits at which Python refuses to read it.
 MAX_HEADER = 4096
+
+UNKNOWN = 255  # what a mask may hold where nobody knows
 
 _MAGIC = b"\x93NUMPY"
 # A header is what Python prints for a dict of these three, in any order. A space stands for any
@@ -89,28 +93,32 @@ def read_patch(source: Source) -> NDArray[np.float32]:
     return patch
 
 
-def read_mask(source: Source) -> NDArray[np.uint8]:
+def read_mask(source: Source, *, unknown: bool = False) -> NDArray[np.uint8]:
     """Read one mask of grooves.
 
     Args:
-        source: As for `read_patch`; booleans are accepted too. Every value must be 0 or 1.
+        source: As for `read_patch`; booleans are accepted too, and so is the array "mask" of an
+            `.npz` archive. Every value must be 0 or 1.
+        unknown: Accept 255 as well, for "nobody knows".
 
     Returns:
-        Native, C-contiguous, writable uint8 (Z depth, A azimuth): 1 in a groove, 0 elsewhere.
+        Native, C-contiguous, writable uint8 (Z depth, A azimuth): 1 in a groove, 0 elsewhere, 255
+        where it is unknown.
 
     Raises:
         PatchError: The file is missing, damaged, of another kind, or holds another value.
     """
-    subject, array = _read(source, kinds="biuf")
-    mask: NDArray[np.bool_] = array == 1
-    wrong = ~(mask | (array == 0))
+    subject, array = _read(source, kinds="biuf", member="mask.npy")
+    allowed = (0, 1, UNKNOWN) if unknown else (0, 1)
+    wrong = ~np.isin(array, allowed)
     if wrong.any():
         value = array[wrong][0]
+        also = f", and {UNKNOWN} where it is unknown" if unknown else ""
         raise PatchError(
             f"{subject} holds the value {value:g}, but a mask holds only 0 (background) and 1 "
-            "(groove); convert it first."
+            f"(groove){also}; convert it first."
         )
-    return mask.astype(np.uint8, order="C")
+    return array.astype(np.uint8, order="C")
 
 
 def printable(name: str) -> str:
@@ -118,18 +126,22 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)
 
 
-def _read(source: Source, kinds: str) -> tuple[str, NDArray[np.generic]]:
-    """Return how to name the source in an error, and its (Z, A) array as stored."""
+def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, NDArray[np.generic]]:
+    """Return how to name the source in an error, and its (Z, A) array as stored.
+
+    `member` is the file to take of an archive; without it an archive is refused.
+    """
     if isinstance(source, bytes):
-        return "The file", _parse(io.BytesIO(source), len(source), "The file", kinds)
+        file = io.BytesIO(source)
+        return "The file", _parse_any(file, len(source), "The file", kinds, member)
     path = os.fspath(source)
     name = printable(os.path.basename(path)) or "The path"  # whose folders, is nobody's business
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
+        with open(path, "rb", opener=_open_at_once) as opened:
+            status = os.fstat(opened.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PatchError(f"{name} is not a regular file; choose a .npy file.")
-            return name, _parse(file, status.st_size, name, kinds)
+            return name, _parse_any(opened, status.st_size, name, kinds, member)
     except PatchError:
         raise
     except FileNotFoundError:
@@ -144,6 +156,28 @@ def _read(source: Source, kinds: str) -> tuple[str, NDArray[np.generic]]:
 def _open_at_once(path: str, flags: int) -> int:
     # A named pipe would otherwise wait for a writer; Windows has neither pipes here nor the flag.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _parse_any(
+    file: BinaryIO, size: int, subject: str, kinds: str, member: str | None
+) -> NDArray[np.generic]:
+    lead = file.read(2)
+    file.seek(0)
+    if member and lead == b"PK":
+        return _parse_member(file, member, subject, kinds)
+    return _parse(file, size, subject, kinds)
+
+
+def _parse_member(file: BinaryIO, member: str, subject: str, kinds: str) -> NDArray[np.generic]:
+    """Read one `.npy` file of an open archive; what it expands to is limited as any array is."""
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open(member) as part:
+            size = archive.getinfo(member).file_size
+            return _parse(cast(BinaryIO, part), size, f"{member} in {subject}", kinds)
+    except KeyError:
+        raise PatchError(f"{subject} has no array {member[:-4]!r}; save one in it.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        raise PatchError(f"{subject} is damaged or encrypted; save it again.") from None
 
 
 def _parse(file: BinaryIO, size: int, subject: str, kinds: str) -> NDArray[np.generic]:
