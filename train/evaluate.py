@@ -62,6 +62,7 @@ def record(paths: list[Path], key: str, table: dict[str, dict[str, float]], abou
             experiment=card.experiment,
             data=card.data,
             metrics={**card.metrics, key: entry},
+            quantisation=card.quantisation,
         )
 
 
@@ -103,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         segmenter = Segmenter(arguments.checkpoints, arguments.device)
         if arguments.json:
             arguments.json.touch()  # better to fail now than after the scoring
-        dataset, about = _load(arguments, console)
+        dataset, about = labelled_set(arguments, console)
         table = evaluate(segmenter, dataset, arguments.empty)
     except (OSError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
@@ -121,7 +122,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _load(arguments: argparse.Namespace, console: Console) -> tuple[PatchDataset, str]:
+def labelled_set(arguments: argparse.Namespace, console: Console) -> tuple[PatchDataset, str]:
+    """What `--data` and `--split` name, or fresh synthetic wells, and what it is in words.
+
+    Says which files were rejected. ValueError where nothing has a label.
+    """
     if arguments.data is None:
         dataset = synthetic_dataset(FRESH_WELLS, FRESH_PATCHES, FRESH_SEED)
         about = f"{len(dataset):,} synthetic patches, {FRESH_WELLS} wells, seed {FRESH_SEED}"
