@@ -13,6 +13,7 @@ from geoseg.metrics import scores
 from geoseg.models import MODELS, Model, create_model
 from geoseg.normalisation import Normalisation
 from geoseg.patches import PatchError, read_mask, read_patch
+from geoseg.quantisation import Quantisation
 from geoseg.segmenter import Segmentation, Segmenter
 from geoseg.synthetic import synthesize
 
@@ -25,6 +26,7 @@ __all__ = [
     "Normalisation",
     "PatchDataset",
     "PatchError",
+    "Quantisation",
     "Segmentation",
     "Segmenter",
     "create_model",

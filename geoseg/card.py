@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from geoseg.normalisation import Normalisation
+from geoseg.quantisation import Quantisation
 
 VERSION = "1"
 
@@ -24,6 +25,7 @@ class Card:
         data: on what it was trained, in words.
         metrics: its scores, by the name of what they were measured on.
         version: of this format.
+        quantisation: how the file stores its weights; None for float32.
     """
 
     architecture: str
@@ -34,6 +36,7 @@ class Card:
     data: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     version: str = VERSION
+    quantisation: Quantisation | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -41,7 +44,7 @@ class Card:
 
     def to_metadata(self) -> dict[str, str]:
         """The strings that safetensors stores."""
-        values = asdict(self)
+        values = {k: v for k, v in asdict(self).items() if v is not None}
         texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
         return {"format": "pt", **texts}
 
@@ -59,4 +62,7 @@ class Card:
             data=metadata["data"],
             metrics=dict(json.loads(metadata["metrics"])),
             version=metadata["version"],
+            quantisation=Quantisation(**json.loads(metadata["quantisation"]))
+            if "quantisation" in metadata
+            else None,
         )

@@ -16,6 +16,7 @@ from geoseg.card import Card
 from geoseg.files import replacing
 from geoseg.models import Model, create_model
 from geoseg.normalisation import Normalisation
+from geoseg.quantisation import Quantisation
 
 
 class CheckpointError(ValueError):
@@ -31,14 +32,18 @@ def save_checkpoint(
     experiment: Mapping[str, Any] | None = None,
     data: str = "",
     metrics: Mapping[str, Any] | None = None,
+    quantisation: Quantisation | None = None,
 ) -> None:
     """Write `model` and its card, atomically; `model.card` becomes that card.
 
-    Without a `normalisation` it is the default one. CheckpointError for weights that are not
-    finite: such a file could never be loaded. OSError where it cannot be written.
+    Without a `normalisation` it is the default one. A `quantisation` rounds the weights of the
+    file, not those of `model`. CheckpointError for weights that are not finite: such a file could
+    never be loaded. OSError where it cannot be written.
     """
     weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
     _check_finite(Path(path), weights)
+    if quantisation:
+        weights = quantisation.quantise(weights)
     model.card = Card(
         model.name,
         dict(model.arguments),
@@ -47,6 +52,7 @@ def save_checkpoint(
         dict(experiment or {}),
         data,
         dict(metrics or {}),
+        quantisation=quantisation,
     )
     with replacing(path) as temporary:
         try:
@@ -61,22 +67,32 @@ def read_card(path: str | os.PathLike[str]) -> Card:
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Model:
-    """Rebuild the model in evaluation mode on the CPU, with its `card`.
+    """Rebuild the model, float32, in evaluation mode on the CPU, with its `card`.
 
     CheckpointError, naming the file, where it is missing, damaged or no checkpoint of geoseg, or
     where names, shapes or dtypes of the weights do not fit the architecture or a value is not
-    finite.
+    finite, or, in fewer bits, out of its range.
     """
     path = Path(path)
     card, weights = _open(path, with_weights=True)
+    quantisation = card.quantisation
+    # Two weights of 4 bits are one value of the file.
+    weights_a_value = 2 if quantisation and quantisation.bits == 4 else 1
     try:
-        _check_modest(card, sum(value.numel() for value in weights.values()))
+        _check_modest(card, weights_a_value * sum(value.numel() for value in weights.values()))
         with torch.device("meta"):  # allocates nothing before the file is known to fit
             model = create_model(card.architecture, **card.arguments)
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path.name}: {error}") from error
-    _check_fit(path, model.state_dict(), weights)
+    empty = model.state_dict()
+    _check_fit(path, quantisation.quantise(empty) if quantisation else empty, weights)
     _check_finite(path, weights)
+    if quantisation:
+        try:
+            weights = quantisation.dequantise(weights, empty)
+        except ValueError as error:
+            raise CheckpointError(f"{path.name}: {error}") from error
+        _check_finite(path, weights)
     model.load_state_dict(weights, assign=True)
     model.card = card
     return model.eval()

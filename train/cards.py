@@ -17,19 +17,22 @@ _RUN = ("epochs", "epochs_done", "seconds", "device", "precision", "seed", "torc
 _SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "accuracy")
 
 
-def summary(models: dict[str, Model]) -> str:
-    """One Markdown table of all checkpoints, a row each."""
+def summary(models: dict[str, Model], sizes: dict[str, int]) -> str:
+    """One Markdown table of all checkpoints, a row each; `sizes` are the files' in bytes."""
     kinds = list(dict.fromkeys(kind for m in models.values() for kind in _scored(m)))
     lines = [
-        "| checkpoint | parameters | training |"
+        "| checkpoint | parameters | file | training |"
         + "".join(f" {k}: IoU micro / mean |" for k in kinds),
-        "|---|---|---|" + "---|" * len(kinds),
+        "|---|---|---|---|" + "---|" * len(kinds),
     ]
     for name, model in models.items():
         scores = [_scored(model).get(kind) for kind in kinds]
         cells = [f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if s else "" for s in scores]
         time = f"{_card(model).experiment.get('seconds', 0) / 60:.0f} min"
-        row = [f"`{name}`", f"{model.count_parameters():,}", time, *cells]
+        file = f"{sizes[name] / 1000:,.0f} kB"
+        if quantisation := _card(model).quantisation:
+            file += f", {quantisation.bits} bits"
+        row = [f"`{name}`", f"{model.count_parameters():,}", file, time, *cells]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
@@ -38,10 +41,13 @@ def details(name: str, model: Model) -> str:
     """One checkpoint in Markdown: what it is, how it came to be, how good it is."""
     card = _card(model)
     horizontal, vertical = model.receptive_field()
-    run = card.experiment
+    run, quantisation = card.experiment, card.quantisation
     facts = {
         "Architecture": f"`{card.architecture}`, {_inline(card.arguments)}",
         "Parameters": f"{model.count_parameters():,}",
+        "Weights": f"{quantisation.bits} bits, a scale a {quantisation.per}"
+        if quantisation
+        else "32 bits",
         "Receptive field": f"{horizontal} columns, {vertical} rows",
         "Input": f"{_inline(vars(card.normalisation))}; threshold {card.threshold:g}",
         "Trained on": card.data or "not said",
@@ -72,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"no checkpoint in {arguments.folder}; name the folder that holds them"
             )
         models = {checkpoint_name(p): load_checkpoint(p) for p in files}
-        table = summary(models)
+        table = summary(models, {checkpoint_name(p): p.stat().st_size for p in files})
         parts = [_HEAD, table, _NOTE, *(details(name, model) for name, model in models.items())]
         renew(arguments.readme, "checkpoints", table)
         replace_text(arguments.folder / "README.md", "\n\n".join(parts) + "\n")

@@ -112,11 +112,23 @@ def load_case(arguments: argparse.Namespace, console: Console) -> Case:
     """What the command line asks for; OSError or ValueError where it cannot be."""
     if arguments.log is not None:
         return Case.of_log(arguments.log, arguments.log_truth, twins=not arguments.no_twins)
-    if arguments.data is None:
+    return Case.of_patches(
+        *labelled_set(arguments.data, arguments.split, console, labels=arguments.labels)
+    )
+
+
+def labelled_set(
+    folder: Path | None, split: str, console: Console, labels: Path | None = None
+) -> tuple[PatchDataset, str]:
+    """The labelled patches of a folder's split, or fresh synthetic wells, and what they are.
+
+    `labels` is a file of labels instead of those beside the images. Says what was rejected; OSError
+    or ValueError where nothing has a label.
+    """
+    if folder is None:
         dataset = synthetic_dataset(FRESH_WELLS, FRESH_PATCHES, FRESH_SEED)
         about = f"{len(dataset):,} synthetic patches, {FRESH_WELLS} wells, seed {FRESH_SEED}"
-        return Case.of_patches(dataset, about)
-    folder, split, labels = arguments.data, arguments.split, arguments.labels
+        return dataset, about
     whole = PatchDataset.load(folder, [split], labels=labels is None, cache=False)
     if labels is not None:
         whole = with_labels(whole, labels)
@@ -128,5 +140,4 @@ def load_case(arguments: argparse.Namespace, console: Console) -> Case:
     rejected = f" ({len(whole.rejections):,} files rejected)" if whole.rejections else ""
     if labels is not None:
         rejected = f", labels of {labels.name}" + rejected.replace("files", "files and rows")
-    about = f"{len(dataset):,} patches of {folder.resolve().name}/{split}{rejected}"
-    return Case.of_patches(dataset, about)
+    return dataset, f"{len(dataset):,} patches of {folder.resolve().name}/{split}{rejected}"

@@ -82,6 +82,7 @@ def record(paths: list[Path], key: str, table: dict[str, dict[str, float]], abou
             experiment=card.experiment,
             data=card.data,
             metrics={**card.metrics, key: entry},
+            quantisation=card.quantisation,
         )
 
 
