@@ -17,13 +17,17 @@ from geoseg.synthetic.traces import measure_grooves
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Integers = NDArray[np.int64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 COLUMNS = 36  # of a twin, 10 degrees each
 SLOW = 64  # rows: longer variations count as coherent along depth
 WINDOW = 72  # rows of a window in which a lattice is looked for, half a window apart
 LATTICE_SHARE = 0.4  # of a window's power in one peak; the real wells without one stay below 0.25
+CHANCE = 0.05  # share of windows that texture alone may pass as a lattice
 LOUD = 4.0  # times the median change from row to row, by which collars and stray lines are told
+NEAR = 30  # rows above and below that tell how loud a row usually is
+GAP = 8  # rows: a collar is at most 9 rows thick
 JOINTS = (60, 450)  # rows: the spacings of collars that are looked for
 SPIKE = 8.0  # robust standard deviations
 
@@ -71,12 +75,15 @@ UNITS = {
 
 
 class Collars(NamedTuple):
-    """Rows (Z,) that are `loud`, and the collars among them: spacing, first and last rows (N,)."""
+    """Rows (Z,) that are `loud`, and among them the collars: spacing, first and last rows (N,).
+
+    `strays` counts the other stretches of loud rows.
+    """
 
     loud: Bools
     spacing: float
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
+    first: Integers
+    last: Integers
     strays: int
 
 
@@ -129,29 +136,28 @@ def _spread(twins: Floats, quiet: Bools) -> dict[str, float]:
 
 
 def find_collars(twins: Floats) -> Collars:
-    """Find rows that differ from both neighbours, and among them the collars by their spacing.
+    """Find stretches of rows that begin and end with a jump, and the collars among them.
 
-    A row's loudness is the lesser mean change to the row above and below.
+    A jump is a mean change from one row to the next of LOUD times the median one of the rows near
+    (a speckled stretch is no collar); jumps at most GAP rows apart belong to one stretch. Collars
+    have another stretch at their usual spacing.
     """
-    change = np.abs(np.diff(twins, axis=1, prepend=np.nan, append=np.nan))
+    change = np.abs(np.diff(twins, axis=1))
     known = np.isfinite(change)
     each = np.where(known, change, 0).sum((0, 2)) / known.sum((0, 2)).clip(min=1)
-    loudness = np.maximum(each[1:], each[:-1])
-    loud = loudness > LOUD * np.median(loudness)
-    first, last = _stretches(loud, gap=3)
+    padded = np.pad(each, NEAR, mode="reflect")
+    usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * NEAR + 1), axis=-1)
+    jumps = 1 + np.flatnonzero(each > LOUD * usual)  # the row below
+    apart = np.diff(jumps, prepend=-GAP) > GAP
+    first, last = jumps[apart], np.maximum(jumps[np.roll(apart, -1)] - 1, jumps[apart])
+    marks = np.zeros(twins.shape[1] + 1, dtype=int)
+    marks[first] += 1
+    marks[last + 1] -= 1
+    loud = marks.cumsum()[:-1] > 0
     spacing = _spacing(loud)
-    apart = np.abs(first[:, None] - first)
-    collar = (np.abs(apart - spacing) < 0.07 * spacing).any(1)
+    between = np.abs(first[:, None] - first)
+    collar = (np.abs(between - spacing) < 0.07 * spacing).any(1)
     return Collars(loud, spacing, first[collar], last[collar], int((~collar).sum()))
-
-
-def _stretches(rows: Bools, gap: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last rows of the stretches of True, those at most `gap` rows apart as one."""
-    found = np.flatnonzero(rows)
-    breaks = np.diff(found) > gap + 1
-    if not found.size:
-        return found, found
-    return found[np.r_[True, breaks]], found[np.r_[breaks, True]]
 
 
 def _spacing(loud: Bools) -> float:
@@ -168,7 +174,7 @@ def _spacing(loud: Bools) -> float:
     return float(lags[mean.argmax()])
 
 
-def pairs(collars: Collars, rows: int) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def pairs(collars: Collars, rows: int) -> dict[str, tuple[Integers, Integers]]:
     """Rows above and below (N, 20) of the collars, and of places half-way between them."""
     half = int(np.nan_to_num(collars.spacing)) // 2
     away = np.arange(4, 24)
@@ -215,10 +221,13 @@ def _lattice(filled: Floats, quiet: Bools) -> dict[str, float]:
     left, centre, right = (p[window, row, cycle] for p in (lower, power, upper))
     peak = left + centre + right
     found = peaks.any(1) & (peak > LATTICE_SHARE * power[:, bins].sum((1, 2)))
-    left, centre, right = (np.log(p[found].clip(min=1e-30)) for p in (left, centre, right))
+    share_found = found.mean()
+    found &= share_found > CHANCE
+    tiny = np.finfo(float).tiny
+    left, centre, right = (np.log(p[found].clip(min=tiny)) for p in (left, centre, right))
     between = (left - right) / 2 / (left - 2 * centre + right)  # the top of a parabola
     return {
-        "lattice, windows": found.mean(),
+        "lattice, windows": share_found,
         "lattice, cycles": median(1.0 + cycle[found]),
         "lattice, period": median(WINDOW / np.abs(row[found] + between)),
         # The three bins of a Hann window's peak hold 1.5 times the power of its top.
@@ -262,15 +271,13 @@ def _noise(twins: Floats, quiet: Bools) -> dict[str, float]:
 
 def _collars(twins: Floats, collars: Collars) -> dict[str, float]:
     """Thickness in rows; height is the 90th percentile of how far their pixels are off zero."""
-    first, last = collars.first, collars.last
-    found = np.zeros(len(collars.loud), dtype=bool)
-    for top, bottom in zip(first, last, strict=True):
-        found[top : bottom + 1] = True
+    rows = np.arange(len(collars.loud))[:, None]
+    inside = ((collars.first <= rows) & (rows <= collars.last)).any(1)
     return {
-        "collars, spacing": collars.spacing if first.size else np.nan,
-        "collars, thickness": median(last - first + 1.0),
-        "collars, height": quantile(np.abs(twins[:, found & collars.loud]), 0.9),
-        "stray lines": 100 * collars.strays / len(found),
+        "collars, spacing": collars.spacing if inside.any() else np.nan,
+        "collars, thickness": median(collars.last - collars.first + 1.0),
+        "collars, height": quantile(np.abs(twins[:, inside]), 0.9),
+        "stray lines": 100 * collars.strays / len(rows),
     }
 
 

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from geoseg.morphology import label_components
 from geoseg.patches import UNKNOWN
 from geoseg.synthetic.statistics import median, quantile
 
@@ -58,21 +60,6 @@ def find_links(runs: Runs, rows: int) -> tuple[Integers, Integers]:
     return pair // count, pair % count
 
 
-def find_grooves(count: int, links: tuple[Integers, Integers]) -> Integers:
-    """Number the grooves: the least run (of `count`) that each run is linked to, (N,)."""
-    upper, lower = links
-    label = np.arange(count)
-    while True:
-        least = np.minimum(label[upper], label[lower])
-        hooked = label.copy()
-        np.minimum.at(hooked, label[upper], least)
-        np.minimum.at(hooked, label[lower], least)
-        hooked = hooked[hooked]
-        if np.array_equal(hooked, label):
-            return label
-        label = hooked
-
-
 def measure_grooves(
     twins: Floats,
     masks: NDArray[np.uint8],
@@ -92,7 +79,7 @@ def measure_grooves(
     crowd = np.bincount(runs.row, minlength=len(mask))
     ends = mask[runs.row, runs.first - 1], mask[runs.row, (runs.first + runs.width) % columns]
     width = np.where((ends[0] == UNKNOWN) | (ends[1] == UNKNOWN), np.nan, runs.width)
-    length = _lengths(mask, rows)
+    length = _lengths(masks)
     drift = np.abs(_drift(runs, rows, columns))
     return {
         "grooves, rows": (crowd > 0).mean(),
@@ -130,13 +117,12 @@ def _contrast(image: Floats, mask: NDArray[np.uint8], runs: Runs) -> Floats:
     return inside - mean(mask == 0, [(first - 4, first - 1), (end + 1, end + 4)], least=2)
 
 
-def _lengths(mask: NDArray[np.uint8], rows: int) -> Floats:
+def _lengths(masks: NDArray[np.uint8]) -> Floats:
     """Rows from a groove's first to its last; unknown pixels may link but not lengthen it."""
-    runs = find_runs(mask != 0)
-    groove = find_grooves(len(runs.row), find_links(runs, rows))
-    known = runs.number[(mask == 1) & (runs.number >= 0)]
-    label, row = groove[known], runs.row[known]
-    first, last = np.full(len(groove), len(mask)), np.full(len(groove), -1)
+    number = label_components(torch.from_numpy(masks != 0)).numpy()
+    known = masks == 1
+    label, row = number[known], known.nonzero()[1]
+    first, last = np.full(number.max() + 1, masks.shape[1]), np.full(number.max() + 1, -1)
     np.minimum.at(first, label, row)
     np.maximum.at(last, label, row)
     return (last - first + 1.0)[last >= 0]
