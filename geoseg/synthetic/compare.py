@@ -1,0 +1,219 @@
+"""`python -m geoseg.synthetic.compare LOG.npy ...`: are synthetic wells like these?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from geoseg.files import replace_text
+from geoseg.patches import read_mask, read_patch
+from geoseg.synthetic.logs import synthesize
+from geoseg.synthetic.measure import COLUMNS, UNITS, WINDOW, measure
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.uint8]
+Measures = dict[str, float]
+
+STRIPS = 8  # of each kind in the picture
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=True)
+    try:
+        _check(options)
+        logs, masks = read_logs(options.logs, options.masks)
+        real = {name: measure(log, masks.get(name)) for name, log in logs.items()}
+        wells = make_wells(options.wells, options.rows, options.seed)
+        synthetic = {
+            name: measure(*well)
+            for name, well in track(wells.items(), "Measuring", console=console, transient=True)
+        }
+        Console(width=None if sys.stdout.isatty() else 80 + 12 * len(real)).print(
+            comparison(synthetic, real)
+        )
+        if options.json:
+            replace_text(options.json, _report(options, synthetic, real))
+        if options.picture:
+            _picture(options, {name: well[0] for name, well in wells.items()}, logs)
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        return 130
+    except (ValueError, OSError) as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 2 if isinstance(error, ValueError) else 1
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name, least in (("wells", 2), ("rows", WINDOW), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} is {getattr(options, name)}; give at least {least}")
+
+
+def read_logs(
+    paths: Sequence[Path], mask_paths: Sequence[Path]
+) -> tuple[dict[str, Image], dict[str, Mask]]:
+    """Logs (Z, A) and those masks that there are, by the stem of their file names."""
+    candidates = {path.stem: path for path in _mask_files(mask_paths)}
+    logs: dict[str, Image] = {}
+    masks: dict[str, Mask] = {}
+    for path in paths:
+        if path.stem in logs:
+            raise ValueError(f"two logs are named {path.stem}; rename one")
+        log = read_patch(path)
+        rows, columns = log.shape
+        if columns % COLUMNS or rows < WINDOW:
+            raise ValueError(
+                f"{path.name} is {rows} x {columns}; give whole logs, of at least {WINDOW} rows "
+                f"and {COLUMNS} columns or a multiple"
+            )
+        logs[path.stem] = log
+        if path.stem in candidates:
+            masks[path.stem] = _read_mask(candidates[path.stem], log)
+    if candidates and not masks:
+        raise ValueError(
+            f"no mask has the name of a log ({', '.join(sorted(candidates)[:5])} against "
+            f"{', '.join(sorted(logs)[:5])}); rename them alike"
+        )
+    return logs, masks
+
+
+def _mask_files(paths: Sequence[Path]) -> list[Path]:
+    files = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix in (".npy", ".npz"))
+            if not found:
+                raise ValueError(f"{path} holds no .npy or .npz file; choose the masks' folder")
+            files += found
+        else:
+            files.append(path)
+    return files
+
+
+def _read_mask(path: Path, log: Image) -> Mask:
+    mask = read_mask(path, unknown=True)
+    if mask.shape != log.shape:
+        raise ValueError(f"{path.name} is {mask.shape}, its log {log.shape}; choose the log's own")
+    return mask
+
+
+def make_wells(wells: int, rows: int, seed: int) -> dict[str, tuple[Image, Mask]]:
+    """Synthetic logs and masks (Z, A): half of them at 36 columns, half at 72."""
+    result = {}
+    for columns, count in ((COLUMNS, (wells + 1) // 2), (2 * COLUMNS, wells // 2)):
+        images, masks = synthesize(count, rows, columns=columns, seed=seed)
+        for number, (image, mask) in enumerate(zip(images.numpy(), masks.numpy(), strict=True), 1):
+            result[f"{columns}-{number}"] = image, mask
+    return result
+
+
+def span(synthetic: Mapping[str, Measures], name: str) -> tuple[float, float, float] | None:
+    """The least, the median and the most of one component, or None where no well shows it."""
+    values = [well[name] for well in synthetic.values() if not math.isnan(well[name])]
+    return (min(values), float(np.median(values)), max(values)) if values else None
+
+
+def is_outside(value: float, among: tuple[float, float, float] | None) -> bool:
+    """Whether a real value lies beyond what the synthetic wells show."""
+    return not math.isnan(value) and (among is None or not among[0] <= value <= among[2])
+
+
+def comparison(synthetic: Mapping[str, Measures], real: Mapping[str, Measures]) -> Table:
+    """A row a component: its range over synthetic wells, and each real value beside it."""
+    title = f"{len(synthetic)} synthetic wells; * outside their range"
+    table = Table("component", "unit", "min", "median", "max", *real, title=title)
+    for column in table.columns[2:]:
+        column.justify = "right"
+        column.no_wrap = True
+    for name, unit in UNITS.items():
+        among = span(synthetic, name)
+        cells = [number(value) for value in among or [math.nan] * 3]
+        for well in real.values():
+            value = well.get(name, math.nan)
+            mark = "[red]*[/red]" if is_outside(value, among) else " "
+            cells.append(f"{number(value)}{mark}")
+        table.add_row(name, unit, *cells)
+    return table
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent; a dash for what is not there."""
+    if math.isnan(value):
+        return "-"
+    digits = 0 if value == 0 else 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.{min(max(digits, 0), 6)}f}"
+
+
+def _report(
+    options: argparse.Namespace, synthetic: Mapping[str, Measures], real: Mapping[str, Measures]
+) -> str:
+    def plain(wells: Mapping[str, Measures]) -> dict[str, dict[str, float | None]]:
+        return {
+            name: {k: None if math.isnan(v) else v for k, v in well.items()}
+            for name, well in wells.items()
+        }
+
+    outside = {
+        well: [name for name, v in values.items() if is_outside(v, span(synthetic, name))]
+        for well, values in real.items()
+    }
+    report = {
+        "wells": options.wells,
+        "rows": options.rows,
+        "seed": options.seed,
+        "units": UNITS,
+        "synthetic": plain(synthetic),
+        "real": plain(real),
+        "outside": outside,
+    }
+    return json.dumps(report, indent=1) + "\n"
+
+
+def _picture(
+    options: argparse.Namespace, synthetic: Mapping[str, Image], real: Mapping[str, Image]
+) -> None:
+    from geoseg.synthetic.picture import draw_strips, save_picture  # Pillow takes its time
+
+    random = np.random.default_rng(options.seed)
+    order = random.permutation(list(synthetic))
+    shuffled = {str(name): synthetic[str(name)] for name in order}
+    save_picture(draw_strips(shuffled, real, STRIPS, random), options.picture)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m geoseg.synthetic.compare",
+        description="Measure logs of real wells, and synthetic wells beside them.",
+    )
+    parser.add_argument("logs", type=Path, nargs="+", metavar="LOG.npy", help="whole logs (Z, A)")
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="folder or files of masks named as their logs; .npy or .npz, 255 where unknown",
+    )
+    parser.add_argument("--wells", type=int, default=16, help="synthetic wells (default: 16)")
+    parser.add_argument("--rows", type=int, default=4000, help="rows of each (default: 4000)")
+    parser.add_argument("--seed", type=int, default=0, help="0 or more (default: 0)")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="strips of both, shuffled")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every measure of every well")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""The components of one log, measured: what the generator makes, and what real pipes show.
+
+T twin, Z depth, A azimuth, F frequency along depth, K cycles round. A log of more than 36 columns
+is measured as the twins that the real data set cuts it into, so one column is always 10 degrees.
+Azimuth is circular throughout, so turning the pipe changes no measure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.synthetic.statistics import deviation, median, quantile, share
+from geoseg.synthetic.traces import measure_grooves
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+COLUMNS = 36  # of a twin, 10 degrees each
+SLOW = 64  # rows: longer variations count as coherent along depth
+WINDOW = 72  # rows of a window in which a lattice is looked for, half a window apart
+LATTICE_SHARE = 0.4  # of a window's power in one peak; the real wells without one stay below 0.25
+CHANCE = 0.05  # share of windows that texture alone may pass as a lattice
+LOUD = 4.0  # times the median change from row to row, by which collars and stray lines are told
+NEAR = 30  # rows above and below that tell how loud a row usually is
+GAP = 8  # rows: a collar is at most 9 rows thick
+JOINTS = (60, 450)  # rows: the spacings of collars that are looked for
+SPIKE = 8.0  # robust standard deviations
+
+UNITS = {
+    "spread": "inch",
+    "spread, robust": "inch",
+    "1 cycle": "inch",
+    "2 cycles": "inch",
+    "3 cycles": "inch",
+    "power of 1 cycle": "share",
+    "1 cycle, turn across collars": "degree",
+    "1 cycle, turn between collars": "degree",
+    "coherence": "share",
+    "lattice, windows": "share",
+    "lattice, cycles": "cycle",
+    "lattice, period": "row",
+    "lattice, amplitude": "inch",
+    "noise": "inch",
+    "noise, ripple": "inch",
+    "spikes": "share",
+    "spikes, no collars": "share",
+    "spikes, bright": "share",
+    "collars, spacing": "row",
+    "collars, thickness": "row",
+    "collars, height": "inch",
+    "stray lines": "per 100 rows",
+    "nulls": "share",
+    "nulls, whole rows": "share",
+    "nulls, partial rows": "share",
+    "grooves, rows": "share",
+    "grooves, beside": "number",
+    "groove width": "column",
+    "groove width, 10th percentile": "column",
+    "groove width, 90th percentile": "column",
+    "groove contrast": "inch",
+    "groove contrast, 5th percentile": "inch",
+    "groove contrast, 95th percentile": "inch",
+    "groove contrast, across collars": "ratio",
+    "groove contrast, between collars": "ratio",
+    "groove length": "row",
+    "groove length, longest": "row",
+    "groove drift": "columns per 100 rows",
+    "groove drift, 95th percentile": "columns per 100 rows",
+}
+
+
+class Collars(NamedTuple):
+    """Rows (Z,) that are `loud`, and among them the collars: spacing, first and last rows (N,).
+
+    `strays` counts the other stretches of loud rows.
+    """
+
+    loud: Bools
+    spacing: float
+    first: Integers
+    last: Integers
+    strays: int
+
+
+def measure(image: NDArray[np.float32], mask: NDArray[np.uint8] | None = None) -> dict[str, float]:
+    """Measure every component of one log.
+
+    Args:
+        image: Wall thickness minus its row average (Z, A), inches, NaN at nulls; at least 72 rows,
+            and 36 columns or a multiple.
+        mask: 1 on grooves, 0 elsewhere, 255 where unknown, which is left out; (Z, A).
+
+    Returns:
+        A value for each name in UNITS, in its unit; NaN for what the log does not show. Those of
+        grooves are there with a mask only.
+    """
+    rows, columns = image.shape
+    if columns % COLUMNS:
+        raise ValueError(f"the log has {columns} columns; give 36 (10 degrees each) or a multiple")
+    if rows < WINDOW:
+        raise ValueError(f"the log has {rows} rows; give at least {WINDOW}")
+    if mask is not None and mask.shape != image.shape:
+        raise ValueError(f"the mask has the shape {mask.shape}, its log {image.shape}")
+    twins = _twins(image).astype(np.float64)
+    collars = find_collars(twins)
+    filled = np.nan_to_num(twins)
+    quiet = ~collars.loud
+    values = (
+        _spread(twins, quiet)
+        | _harmonics(filled, quiet, collars)
+        | _lattice(filled, quiet)
+        | _noise(twins, quiet)
+        | _collars(twins, collars)
+        | _nulls(twins)
+    )
+    if mask is not None:
+        values |= measure_grooves(twins, _twins(mask), collars.loud, pairs(collars, rows))
+    return {name: float(values[name]) for name in UNITS if name in values}
+
+
+def _twins(log: NDArray[Scalar]) -> NDArray[Scalar]:
+    """(Z, A) as (T, Z, 36): every T-th column."""
+    return np.moveaxis(log.reshape(len(log), COLUMNS, -1), -1, 0)
+
+
+def _spread(twins: Floats, quiet: Bools) -> dict[str, float]:
+    return {
+        "spread": float(np.std(twins[np.isfinite(twins)])),
+        "spread, robust": deviation(twins[:, quiet]),
+    }
+
+
+def find_collars(twins: Floats) -> Collars:
+    """Find stretches of rows that begin and end with a jump, and the collars among them.
+
+    A jump is a mean change from one row to the next of LOUD times the median one of the rows near
+    (a speckled stretch is no collar); jumps at most GAP rows apart belong to one stretch. Collars
+    have another stretch at their usual spacing.
+    """
+    change = np.abs(np.diff(twins, axis=1))
+    known = np.isfinite(change)
+    each = np.where(known, change, 0).sum((0, 2)) / known.sum((0, 2)).clip(min=1)
+    padded = np.pad(each, NEAR, mode="reflect")
+    usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * NEAR + 1), axis=-1)
+    jumps = 1 + np.flatnonzero(each > LOUD * usual)  # the row below
+    apart = np.diff(jumps, prepend=-GAP) > GAP
+    first, last = jumps[apart], np.maximum(jumps[np.roll(apart, -1)] - 1, jumps[apart])
+    marks = np.zeros(twins.shape[1] + 1, dtype=int)
+    marks[first] += 1
+    marks[last + 1] -= 1
+    loud = marks.cumsum()[:-1] > 0
+    spacing = _spacing(loud)
+    between = np.abs(first[:, None] - first)
+    collar = (np.abs(between - spacing) < 0.07 * spacing).any(1)
+    return Collars(loud, spacing, first[collar], last[collar], int((~collar).sum()))
+
+
+def _spacing(loud: Bools) -> float:
+    """The lag, within JOINTS, at which loud rows repeat most, give or take a twentieth."""
+    signal = loud - loud.mean()
+    power = np.abs(np.fft.rfft(signal, 2 * len(signal))) ** 2
+    likeness = np.fft.irfft(power)[: len(signal)]
+    total = np.r_[0, likeness.cumsum()]
+    lags = np.arange(JOINTS[0], min(JOINTS[1], int(len(signal) / 1.1)))
+    if not lags.size or likeness[0] <= 0:
+        return np.nan
+    reach = np.maximum(lags // 20, 1)
+    mean = (total[lags + reach + 1] - total[lags - reach]) / (2 * reach + 1)
+    return float(lags[mean.argmax()])
+
+
+def pairs(collars: Collars, rows: int) -> dict[str, tuple[Integers, Integers]]:
+    """Rows above and below (N, 20) of the collars, and of places half-way between them."""
+    half = int(np.nan_to_num(collars.spacing)) // 2
+    away = np.arange(4, 24)
+    result = {}
+    for name, shift in (("across collars", 0), ("between collars", half)):
+        above = collars.first[:, None] + shift - away
+        below = collars.last[:, None] + shift + away
+        inside = (above >= 0).all(1) & (below < rows).all(1)
+        result[name] = above[inside], below[inside]
+    return result
+
+
+def _harmonics(filled: Floats, quiet: Bools, collars: Collars) -> dict[str, float]:
+    """Amplitudes are root mean squares over depth: a cosine of amplitude a gives a."""
+    waves = np.fft.rfft(filled, axis=-1) * (2 / COLUMNS)  # (T, Z, K)
+    kept = filled[:, quiet]
+    power = np.square(kept).mean()
+    amplitude = np.sqrt((np.abs(waves[:, quiet, :4]) ** 2).mean((0, 1)))
+    values = {f"{k} cycle{'s' * (k > 1)}": amplitude[k] for k in (1, 2, 3)}
+    values["power of 1 cycle"] = amplitude[1] ** 2 / 2 / power if power else np.nan
+    for place, (above, below) in pairs(collars, len(quiet)).items():
+        turned = waves[:, below, 1].mean(-1) * waves[:, above, 1].mean(-1).conj()
+        name = f"1 cycle, turn {place}"
+        values[name] = median(np.abs(np.angle(turned, deg=True)))
+    along = np.abs(np.fft.rfft(kept, axis=1)) ** 2
+    along[:, 1:] *= 2  # both signs
+    slow = np.arange(along.shape[1]) * SLOW < kept.shape[1]
+    values["coherence"] = along[:, slow].sum() / along.sum() if power else np.nan
+    return values
+
+
+def _lattice(filled: Floats, quiet: Bools) -> dict[str, float]:
+    """Windows whose power at periods of 8 to 36 rows and 1 to 8 cycles is mostly one peak's.
+
+    A peak is higher than its neighbours in frequency along depth, which texture that changes
+    slowly never is. The power of twins is averaged.
+    """
+    power = _windows(np.where(quiet[:, None], filled, 0))
+    lower, upper = np.roll(power, 1, 1), np.roll(power, -1, 1)
+    bins = np.r_[2:10, -9:-1]
+    peaks = np.where((power > lower) & (power > upper), power, 0)[:, bins].reshape(len(power), -1)
+    window, best = np.arange(len(power)), peaks.argmax(1)
+    row, cycle = bins[best // 8], best % 8
+    left, centre, right = (p[window, row, cycle] for p in (lower, power, upper))
+    peak = left + centre + right
+    found = peaks.any(1) & (peak > LATTICE_SHARE * power[:, bins].sum((1, 2)))
+    share_found = found.mean()
+    found &= share_found > CHANCE
+    tiny = np.finfo(float).tiny
+    left, centre, right = (np.log(p[found].clip(min=tiny)) for p in (left, centre, right))
+    between = (left - right) / 2 / (left - 2 * centre + right)  # the top of a parabola
+    return {
+        "lattice, windows": share_found,
+        "lattice, cycles": median(1.0 + cycle[found]),
+        "lattice, period": median(WINDOW / np.abs(row[found] + between)),
+        # The three bins of a Hann window's peak hold 1.5 times the power of its top.
+        "lattice, amplitude": median(np.sqrt(peak[found] / 1.5) * 4 / (COLUMNS * WINDOW)),
+    }
+
+
+def _windows(filled: Floats) -> Floats:
+    """Power (windows, F, K) of 1 to 8 cycles in windows half a window apart, tapered in depth."""
+    starts = np.arange(0, filled.shape[1] - WINDOW + 1, WINDOW // 2)
+    taper = np.hanning(WINDOW + 1)[:WINDOW, None]
+    windows = filled[:, starts[:, None] + np.arange(WINDOW)] * taper
+    spectrum = np.fft.fft(np.fft.rfft(windows, axis=-1)[..., 1:9], axis=-2)
+    power: Floats = (np.abs(spectrum) ** 2).mean(0)
+    return power
+
+
+def _noise(twins: Floats, quiet: Bools) -> dict[str, float]:
+    """The noise floor from second differences, spikes from the median of four rows beside.
+
+    [1, -2, 1] along depth and along azimuth multiplies the variance of white noise by 36, and
+    along depth alone by 6; there the row to row ripple of the wall is counted as well.
+    """
+    along = np.diff(twins, 2, axis=1)[:, quiet[1:-1]]
+    both = np.roll(along, 1, -1) - 2 * along + np.roll(along, -1, -1)
+    beside = np.stack([twins[:, i : len(quiet) - 4 + i] for i in (0, 1, 3, 4)])
+    beside.sort(0)
+    off = twins[:, 2:-2] - (beside[1] + beside[2]) / 2
+    limit = SPIKE * deviation(off)
+    spike = np.abs(off) > limit
+    known = np.isfinite(off)
+    calm = quiet[2:-2]
+    return {
+        "noise": deviation(both) / 6,
+        "noise, ripple": deviation(along) / 6**0.5,
+        "spikes": share(spike, known),
+        "spikes, no collars": share(spike[:, calm], known[:, calm]),
+        "spikes, bright": share(off[:, calm] > limit, spike[:, calm]),
+    }
+
+
+def _collars(twins: Floats, collars: Collars) -> dict[str, float]:
+    """Thickness in rows; height is the 90th percentile of how far their pixels are off zero."""
+    rows = np.arange(len(collars.loud))[:, None]
+    inside = ((collars.first <= rows) & (rows <= collars.last)).any(1)
+    return {
+        "collars, spacing": collars.spacing if inside.any() else np.nan,
+        "collars, thickness": median(collars.last - collars.first + 1.0),
+        "collars, height": quantile(np.abs(twins[:, inside]), 0.9),
+        "stray lines": 100 * collars.strays / len(rows),
+    }
+
+
+def _nulls(twins: Floats) -> dict[str, float]:
+    """Shares of pixels, and of rows that hold nothing else or something else as well."""
+    null = np.isnan(twins)
+    whole = null.all((0, 2))
+    return {
+        "nulls": null.mean(),
+        "nulls, whole rows": whole.mean(),
+        "nulls, partial rows": (null.any((0, 2)) & ~whole).mean(),
+    }
