@@ -1,6 +1,7 @@
-"""Every experiment, by number and by name: the original project's, and a fast one a family.
+"""Every experiment, by number and by name.
 
-Rows derive from each other, so that each says only what makes it different.
+The original project's, a fast one a family, and those of the checkpoints that ship. Rows derive
+from each other, so that each says only what makes it different.
 """
 
 from __future__ import annotations
@@ -269,7 +270,21 @@ FAST: tuple[Experiment, ...] = (
     _derive(_F2001, 92001, "flexible-fast", **_FAST),
 )
 
-EXPERIMENTS = ORIGINAL + FAST
+# For --fresh pipes, of which there is no end: the checkpoints that ship. Plain cross-entropy makes
+# probabilities that may be taken at their word.
+_FRESH: dict[str, Any] = {**_FAST, "loss": "bce", "cycle": False}
+_RING = Experiment(3000, "ring-unet", "ring_unet", **{**_FRESH, "roll": False, "epochs": 12})
+
+FRESH: tuple[Experiment, ...] = (
+    _derive(_S200, 8200, "stacked-fresh", **{**_FRESH, "roll": False, "batch": 8, "epochs": 3}),
+    _derive(_V300, 8300, "vanilla-fresh", **_FRESH),
+    _derive(_U402, 8402, "unet-fresh", **_FRESH),
+    _derive(_F2001, 82001, "flexible-fresh", **_FRESH),
+    _derive(_F2001, 81004, "flexible-fresh-student", **_FRESH, teacher=3000),
+    _RING,
+)
+
+EXPERIMENTS = ORIGINAL + FAST + FRESH
 
 
 def find_experiments(keys: Sequence[str]) -> list[Experiment]:
