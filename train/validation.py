@@ -36,7 +36,10 @@ def score(logits: Tensor, patches: PreparedSet, loss: float) -> Scores:
 
 
 def best_threshold(logits: Tensor, truth: Tensor) -> float:
-    """The threshold on probability with the best mean IoU over patches, challenge rule.
+    """The threshold on probability with the best IoU of all pixels pooled.
+
+    Not with the best mean over patches: that hangs on the few without a groove, each worth 0 or 1,
+    and where they are many seeing less is always better.
 
     Args: logits (N, ..., Z, A); truth, the same shape, of 0, 1 and VOID. Tried: 0.05 to 0.95 in
     steps of 0.05.
@@ -45,7 +48,7 @@ def best_threshold(logits: Tensor, truth: Tensor) -> float:
 
     def iou(threshold: float) -> float:
         counts = count(probability > threshold, groove, valid)
-        return average_scores(counts)["iou"]
+        return average_scores(counts, average="micro")["iou"]
 
     # Of equals the one nearest to 0.5: a sure model leaves a wide choice.
     return max(THRESHOLDS, key=lambda threshold: (iou(threshold), -abs(threshold - 0.5)))

@@ -55,7 +55,7 @@ class RingUNet(Model):
         self,
         in_channels: int = 2,
         out_channels: int = 1,
-        widths: Sequence[int] = (24, 48, 96),
+        widths: Sequence[int] = (24, 48, 96, 96),
         layers: int = 2,
         activation: str = "leaky_relu",
     ) -> None:

@@ -60,7 +60,7 @@ class Character:
         """
         texture = self.spectrum[:, 4:].square().sum(1) / 2 * 0.5
         power = texture + self.lattice.square() / 3 + self.noise.square() / 4
-        return (1.9 * power.sqrt()).clamp(min=0.008).maximum(0.33 * self.contrast)
+        return (1.6 * power.sqrt()).clamp(min=0.008).maximum(0.3 * self.contrast)
 
 
 def _spectrum(draw: Draw, wells: int) -> Tensor:
