@@ -93,6 +93,8 @@ def read_logs(
 def _mask_files(paths: Sequence[Path]) -> list[Path]:
     files = []
     for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path} does not exist; check the masks' folder and names")
         if path.is_dir():
             found = sorted(file for file in path.iterdir() if file.suffix in (".npy", ".npz"))
             if not found:

@@ -7,17 +7,17 @@ Azimuth is circular throughout, so turning the pipe changes no measure.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.synthetic.collars import Collars, find_collars, pairs
 from geoseg.synthetic.statistics import deviation, median, quantile, share
 from geoseg.synthetic.traces import measure_grooves
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Integers = NDArray[np.int64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 COLUMNS = 36  # of a twin, 10 degrees each
@@ -25,10 +25,13 @@ SLOW = 64  # rows: longer variations count as coherent along depth
 WINDOW = 72  # rows of a window in which a lattice is looked for, half a window apart
 LATTICE_SHARE = 0.4  # of a window's power in one peak; the real wells without one stay below 0.25
 CHANCE = 0.05  # share of windows that texture alone may pass as a lattice
-LOUD = 4.0  # times the median change from row to row, by which collars and stray lines are told
-NEAR = 30  # rows above and below that tell how loud a row usually is
-GAP = 8  # rows: a collar is at most 9 rows thick
-JOINTS = (60, 450)  # rows: the spacings of collars that are looked for
+CYCLES = (
+    ("1 cycle", 1, 1),
+    ("2 cycles", 2, 2),
+    ("3 cycles", 3, 3),
+    ("4 to 9 cycles", 4, 9),
+    ("10 to 18 cycles", 10, 18),
+)
 SPIKE = 8.0  # robust standard deviations
 
 UNITS = {
@@ -37,6 +40,8 @@ UNITS = {
     "1 cycle": "inch",
     "2 cycles": "inch",
     "3 cycles": "inch",
+    "4 to 9 cycles": "inch",
+    "10 to 18 cycles": "inch",
     "power of 1 cycle": "share",
     "1 cycle, turn across collars": "degree",
     "1 cycle, turn between collars": "degree",
@@ -46,7 +51,8 @@ UNITS = {
     "lattice, period": "row",
     "lattice, amplitude": "inch",
     "noise": "inch",
-    "noise, ripple": "inch",
+    "noise, unevenness": "ratio",
+    "ripple": "inch",
     "spikes": "share",
     "spikes, no collars": "share",
     "spikes, bright": "share",
@@ -72,19 +78,6 @@ UNITS = {
     "groove drift": "columns per 100 rows",
     "groove drift, 95th percentile": "columns per 100 rows",
 }
-
-
-class Collars(NamedTuple):
-    """Rows (Z,) that are `loud`, and among them the collars: spacing, first and last rows (N,).
-
-    `strays` counts the other stretches of loud rows.
-    """
-
-    loud: Bools
-    spacing: float
-    first: Integers
-    last: Integers
-    strays: int
 
 
 def measure(image: NDArray[np.float32], mask: NDArray[np.uint8] | None = None) -> dict[str, float]:
@@ -115,6 +108,7 @@ def measure(image: NDArray[np.float32], mask: NDArray[np.uint8] | None = None) -
         | _harmonics(filled, quiet, collars)
         | _lattice(filled, quiet)
         | _noise(twins, quiet)
+        | _spikes(twins, quiet)
         | _collars(twins, collars)
         | _nulls(twins)
     )
@@ -135,66 +129,15 @@ def _spread(twins: Floats, quiet: Bools) -> dict[str, float]:
     }
 
 
-def find_collars(twins: Floats) -> Collars:
-    """Find stretches of rows that begin and end with a jump, and the collars among them.
-
-    A jump is a mean change from one row to the next of LOUD times the median one of the rows near
-    (a speckled stretch is no collar); jumps at most GAP rows apart belong to one stretch. Collars
-    have another stretch at their usual spacing.
-    """
-    change = np.abs(np.diff(twins, axis=1))
-    known = np.isfinite(change)
-    each = np.where(known, change, 0).sum((0, 2)) / known.sum((0, 2)).clip(min=1)
-    padded = np.pad(each, NEAR, mode="reflect")
-    usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * NEAR + 1), axis=-1)
-    jumps = 1 + np.flatnonzero(each > LOUD * usual)  # the row below
-    apart = np.diff(jumps, prepend=-GAP) > GAP
-    first, last = jumps[apart], np.maximum(jumps[np.roll(apart, -1)] - 1, jumps[apart])
-    marks = np.zeros(twins.shape[1] + 1, dtype=int)
-    marks[first] += 1
-    marks[last + 1] -= 1
-    loud = marks.cumsum()[:-1] > 0
-    spacing = _spacing(loud)
-    between = np.abs(first[:, None] - first)
-    collar = (np.abs(between - spacing) < 0.07 * spacing).any(1)
-    return Collars(loud, spacing, first[collar], last[collar], int((~collar).sum()))
-
-
-def _spacing(loud: Bools) -> float:
-    """The lag, within JOINTS, at which loud rows repeat most, give or take a twentieth."""
-    signal = loud - loud.mean()
-    power = np.abs(np.fft.rfft(signal, 2 * len(signal))) ** 2
-    likeness = np.fft.irfft(power)[: len(signal)]
-    total = np.r_[0, likeness.cumsum()]
-    lags = np.arange(JOINTS[0], min(JOINTS[1], int(len(signal) / 1.1)))
-    if not lags.size or likeness[0] <= 0:
-        return np.nan
-    reach = np.maximum(lags // 20, 1)
-    mean = (total[lags + reach + 1] - total[lags - reach]) / (2 * reach + 1)
-    return float(lags[mean.argmax()])
-
-
-def pairs(collars: Collars, rows: int) -> dict[str, tuple[Integers, Integers]]:
-    """Rows above and below (N, 20) of the collars, and of places half-way between them."""
-    half = int(np.nan_to_num(collars.spacing)) // 2
-    away = np.arange(4, 24)
-    result = {}
-    for name, shift in (("across collars", 0), ("between collars", half)):
-        above = collars.first[:, None] + shift - away
-        below = collars.last[:, None] + shift + away
-        inside = (above >= 0).all(1) & (below < rows).all(1)
-        result[name] = above[inside], below[inside]
-    return result
-
-
 def _harmonics(filled: Floats, quiet: Bools, collars: Collars) -> dict[str, float]:
     """Amplitudes are root mean squares over depth: a cosine of amplitude a gives a."""
     waves = np.fft.rfft(filled, axis=-1) * (2 / COLUMNS)  # (T, Z, K)
     kept = filled[:, quiet]
     power = np.square(kept).mean()
-    amplitude = np.sqrt((np.abs(waves[:, quiet, :4]) ** 2).mean((0, 1)))
-    values = {f"{k} cycle{'s' * (k > 1)}": amplitude[k] for k in (1, 2, 3)}
-    values["power of 1 cycle"] = amplitude[1] ** 2 / 2 / power if power else np.nan
+    squares = (np.abs(waves[:, quiet]) ** 2).mean((0, 1))  # (K,)
+    squares[-1] /= 4  # at 18 cycles a wave and its mirror image are one, counted twice above
+    values = {name: float(np.sqrt(squares[first : last + 1].sum())) for name, first, last in CYCLES}
+    values["power of 1 cycle"] = squares[1] / 2 / power if power else np.nan
     for place, (above, below) in pairs(collars, len(quiet)).items():
         turned = waves[:, below, 1].mean(-1) * waves[:, above, 1].mean(-1).conj()
         name = f"1 cycle, turn {place}"
@@ -246,23 +189,35 @@ def _windows(filled: Floats) -> Floats:
 
 
 def _noise(twins: Floats, quiet: Bools) -> dict[str, float]:
-    """The noise floor from second differences, spikes from the median of four rows beside.
+    """The noise floor from second differences: [1, -2, 1] along depth and along azimuth.
 
-    [1, -2, 1] along depth and along azimuth multiplies the variance of white noise by 36, and
-    along depth alone by 6; there the row to row ripple of the wall is counted as well.
+    It multiplies the variance of white noise by 36, and by 6 along depth alone, where what changes
+    from row to row and is smooth round the pipe (ripple) adds to it. Unevenness is the ratio of the
+    90th to the 10th percentile of the noise in stretches of 72 rows of one column.
     """
     along = np.diff(twins, 2, axis=1)[:, quiet[1:-1]]
-    both = np.roll(along, 1, -1) - 2 * along + np.roll(along, -1, -1)
+    both = (np.roll(along, 1, -1) - 2 * along + np.roll(along, -1, -1)) / 6
+    noise = deviation(both)
+    stretches = both[:, : both.shape[1] // WINDOW * WINDOW]
+    stretches = np.abs(stretches).reshape(len(both), -1, WINDOW, COLUMNS)
+    local = np.median(stretches, axis=2)
+    least = quantile(local, 0.1)
+    return {
+        "noise": noise,
+        "noise, unevenness": quantile(local, 0.9) / least if least > 0 else np.nan,
+        "ripple": max(deviation(along) ** 2 / 6 - noise**2, 0) ** 0.5,
+    }
+
+
+def _spikes(twins: Floats, quiet: Bools) -> dict[str, float]:
+    """Pixels far from the median of the two rows above and the two below."""
     beside = np.stack([twins[:, i : len(quiet) - 4 + i] for i in (0, 1, 3, 4)])
     beside.sort(0)
     off = twins[:, 2:-2] - (beside[1] + beside[2]) / 2
     limit = SPIKE * deviation(off)
-    spike = np.abs(off) > limit
-    known = np.isfinite(off)
-    calm = quiet[2:-2]
+    spike, known = np.abs(off) > limit, np.isfinite(off)
+    calm = np.lib.stride_tricks.sliding_window_view(quiet, 5).all(1)
     return {
-        "noise": deviation(both) / 6,
-        "noise, ripple": deviation(along) / 6**0.5,
         "spikes": share(spike, known),
         "spikes, no collars": share(spike[:, calm], known[:, calm]),
         "spikes, bright": share(off[:, calm] > limit, spike[:, calm]),

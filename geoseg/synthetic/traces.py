@@ -22,7 +22,7 @@ Integers = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 DOUBLINGS = 5  # drift compares the mean places of 2**5 rows with those of the 2**5 below
-FAINTEST = -0.003  # inches: below it, a ratio of contrasts means nothing
+FAINTEST = -0.003  # inches: nearer to zero, a ratio of contrasts means nothing
 
 
 class Runs(NamedTuple):
