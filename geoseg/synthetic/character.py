@@ -26,7 +26,7 @@ class Character:
     quick: Tensor  # rows over which the rest changes
     twist: Tensor  # columns per 100 rows by which the quick part leans
     turn: Tensor  # columns per 100 rows by which the eccentricity turns
-    ripple: Tensor  # inches, change of each of the first cycles from row to row
+    ripple: Tensor  # inches, change of the first cycle from row to row; of cycle k a k-th of it
     lattice: Tensor  # inches, amplitude of the helical lattice
     lattice_cycles: Tensor  # its cycles round, 1 or 4
     lattice_rows: Tensor  # rows a period, signed: the helix may be left-handed
@@ -106,27 +106,27 @@ def draw_character(draw: Draw, wells: int) -> Character:
         slow=draw.log_uniform(80, 600, wells),
         quick=draw.log_uniform(6, 40, wells),
         twist=draw.normal(wells) * 8,
-        turn=draw.normal(wells) * 14,
-        ripple=draw.log_uniform(0.0001, 0.0013, wells),
+        turn=draw.normal(wells) * 18,
+        ripple=draw.log_uniform(0.0002, 0.005, wells),
         lattice=draw.log_uniform(0.003, 0.013, wells),
         lattice_cycles=helical,
         lattice_rows=draw.log_uniform(9, 32, wells) * choice(-1.0, 1.0),
-        lattice_share=draw.unit(wells).sqrt() * choice(0.0, 1.0, 1.0),
+        lattice_share=draw.uniform(0.5, 1.0, wells) * choice(0.0, 1.0),
         noise=draw.log_uniform(0.0008, 0.0044, wells),
-        patchiness=torch.where(speckled, draw.uniform(0.25, 0.45, wells), draw.unit(wells) * 0.25),
+        patchiness=torch.where(speckled, draw.uniform(0.3, 0.7, wells), draw.unit(wells) * 0.25),
         spikes=torch.where(
-            speckled, draw.log_uniform(2e-3, 1.4e-2, wells), draw.log_uniform(2e-5, 8e-4, wells)
+            speckled, draw.log_uniform(2e-3, 2e-2, wells), draw.log_uniform(3e-6, 8e-4, wells)
         ),
         spike_sign=draw.normal(wells),
         smear=torch.where(speckled, 1.0, choice(1.0, 4.0)),
         collar=draw.uniform(2, 11, wells),
         collar_height=draw.log_uniform(0.06, 0.2, wells),
         collar_order=draw.unit(wells),
-        strays=draw.log_uniform(1e-4, 0.02, wells),
+        strays=draw.log_uniform(1e-5, 0.01, wells),
         nulls=torch.where(
             draw.chance(0.12, wells),
             draw.log_uniform(0.01, 0.2, wells),
-            draw.log_uniform(1e-4, 4e-3, wells),
+            draw.log_uniform(1e-6, 4e-3, wells),
         ),
         bands=draw.uniform(0.02, 0.4, wells),
         occupancy=_occupancy(draw, wells),

@@ -41,7 +41,7 @@ def add_collars(draw: Draw, character: Character, images: Tensor, since: Tensor)
     pattern = torch.where(_arc(draw, count, columns), pattern, draw.normal(count, 1).sign())
     pattern = torch.where(draw.chance(0.5, count, 1), pattern, pattern * draw.unit(count, columns))
     height = character.collar_height[well, None] * draw.log_uniform(0.25, 1.2, count, 1)
-    height = height * torch.where(whole, 1.0, 0.5)
+    height = height * torch.where(whole, 1.0, 0.3)
     mark = torch.where(_arc(draw, count, columns) | (whole & draw.chance(0.6, count, 1)), 1.0, 0.0)
     images[well, row] = images[well, row] * (1 - 0.5 * mark) + height * pattern * mark
     lost = draw.chance(0.02, count, 1) & _arc(draw, count, columns)

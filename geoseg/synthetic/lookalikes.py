@@ -31,7 +31,7 @@ class Kind(NamedTuple):
 
 BANDS = Kind(1, (30, 900), (5, 16), (0.006, 0.035), dark=0.5, share=1.0, flat=1.0)
 STREAKS = Kind(2, (30, 400), (1.5, 5), (0.003, 0.01), dark=0.6, share=1.8)
-PITS = Kind(1, (3, 30), (1.5, 9), (0.015, 0.1), dark=0.5, share=0.3)
+PITS = Kind(1, (4, 40), (1.5, 7), (0.015, 0.07), dark=0.75, share=0.3)
 ROUGH = Kind(1, (20, 250), (2, 9), (0.02, 0.15), dark=0.0, share=0.06)
 
 

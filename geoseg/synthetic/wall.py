@@ -31,7 +31,7 @@ def wall(draw: Draw, character: Character, joint: Tensor, columns: int) -> Tenso
     coefficients = _texture(draw, character, joint, cycles)
     coefficients += _lattice(draw, character, joint, cycles)
     ripple = _complex(draw.normal(len(joint), rows, 2 * RIPPLES))
-    coefficients[..., :RIPPLES] += ripple * character.ripple[:, None, None]
+    coefficients[..., :RIPPLES] += ripple * (character.ripple[:, None, None] / cycles[:RIPPLES])
     angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
     waves = cycles[:, None] * angle
     basis = torch.stack((waves.cos(), -waves.sin()), 1).reshape(2 * HARMONICS, columns)
@@ -73,8 +73,9 @@ def _lattice(draw: Draw, character: Character, joint: Tensor, cycles: Tensor) ->
     carries = draw.chance(character.lattice_share[:, None], wells, count)
     main = character.lattice_cycles[:, None]
     crossing = 1 + (draw.unit(wells, 1) * 4).floor()
+    fainter = 0.6 * draw.unit(wells, 1)
     result = torch.zeros(*joint.shape, HARMONICS, dtype=torch.complex64, device=draw.device)
-    for helix, strength, hand in ((main, 1.0, 1.0), (crossing, 0.5, -1.0)):
+    for helix, strength, hand in ((main, 1.0, 1.0), (crossing, fainter, -1.0)):
         period = hand * character.lattice_rows[:, None] * draw.uniform(0.8, 1.25, wells, count)
         height = strength * character.lattice[:, None] * draw.uniform(0.5, 1.3, wells, count)
         start = 2 * pi * draw.unit(wells, count)
