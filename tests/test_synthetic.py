@@ -183,9 +183,10 @@ def test_grooves_cross_the_seam_and_collars(logs: Logs) -> None:
 
 def test_texture_is_coherent_along_depth() -> None:
     images = synthesize(24, 400, seed=8).images.nan_to_num().clamp(-0.06, 0.06)
-    near, far = ((images[:, k:] * images[:, :-k]).mean() for k in (1, 150))
-    assert near / images.square().mean() > 0.75
-    assert far < 0.75 * near, "collars and drift break it"
+    near, far = ((images[:, k:] * images[:, :-k]).mean((1, 2)) for k in (1, 150))
+    shares = near / images.square().mean((1, 2))
+    assert 0.7 < shares.median() < 0.9  # 0.61 to 0.94 in real wells
+    assert far.mean() < 0.75 * near.mean(), "collars and drift break it"
 
 
 def test_same_pipe_at_72_columns_is_as_wide() -> None:

@@ -23,7 +23,7 @@ _SEED_STEP = 1 << 20  # a log's seed is the set's times this plus the well: sets
 # The page's samples, chosen by eye: a drifting groove that crosses the seam, a speckled twin, a
 # lattice with nulls, a nearly empty well. Seed of the log, columns, first patch.
 _SAMPLE_SEED = 144 * _SEED_STEP
-_SAMPLES = ((18, 36, 9), (2, 72, 20), (19, 36, 3), (7, 36, 8))
+_SAMPLES = ((10, 36, 2), (2, 72, 8), (19, 36, 12), (8, 36, 3))
 _LOG_PATCHES, _SHOWN_PATCHES = 40, 12
 
 
