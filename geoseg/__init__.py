@@ -12,6 +12,7 @@ from geoseg.dataset import DatasetError, PatchDataset
 from geoseg.metrics import scores
 from geoseg.models import MODELS, Model, create_model
 from geoseg.normalisation import Normalisation
+from geoseg.original import import_original
 from geoseg.patches import PatchError, read_mask, read_patch
 from geoseg.quantisation import Quantisation
 from geoseg.segmenter import Segmentation, Segmenter
@@ -31,6 +32,7 @@ __all__ = [
     "Segmenter",
     "create_model",
     "find_checkpoints",
+    "import_original",
     "load_checkpoint",
     "read_card",
     "read_mask",

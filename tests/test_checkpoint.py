@@ -47,7 +47,13 @@ def rewrite(path, weights=None, **changes):
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("vanilla", {"widths": (3, 5)}), ("stacked", {"width": 4}), ("unet", {"width": 4})],
+    [
+        ("vanilla", {"widths": (3, 5)}),
+        ("stacked", {"width": 4}),
+        ("unet", {"width": 4}),
+        ("flexible_unet", {"width": 2}),
+        ("micro", {}),
+    ],
 )
 def test_round_trip(tmp_path, name, arguments):
     model = create_model(name, in_channels=2, out_channels=3, **arguments).eval()

@@ -6,7 +6,15 @@ from torch import nn
 from torch.nn.functional import conv2d, interpolate, pad
 
 from geoseg.models import convolutions
-from geoseg.models.convolutions import convolve_to_few, convolve_upsampled, pad_ring, pad_rows
+from geoseg.models.convolutions import (
+    Columns,
+    convolve_to_few,
+    convolve_upsampled,
+    pad_edges,
+    pad_ring,
+    pad_rows,
+    upsample,
+)
 from geoseg.models.stacked import RingConvolution
 
 CLOSE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -261,3 +269,37 @@ def test_one_precision_does_not_spoil_the_other():
         y = convolve_upsampled(x.to(dtype), weight.to(dtype), (6, 6))
         assert y.dtype == dtype
     assert torch.allclose(y, plain_upsampled(x, weight, (6, 6)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize(("coarse", "fine"), [*SIZES, ((3, 5), (600, 9))])
+@pytest.mark.parametrize("first", [0, 0.4])
+def test_upsampling_gives_the_columns_that_are_wanted(coarse, fine, first, dtype):
+    """From no more of the coarse image than `Columns.coarse` says."""
+    x = random(2, 3, *coarse, dtype=dtype)
+    after = Columns(int(first * fine[1]), max(1, int(0.8 * fine[1])), fine[1])
+    before = after.coarse(coarse[1])
+    agree(
+        lambda x: upsample(x[..., before.span], fine[0], before, after),
+        lambda x: interpolate(x, fine, mode="bilinear", align_corners=True)[..., after.span],
+        x,
+    )
+
+
+def test_columns_stay_inside_the_image():
+    assert Columns(3, 6, 20).widened(2) == Columns(1, 8, 20)
+    assert Columns(3, 6, 7).widened(5) == Columns(0, 7, 7)
+    assert Columns(0, 20, 20).coarse(10) == Columns(0, 10, 10)
+    assert Columns(19, 20, 20).coarse(10) == Columns(9, 10, 10)
+    assert Columns(0, 1, 1).coarse(4) == Columns(0, 1, 4)
+
+
+@pytest.mark.parametrize("size", [(5, 6), (1, 6), (5, 1), (1, 1), (2, 2)])
+@pytest.mark.parametrize("pixels", [0, 1, 3])
+def test_edges_are_repeated(size, pixels):
+    x = random(2, 3, *size, dtype=torch.float64)
+    agree(
+        lambda x: pad_edges(x, pixels),
+        lambda x: pad(x, (pixels,) * 4, mode="replicate"),
+        x,
+    )

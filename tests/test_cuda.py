@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from geoseg import create_model
 from tests.making import make_sets
 from train.experiments import Linear, find_experiments
 from train.loop import Trainer, TrainingError
 from train.sampling import PreparedSet
+from train.teacher import Teacher
 from train.tuning import choose_tuning
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -20,11 +22,11 @@ def sets():
     return make_sets(160, GPU)
 
 
-def train(sets, number, without=(), epochs=2, stop=None, **changes):
+def train(sets, number, without=(), epochs=2, stop=None, teacher=None, **changes):
     (experiment,) = find_experiments([number])
     experiment = replace(experiment, batch=32, epochs=epochs, **changes)
     tuning = choose_tuning(GPU, 1, precision="fp32", without=without)
-    trainer = Trainer(experiment, *sets, tuning=tuning)
+    trainer = Trainer(experiment, *sets, tuning=tuning, teacher=teacher)
     while trainer.epoch < epochs:
         if trainer.run_epoch(lambda _: trainer.step != stop) is None:
             break
@@ -35,7 +37,7 @@ def weights(trainer):
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
-@pytest.mark.parametrize("number", ["300", "402", "200"])
+@pytest.mark.parametrize("number", ["300", "402", "200", "500", "704"])
 def test_a_recorded_step_is_the_step(sets, number):
     recorded, eager = (train(sets, number, without) for without in ((), ("graph",)))
     assert recorded._recorded
@@ -43,7 +45,15 @@ def test_a_recorded_step_is_the_step(sets, number):
     torch.testing.assert_close(weights(recorded), weights(eager), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("number", ["300", "402", "200", "9402"])
+def test_a_recorded_step_asks_the_teacher_for_every_batch(sets):
+    teacher = Teacher([create_model("vanilla", widths=(4,))], {}).to(GPU)
+    recorded, eager = (train(sets, "300", without, teacher=teacher) for without in ((), ("graph",)))
+    assert recorded._recorded
+    torch.testing.assert_close(weights(recorded), weights(eager), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(weights(eager), weights(train(sets, "300")), atol=1e-4)
+
+
+@pytest.mark.parametrize("number", ["300", "402", "200", "9402", "500", "704"])
 def test_the_same_seed_gives_the_same_bits_and_so_does_resuming(sets, number):
     whole = train(sets, number)
     assert torch.equal(weights(whole), weights(train(sets, number)))

@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted([ROOT / "app.py", *ROOT.glob("geoseg/**/*.py"), *ROOT.glob("train/**/*.py")])
+# The one place that opens files of torch.save.
+PICKLES = ROOT / "geoseg" / "original" / "weights.py"
 
 
 def imports(path):
@@ -52,8 +54,20 @@ def test_only_patches_opens_patch_files(path):
         # PatchDataset.load and json.load are no loaders of arrays.
         assert calls <= {"load"}
         text = path.read_text()
-        assert not any(f"{module}.load(" in text for module in ("np", "numpy", "torch"))
+        modules = {"np", "numpy", "torch"} - ({"torch"} if path == PICKLES else set())
+        assert not any(f"{module}.load(" in text for module in modules)
         assert not any(uses(path, f"{module}.load") for module in ("numpy", "torch"))
+
+
+def test_pickles_are_opened_for_their_weights_only():
+    calls = [
+        node
+        for node in ast.walk(ast.parse(PICKLES.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("load")
+    ]
+    assert [ast.unparse(call.func) for call in calls] == ["torch.load"]
+    options = {k.arg: ast.literal_eval(k.value) for k in calls[0].keywords}
+    assert options == {"map_location": "cpu", "weights_only": True}
 
 
 def test_the_library_starts_without_page_tracking_or_training():
@@ -70,5 +84,5 @@ def test_the_public_names_are_there():
     for name in geoseg.__all__:
         assert hasattr(geoseg, name), name
     promised = {"read_patch", "PatchError", "PatchDataset", "MODELS", "create_model", "scores"}
-    promised |= {"save_checkpoint", "load_checkpoint", "Segmenter", "synthesize"}
+    promised |= {"save_checkpoint", "load_checkpoint", "import_original", "Segmenter", "synthesize"}
     assert promised <= set(geoseg.__all__)

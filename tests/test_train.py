@@ -155,6 +155,10 @@ def test_list_shows_every_experiment(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(EXPERIMENTS)
     assert all(e.name in line for e, line in zip(EXPERIMENTS, lines, strict=True))
+    by_id = {line.split()[0]: line for line in lines}
+    assert by_id["621"].endswith("roll flip, trivial toys")
+    assert by_id["1004"].endswith("taught by 53 (temperature 4, weight 0.8)")
+    assert "taught" not in by_id["2001"]
 
 
 def test_leave_out_and_fold_and_leaky_split(data, tmp_path, capsys):

@@ -82,11 +82,11 @@ class FlexibleUNet(Model):
         margin = same_padding(kernel_size)
         self._reach = [depth * margin for depth in reversed(decoders)]
         widths = [width << i for i in range(len(encoders) + 1)]
-        bend = activation_named(activation)
+        activate = activation_named(activation)
 
         def stage(channels: Sequence[int]) -> nn.Sequential:
             pairs = pairwise(channels)
-            return nn.Sequential(*(EdgeConvolution(*pair, kernel_size, bend) for pair in pairs))
+            return nn.Sequential(*(EdgeConvolution(*pair, kernel_size, activate) for pair in pairs))
 
         self.encoders = nn.ModuleList(
             stage([before] + [after] * depth)
@@ -101,7 +101,7 @@ class FlexibleUNet(Model):
             for (fine, coarse), depth in zip(pairwise(widths), reversed(decoders), strict=True)
         )
         self.refinement = nn.Sequential(
-            *(EdgeConvolution(width, width, 1, bend) for _ in range(refinement - 1)),
+            *(EdgeConvolution(width, width, 1, activate) for _ in range(refinement - 1)),
             EdgeConvolution(width, out_channels, 1, nn.Identity()),
         )
 

@@ -34,14 +34,14 @@ class Micro(Model):
     ) -> None:
         super().__init__()
         check_positive(in_channels=in_channels, out_channels=out_channels, width=width)
-        bend, padding = activation_named(activation), same_padding(kernel_size)
+        activate, padding = activation_named(activation), same_padding(kernel_size)
 
         def pair(before: int, after: int) -> nn.Sequential:
             return nn.Sequential(
                 nn.Conv2d(before, after, kernel_size, padding=padding),
-                bend,
+                activate,
                 nn.Conv2d(after, after, kernel_size, padding=padding),
-                bend,
+                activate,
             )
 
         self.down = pair(in_channels, width)

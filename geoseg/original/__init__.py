@@ -2,5 +2,6 @@
 
 from geoseg.original.names import create_original, rename_weights
 from geoseg.original.table import model_of
+from geoseg.original.weights import import_original
 
-__all__ = ["create_original", "model_of", "rename_weights"]
+__all__ = ["create_original", "import_original", "model_of", "rename_weights"]

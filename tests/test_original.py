@@ -1,0 +1,243 @@
+"""The original's published weights become a model, and a hostile file becomes an error."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from geoseg import CheckpointError, import_original, load_checkpoint
+from geoseg.normalisation import RAW
+from geoseg.original import create_original, model_of
+from geoseg.original import weights as reader
+from geoseg.original.__main__ import main
+
+# A golden file -> the number of an experiment of just this model, if there is one.
+GOLDEN = {"flexible_unet": 51, "micro": 500}
+
+
+def read_golden(path):
+    """(metadata, weights under the original's names, input, logits)."""
+    with safe_open(path, "pt") as file:
+        names = file.keys()
+        tensors = {name: file.get_tensor(name) for name in names}
+        about = file.metadata()
+    weights = {k.removeprefix("weights."): v for k, v in tensors.items() if "weights." in k}
+    return about, weights, tensors["input"], tensors["logits"]
+
+
+def make_weights():
+    """Those of experiment 500, random, under the original's names."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {
+        "conv1": (4, 1, 3, 3),
+        "conv2": (4, 4, 3, 3),
+        "conv3": (8, 4, 3, 3),
+        "conv4": (8, 8, 3, 3),
+        "up1": (8, 4, 2, 2),
+        "conv5": (4, 8, 3, 3),
+        "conv6": (4, 4, 3, 3),
+        "conv7": (1, 4, 1, 1),
+    }
+    weights = OrderedDict()
+    for name, shape in shapes.items():
+        weights[f"{name}.weight"] = torch.randn(shape, generator=generator)
+        bias = shape[1] if name == "up1" else shape[0]
+        weights[f"{name}.bias"] = torch.randn(bias, generator=generator)
+    return weights
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "best_model.pt"
+
+
+@pytest.mark.parametrize(("golden", "experiment"), GOLDEN.items())
+def test_the_originals_weights_give_its_logits(original, path, golden, experiment):
+    about, weights, image, logits = read_golden(original / f"{golden}.safetensors")
+    theirs = create_original(about["original_class"], json.loads(about["arguments"]))
+    assert theirs.count_parameters() == int(about["parameters"])
+    torch.save(weights, path)
+    model = import_original(path, experiment)
+    assert (model(image) - logits).abs().max().item() < 1e-5
+    assert not model.training
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("golden", ["vanilla", "stacked", "stacked_residual", "unet"])
+def test_small_golden_files_of_the_other_families(original, path, golden, monkeypatch):
+    about, weights, image, logits = read_golden(original / f"{golden}.safetensors")
+    theirs = create_original(about["original_class"], json.loads(about["arguments"]))
+    monkeypatch.setattr(reader, "model_of", lambda _: (theirs.name, theirs.arguments))
+    torch.save(weights, path)
+    assert (import_original(path, 1)(image) - logits).abs().max().item() < 1e-5
+
+
+@pytest.mark.parametrize("nest", [None, "state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_nests_and_dtypes(path, nest, dtype):
+    weights = OrderedDict((k, v.to(dtype)) for k, v in make_weights().items())
+    torch.save({nest: weights, "epoch": 3} if nest else weights, path)
+    model = import_original(path, 500)
+    assert torch.equal(model.rise.bias, weights["up1.bias"].float())
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_the_command_line_makes_a_checkpoint(path, tmp_path, capsys):
+    torch.save(make_weights(), path)
+    output = tmp_path / "500-original.safetensors"
+    assert main([str(path), "500", "-o", str(output)]) == 0
+    assert "micro of 1,645 parameters" in capsys.readouterr().out
+    model = load_checkpoint(output)
+    card = model.card
+    assert (card.architecture, card.normalisation, card.threshold) == ("micro", RAW, 0.5)
+    assert (card.experiment, card.data) == ({"id": 500}, "the original project's weights")
+    image = torch.randn(1, 1, 9, 10, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(model(image), import_original(path, 500)(image))
+    assert main([str(path), "500", "-o", str(output)]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main([str(path), "500", "-o", str(output), "--force"]) == 0
+    assert main([str(path), "500", "-o", "/dev/null/a"]) == 1
+    assert main([str(path), "205", "-o", str(tmp_path / "b")]) == 2
+    assert main([str(tmp_path / "none.pt"), "500", "-o", str(tmp_path / "b")]) == 2
+    assert all(line.startswith("original: ") for line in capsys.readouterr().err.splitlines())
+
+
+class Bomb:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+class System:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("kind", [Bomb, System])
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"state_dict": x}])
+def test_code_is_not_run(path, tmp_path, kind, wrap):
+    sign = tmp_path / "boom"
+    torch.save(wrap({**make_weights(), "extra": kind(sign)}), path)
+    with pytest.raises(CheckpointError, match=r"best_model\.pt: damaged, or holds something else"):
+        import_original(path, 500)
+    path.write_bytes(pickle.dumps(kind(sign)))
+    with pytest.raises(CheckpointError, match=r"not a whole file of torch\.save"):
+        import_original(path, 500)
+    assert not sign.exists()
+    torch.load(_saved(kind(sign)), weights_only=False)  # it would have gone off
+    assert sign.exists()
+
+
+def _saved(thing):
+    buffer = io.BytesIO()
+    torch.save(thing, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def save(**changes):
+    def damage(path):
+        weights = {**make_weights(), **{k.replace("_", "."): v for k, v in changes.items()}}
+        torch.save({k: v for k, v in weights.items() if v is not None}, path)
+
+    return damage
+
+
+def truncate(path):
+    torch.save(make_weights(), path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def cut_a_record(path):
+    """A storage of which the archive holds less than it is said to have."""
+    torch.save(make_weights(), path)
+    rewrite(path, lambda name, content: content[:8] if "/data/" in name else content)
+
+
+def flip_the_pickle(path):
+    torch.save(make_weights(), path)
+    rewrite(path, lambda name, content: content[::-1] if name.endswith(".pkl") else content)
+
+
+def rewrite(path, change, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path) as old:
+        entries = {entry.filename: old.read(entry) for entry in old.infolist()}
+    with zipfile.ZipFile(path, "w", compression) as new:
+        for name, content in entries.items():
+            new.writestr(name, change(name, content))
+
+
+def zip_bomb(path):
+    torch.save({**make_weights(), "x": torch.zeros(40 << 20)}, path)
+    rewrite(path, lambda _, content: content, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 1 << 20
+
+
+def huge(path):
+    with path.open("wb") as file:
+        file.truncate(200 << 20)
+
+
+def claims_more(path):
+    """Views of one value, which an archive can hold any number of."""
+    torch.save({**make_weights(), "x": torch.zeros(1).expand(1 << 20, 1 << 20)}, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.mkdir(), "not a whole file"),
+        (lambda path: path.write_bytes(b""), "not a whole file"),
+        (truncate, "not a whole file"),
+        (huge, "not a whole file"),
+        (cut_a_record, "damaged"),
+        (flip_the_pickle, "damaged"),
+        (zip_bomb, r"holds 160 MiB; .* less than 128"),
+        (claims_more, "claims to hold more values than it does"),
+        (lambda path: torch.save([1, 2], path), "holds no state_dict, but a list"),
+        (lambda path: torch.save({}, path), "holds no state_dict"),
+        (save(conv1_bias=[0.0] * 4), "'conv1.bias' is no plain tensor"),
+        (save(conv1_bias=torch.zeros(4, device="meta")), "'conv1.bias' is no plain tensor"),
+        (save(conv1_bias=torch.zeros(4).to_sparse()), "'conv1.bias' is no plain tensor"),
+        (save(conv1_bias=torch.zeros(4, dtype=torch.int32)), r"is torch\.int32, not float"),
+        (save(conv1_bias=None), r"experiment 500, a micro: 'down\.0\.bias' is missing"),
+        (save(extra=torch.zeros(1)), "'extra' is too many"),
+        (save(conv1_bias=torch.zeros(5)), r"'down\.0\.bias' is \(5,\) instead of \(4,\)"),
+        (save(conv1_bias=torch.full((4,), torch.nan)), r"'down\.0\.bias' holds NaN"),
+        (save(conv1_bias=torch.full((4,), 1e300, dtype=torch.float64)), "holds NaN or infinity"),
+    ],
+)
+def test_damage_is_named(path, damage, words):
+    damage(path)
+    with pytest.raises(CheckpointError, match=rf"^best_model\.pt: .*{words}"):
+        import_original(path, 500)
+
+
+def test_the_wrong_experiment_is_named(path):
+    torch.save(make_weights(), path)
+    with pytest.raises(CheckpointError, match=r"experiment 1004, a flexible_unet: .* more"):
+        import_original(path, 1004)
+    with pytest.raises(ValueError, match=r"has no experiment 205; it has 0, 1, .* 1004"):
+        import_original(path, 205)
+
+
+def test_the_table_hands_out_copies():
+    model_of(402)[1]["width"] = 1
+    assert model_of(402) == ("unet", {"width": 64})
