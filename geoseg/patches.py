@@ -14,7 +14,6 @@ import os
 import re
 import stat
 import zipfile
-import zlib
 from functools import lru_cache
 from itertools import permutations
 from typing import BinaryIO, cast
@@ -176,7 +175,9 @@ def _parse_member(file: BinaryIO, member: str, subject: str, kinds: str) -> NDAr
             return _parse(cast(BinaryIO, part), size, f"{member} in {subject}", kinds)
     except KeyError:
         raise PatchError(f"{subject} has no array {member[:-4]!r}; save one in it.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+    except PatchError:
+        raise
+    except Exception:  # zipfile and its decompressors know a dozen ways to fail
         raise PatchError(f"{subject} is damaged or encrypted; save it again.") from None
 
 

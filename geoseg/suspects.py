@@ -5,7 +5,6 @@ M models, N patches, Z depth, A azimuth.
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from geoseg.morphology import label_components, near
 Kind = Literal["missing", "spurious", "shifted", "too wide", "too narrow", "another shape"]
 
 FURTHEST = 3  # columns that a label is looked for beside its place
-_AGREED = 0.5  # the least IoU of the models with each other
+_AGREED = 0.5  # the least agreement of models that may doubt a label
 _DOUBTFUL = 0.2  # the least doubt that is worth a look
 _BETTER = 0.1  # by how much a shift must raise the IoU to explain the difference
 _WIDER = 1.25  # the ratio of areas from which a label is too wide, and its inverse too narrow
@@ -28,12 +27,14 @@ class Suspect(NamedTuple):
 
     Attributes:
         patch: its position, 0 to N - 1.
-        doubt: 0 to 1; how much better the models agree with each other (the lowest IoU of any two)
-            than what they agree on agrees with the label, times how sure they are of the disputed
-            pixels (mean distance between their mean probability and the label).
+        doubt: 0 to 1; how much better the models agree with each other than with the label
+            (agreement - iou), times how sure they are of the disputed pixels (mean distance between
+            their mean probability and the label).
         kind: what seems to be wrong with the label.
         shift: columns to the right by which the label would fit best; 0 unless "shifted".
-        agreement: the lowest IoU of any two models.
+        agreement: share of the pixels that the label or any model marks on which all models are of
+            one mind. Where the label is empty this is their IoU with each other; where it is not,
+            they may also agree that there is nothing, whatever stray pixels one of them sees.
         iou: of the label with what most models say.
     """
 
@@ -62,7 +63,7 @@ def find_suspects(
     limits = torch.tensor(thresholds).view(-1, 1, 1, 1)
     masks = (probability > limits) & valid
     consensus = 2 * masks.sum(0) > len(masks)
-    agreement = torch.stack([_iou(a, b, valid) for a, b in combinations(masks, 2)]).amin(0)
+    agreement = _agreement(masks, truth & valid)
     iou = _iou(consensus, truth, valid)
     disputed = (consensus != truth) & valid
     certainty = ((probability.mean(0) - truth.float()).abs() * disputed).nan_to_num(0.0)
@@ -80,6 +81,13 @@ def find_suspects(
         for i in order
         if doubt[i] >= _DOUBTFUL
     ]
+
+
+def _agreement(masks: Tensor, label: Tensor) -> Tensor:
+    some, every = masks.any(0), masks.all(0)
+    marked = (some | label).flatten(1).sum(1)
+    contested = (some & ~every).flatten(1).sum(1)
+    return 1 - contested.double() / marked.clamp(min=1)
 
 
 def _iou(mask: Tensor, truth: Tensor, valid: Tensor) -> Tensor:

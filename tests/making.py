@@ -1,7 +1,8 @@
-"""Synthetic data that several tests train on."""
+"""Synthetic data and small checkpoints for several tests."""
 
 import torch
 
+from geoseg import create_model, save_checkpoint
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import main
@@ -28,3 +29,15 @@ def make_data(folder, wells, patches, seed=0):
         None,
     )
     return folder
+
+
+def make_checkpoint(path, architecture, threshold=0.5, **arguments):
+    """A checkpoint of an untrained model that is sure of some things; gives its path back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = create_model(architecture, **arguments)
+    with torch.no_grad():  # fresh weights give one and the same probability everywhere
+        for weights in model.parameters():
+            weights *= 2
+    save_checkpoint(path, model, threshold=threshold)
+    return path

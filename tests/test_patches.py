@@ -3,6 +3,8 @@ import os
 import struct
 import time
 import tracemalloc
+import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -312,3 +314,57 @@ def test_real_patches_and_masks(real):
     assert all_null == ["well_3_patch_459.npy", "well_3_patch_460.npy"]
     for path in (real / "patches").glob("*/labels/*.npy"):
         np.testing.assert_array_equal(read_mask(path), np.load(path))
+
+
+def archive(tmp_path, **arrays):
+    path = tmp_path / "mask.npz"
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def test_a_mask_in_an_archive(tmp_path):
+    mask = np.eye(6, dtype=np.uint8)
+    path = archive(tmp_path, other=np.zeros(3), mask=mask)
+    assert np.array_equal(read_mask(path), mask)
+    assert np.array_equal(read_mask(path.read_bytes()), mask)
+
+
+def test_unknown_pixels_are_for_those_who_ask(tmp_path):
+    mask = np.array([[0, 1, 255]], np.uint8)
+    path = archive(tmp_path, mask=mask)
+    assert np.array_equal(read_mask(path, unknown=True), mask)
+    with pytest.raises(PatchError, match="holds the value 255"):
+        read_mask(path)
+    with pytest.raises(PatchError, match=r"holds the value 2, .* 255 where it is unknown"):
+        read_mask(archive(tmp_path, mask=mask + 1), unknown=True)
+
+
+def test_an_archive_without_a_mask_or_as_an_image_is_refused(tmp_path):
+    path = archive(tmp_path, label=np.eye(3))
+    with pytest.raises(PatchError, match=r"mask\.npz has no array 'mask'"):
+        read_mask(path)
+    with pytest.raises(PatchError, match="zip archive"):
+        read_patch(path)
+    with pytest.raises(PatchError, match="Python objects, which are never loaded"):
+        read_mask(archive(tmp_path, mask=np.array([[None]], dtype=object)))
+
+
+def test_damaged_archives_are_refused_in_words(tmp_path):
+    whole = archive(tmp_path, mask=np.eye(40, dtype=np.uint8)).read_bytes()
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in generator.integers(0, len(whole), 3):
+            damaged[place] ^= int(generator.integers(1, 256))
+        cut = int(generator.integers(1, len(whole) + 1))
+        for content in (bytes(damaged), whole[:cut]):
+            with suppress(PatchError):
+                assert read_mask(content).shape == (40, 40)
+
+
+def test_an_archive_cannot_expand_without_limit(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("mask.npy", bytes(50_000_000))
+    with pytest.raises(PatchError, match=r"is not a \.npy file"):
+        read_mask(path)

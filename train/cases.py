@@ -39,7 +39,7 @@ class Case:
         images: float32 (B, Z, A), NaN at nulls: patches, or one log, or its two twins.
         truth: bool (B, Z, A), a groove; False where nothing counts.
         known: bool (B, Z, A), False at nulls and where the truth is unknown.
-        names: what each of the N patches is called.
+        names: what each of the N patches is called: well_K_patch_I, or the log and the row.
         wells: which well each of them is of.
         about: what it is, in words.
         is_log: whether an image is a log, which is scored in slices of 36 rows.
@@ -59,7 +59,8 @@ class Case:
         known = ~dataset.images.isnan()
         wells = tuple(map(str, dataset.wells.tolist()))
         truth = (dataset.masks == 1) & known
-        return cls(dataset.images, truth, known, dataset.names, wells, about)
+        names = tuple(Path(name).stem for name in dataset.names)
+        return cls(dataset.images, truth, known, names, wells, about)
 
     @classmethod
     def of_log(cls, image: Path, truth: Path, twins: bool) -> Case:

@@ -24,7 +24,7 @@ def calibration_chart(calibration: Calibration) -> str:
             continue
         line.append((promised, observed))
         x, y = _place(promised, observed)
-        # By area, and from the logarithm: background pixels are a thousand times as many.
+        # From the logarithm: background pixels are a thousand times as many.
         radius = 2 + 4 * math.sqrt(math.log1p(pixels) / math.log1p(most))
         dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>')
     diagonal = _line([(0, 0), (1, 1)], "ideal")

@@ -62,7 +62,7 @@ _LINES_NOTE = (
 )
 _CALIBRATION_NOTE = (
     "Share of true grooves among the pixels of each bin of probability. On the diagonal a model "
-    "means what it says; below it, it is too sure. The area of a dot grows with its pixels."
+    "means what it says; below it, it is too sure. The larger a dot, the more pixels."
 )
 _ROBUSTNESS_NOTE = (
     "Solid: IoU with the label. Dashed: IoU of the mask with the one of the unchanged image. "

@@ -41,7 +41,7 @@ polyline.ideal { stroke: var(--dim); stroke-width: 1; }
 .row { display: flex; flex-wrap: wrap; align-items: center; gap: 1rem; margin: 0.6rem 0; }
 .patch { width: min-content; }
 .pictures { display: flex; gap: 3px; }
-.pictures img { width: 126px; height: 126px; image-rendering: pixelated; border-radius: 3px; }
+.pictures img { height: 132px; width: auto; image-rendering: pixelated; border-radius: 3px; }
 .key { display: inline-flex; align-items: center; gap: 0.4rem; margin-right: 1.1rem; }
 .key i { width: 0.8rem; height: 0.8rem; border: 1px solid var(--edge); border-radius: 2px; }
 .tn { background: rgb(0 0 0); } .tp { background: rgb(46 204 88); }

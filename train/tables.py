@@ -83,7 +83,7 @@ def suspects_table(suspects: Sequence[Suspect], names: Sequence[str], at_most: i
     title = f"Labels most likely wrong: {len(suspects):,} to look at"
     more = "" if len(suspects) <= at_most else f", the first {at_most}"
     table = _table(
-        title + more, "patch", ["doubt", "what seems wrong", "models'\nIoU", "label's\nIoU"]
+        title + more, "patch", ["doubt", "what seems wrong", "models\nagree", "label's\nIoU"]
     )
     for suspect in suspects[:at_most]:
         table.add_row(
