@@ -41,9 +41,9 @@ def save_checkpoint(
     never be loaded. OSError where it cannot be written.
     """
     weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
-    _check_finite(Path(path), weights)
     if quantisation:
         weights = quantisation.quantise(weights)
+    _check_finite(Path(path), weights)
     model.card = Card(
         model.name,
         dict(model.arguments),

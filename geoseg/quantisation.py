@@ -55,8 +55,8 @@ class Quantisation:
         """The tensors that a file stores in place of `weights`, which are float32 and finite.
 
         A weight of any shape (C, ...) becomes int16 or int8 of that shape, or at 4 bits uint8
-        (ceil(values / 2),), and NAME.scale float32, (C,) or (1,); its error is at most half a
-        scale. Weights that `dequantise` gave become the same tensors again.
+        (ceil(values / 2),), and NAME.scale float32, (C,) or (1,). Its error is at most half a
+        scale and what float32 rounds. Weights that `dequantise` gave become the same tensors again.
         """
         stored = {}
         for name, weight in weights.items():
@@ -94,10 +94,10 @@ class Quantisation:
 
     def _scale(self, weight: Tensor) -> Tensor:
         rows = weight.flatten(1) if self.per == "channel" else weight.reshape(1, -1)
-        # The largest weight that was read back is top * scale, rounded. Rounding it here already
-        # makes the scale one that this leads to again, to the last bit.
-        peak = rows.abs().amax(1) / self.top * self.top
-        return (peak / self.top).clamp(min=_SMALLEST)
+        # By the largest value, which is then read back as top * scale. Over `top`, that is the same
+        # scale again: the roundings of float32 cancel for these three `top`, whatever the value. A
+        # scale that leaves out the extremes errs less at 4 bits, but scored no better throughout.
+        return (rows.abs().amax(1) / self.top).clamp(min=_SMALLEST)
 
 
 def _along(scale: Tensor, weight: Tensor) -> Tensor:

@@ -9,8 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from geoseg import (
+    MODELS,
     CheckpointError,
     Normalisation,
+    Quantisation,
     create_model,
     find_checkpoints,
     load_checkpoint,
@@ -100,6 +102,17 @@ def test_a_failed_save_keeps_the_last_good_one(path):
         broken.layers[0].azimuth.weight[0, 0, 0, 0] = torch.nan
     with pytest.raises(CheckpointError, match=r"layers\.0\.azimuth\.weight.*NaN"):
         save_checkpoint(path, broken)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_failed_save_in_fewer_bits_keeps_the_last_good_one(path, value):
+    before = path.read_bytes()
+    broken = create_model("stacked", width=4)
+    with torch.no_grad():
+        broken.layers[0].azimuth.weight[0, 0, 0, 0] = value
+    with pytest.raises(CheckpointError, match=r"layers\.0\.azimuth\.weight.*NaN"):
+        save_checkpoint(path, broken, quantisation=Quantisation(8))
     assert path.read_bytes() == before
 
 
@@ -216,10 +229,110 @@ def test_damage_is_named(path, damage, words):
         load_checkpoint(path)
 
 
+ALL = [Quantisation(bits, per) for bits in (16, 8, 4) for per in ("channel", "layer")]
+WEIGHT = "layers.0.depth.weight"
+
+
+def quantised(path, quantisation):
+    save_checkpoint(path, load_checkpoint(path), quantisation=quantisation)
+    return path
+
+
+@pytest.mark.parametrize("name", [cls.name for cls in MODELS])
+@pytest.mark.parametrize("quantisation", ALL, ids=lambda q: f"{q.bits}-{q.per}")
+def test_fewer_bits_give_an_ordinary_model_near_the_full_one(tmp_path, name, quantisation):
+    model = create_model(name).eval()
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    full, path = tmp_path / "full.safetensors", tmp_path / "small.safetensors"
+    save_checkpoint(full, model)
+    save_checkpoint(path, model, quantisation=quantisation)
+    again = load_checkpoint(path)
+    assert again.card == read_card(path)
+    assert again.card.quantisation == quantisation
+    for key, value in again.state_dict().items():
+        assert value.dtype == torch.float32
+        assert model.state_dict()[key].equal(weights[key]), "the model itself was rounded"
+        peak = weights[key].abs().max()
+        bound = peak * (0.5 / quantisation.top + 2**-23) if value.ndim > 1 else 0.0
+        assert (value - weights[key]).abs().max() <= bound
+    # Scales, biases and the header are what is left beside the integers.
+    assert path.stat().st_size < full.stat().st_size * quantisation.bits / 32 + 20_000
+
+
+@pytest.mark.parametrize("quantisation", ALL, ids=lambda q: f"{q.bits}-{q.per}")
+def test_saving_a_loaded_model_in_its_bits_changes_none(path, quantisation):
+    before = load_file(quantised(path, quantisation))
+    after = load_file(quantised(path, load_checkpoint(path).card.quantisation))
+    assert before.keys() == after.keys()
+    assert all(after[name].equal(value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("quantisation", ALL, ids=lambda q: f"{q.bits}-{q.per}")
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (torch.nan, "NaN or infinity"),
+        (torch.inf, "NaN or infinity"),
+        (0.0, "a scale of weight .* is not above 0"),
+        (-1.0, "a scale of weight .* is not above 0"),
+        (3e38, "NaN or infinity"),  # times an integer
+    ],
+)
+def test_a_damaged_scale_is_named(path, quantisation, value, words):
+    weights = load_file(quantised(path, quantisation))
+    weights[f"{WEIGHT}.scale"][-1] = value
+    rewrite(path, weights)
+    with pytest.raises(CheckpointError, match=rf"7-small\.safetensors: .*{words}"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("bits", "changes", "words"),
+    [
+        (8, {f"{WEIGHT}.scale": None}, r"lacks weight 'layers\.0\.depth\.weight\.scale'"),
+        (8, {f"{WEIGHT}.scale": torch.ones(1)}, r"\(1,\), the architecture needs .*\(4,\)"),
+        (8, {f"{WEIGHT}.scale": torch.ones(4).half()}, r"is torch\.float16"),
+        (8, {"layers.0.depth.bias.scale": torch.ones(4)}, "stray weight"),
+        (8, {WEIGHT: torch.zeros(4, 4, 5, 1)}, r"is torch\.float32 .* needs torch\.int8"),
+        (8, {WEIGHT: torch.zeros(4, 4, 5, 1).short()}, r"is torch\.int16"),
+        (8, {WEIGHT: torch.zeros(80).to(torch.int8)}, r"\(80,\), the .*\(4, 4, 5, 1\)"),
+        (4, {WEIGHT: torch.zeros(39).to(torch.uint8)}, r"\(39,\), the .*\(40,\)"),
+        (4, {WEIGHT: torch.zeros(40).to(torch.uint8)}, "holds -8, below -7"),
+        (8, {WEIGHT: torch.full((4, 4, 5, 1), -128).to(torch.int8)}, "holds -128, below -127"),
+        (16, {WEIGHT: torch.full((4, 4, 5, 1), -32768).short()}, "holds -32768, below -32767"),
+    ],
+)
+def test_damaged_integers_are_named(path, bits, changes, words):
+    weights = {**load_file(quantised(path, Quantisation(bits))), **changes}
+    rewrite(path, {name: value for name, value in weights.items() if value is not None})
+    with pytest.raises(CheckpointError, match=rf"7-small\.safetensors: .*{words}"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"quantisation": '{"bits": 2}'}, "bits is 2; choose one of 16, 8, 4"),
+        ({"quantisation": '{"bits": [8]}'}, r"bits is \[8\]; choose"),
+        ({"quantisation": '{"bits": 8, "per": "pixel"}'}, "per is 'pixel'"),
+        ({"quantisation": "{}"}, "metadata cannot be read"),
+        ({"quantisation": "8"}, "metadata cannot be read"),
+        ({"quantisation": '{"bits": 16}'}, r"needs torch\.int16"),
+        ({"quantisation": None}, "stray weight"),
+        ({"arguments": '{"width": 1000000000}'}, "but the file holds"),
+    ],
+)
+def test_a_wrong_quantisation_is_named(path, changes, words):
+    quantised(path, Quantisation(8))
+    rewrite(path, **changes)
+    with pytest.raises(CheckpointError, match=rf"7-small\.safetensors: .*{words}"):
+        load_checkpoint(path)
+
+
 def test_find_checkpoints_by_number_and_in_runs(tmp_path):
-    for name in ("300-b", "20-a", "extra", ".hidden", "40-run/best", "40-run/last"):
+    for name in ("300-b-8bit", "300-b", "20-a", "extra", ".hidden", "40-run/best", "40-run/last"):
         file = tmp_path / f"{name}.safetensors"
         file.parent.mkdir(exist_ok=True)
         file.touch()
     found = [checkpoint_name(path) for path in find_checkpoints(tmp_path)]
-    assert found == ["20-a", "40-run", "300-b", "extra"]
+    assert found == ["20-a", "40-run", "300-b", "300-b-8bit", "extra"]

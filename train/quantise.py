@@ -94,7 +94,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", type=Path, help="safetensors file with float32 weights")
     add("--bits", type=int, choices=get_args(Bits), default=8, help="default: %(default)s")
-    add("--per", choices=get_args(Per), default="channel", help="scale a ... (default: channel)")
+    add(
+        "--per",
+        choices=get_args(Per),
+        default="channel",
+        help="what has a scale of its own (default: channel)",
+    )
     add("--all", action="store_true", help="compare every --bits and --per, and keep only with -o")
     add(
         "-o",
