@@ -1,0 +1,67 @@
+"""How fast pipes are made: `python benchmarks/synthetic.py` writes benchmarks/synthetic.json.
+
+Times in turn, in this one process: making an epoch of fresh pipes, and training the smallest
+architecture of all on as many patches, which must not wait for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from geoseg.segmenter import choose_device
+from geoseg.synthetic import fresh_dataset
+from train.experiments import find_experiments
+from train.loop import Trainer
+from train.sampling import prepare
+from train.tuning import choose_tuning
+
+PATCHES, ROUNDS = 8192, 5
+SMALLEST = "micro-fast"
+OUTPUT = Path(__file__).with_suffix(".json")
+
+
+def main() -> None:
+    """Measure, print and write."""
+    device = choose_device()
+    (experiment,) = find_experiments([SMALLEST])
+    making, training = [], []
+    for turn in range(ROUNDS + 1):
+        start = time.perf_counter()
+        dataset = fresh_dataset(PATCHES, turn=turn, device=device)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        made = time.perf_counter() - start
+        patches = prepare(dataset, experiment.normalisation, device)
+        tuning = choose_tuning(device, PATCHES)
+        trainer = Trainer(experiment, patches, patches, tuning=tuning)
+        epoch = trainer.run_epoch(lambda _: True)
+        assert epoch
+        if turn:  # the first one warms up
+            making.append(PATCHES / made)
+            training.append(epoch.patches_per_second)
+    result = {
+        "patches_per_second": round(statistics.median(making)),
+        "least": round(min(making)),
+        "most": round(max(making)),
+        f"{SMALLEST}_trains_per_second": round(statistics.median(training)),
+        "made_over_trained": round(
+            statistics.median(a / b for a, b in zip(making, training, strict=True)), 1
+        ),
+        "rounds": ROUNDS,
+        "device": str(device),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
+    }
+    OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
+    Console().print_json(data=result)
+
+
+if __name__ == "__main__":
+    main()
