@@ -1,18 +1,22 @@
 """Pipes that are made anew for every epoch."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from rich.console import Console
 
+from geoseg.checkpoint import load_checkpoint
 from geoseg.synthetic import fresh_dataset
 from geoseg.synthetic.grooves import spoil_labels
 from train.__main__ import main, parse
 from train.data import load_data
 from train.experiments import find_experiments
 from train.loop import Trainer
+from train.run import Setting, run
 from train.sampling import prepare
+from train.stop import StopRequest
 
 
 def equal(one, other):
@@ -125,6 +129,17 @@ def test_resumed_in_another_epoch_it_sees_what_it_would_have_seen(tmp_path):
     assert torch.equal(second.train.pairs, seen[2])
     for one, other in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_model_that_sees_the_mask_trains_and_says_so_in_its_checkpoint(tmp_path):
+    small = replace(find_experiments(["ring-unet"])[0], arguments={"widths": (4, 4)}, epochs=1)
+    (data,) = load_data(parse(FRESH), Console())
+    setting = Setting(tmp_path, torch.device("cpu"), precision="fp32")
+    report = run(small, data, setting, StopRequest(), Console())
+    assert 0 <= report["best"]["iou"] <= 1
+    card = load_checkpoint(tmp_path / "3000-ring-unet" / "best.safetensors").card
+    assert card.normalisation.mask
+    assert "new patches every epoch" in card.data
 
 
 @pytest.mark.parametrize(

@@ -294,7 +294,7 @@ class Trainer:
         model = self.best_model.eval()
         batch = self.experiment.batch_validation or self.experiment.batch
         own = self.ranks.share(prepared.inputs)
-        logits = torch.empty_like(own)
+        logits = torch.empty_like(own[:, :1])
         with self._autocast():
             for answer, part in zip(logits.split(batch), own.split(batch), strict=True):
                 answer.copy_(model(part))
