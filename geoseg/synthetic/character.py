@@ -132,7 +132,7 @@ def draw_character(draw: Draw, wells: int) -> Character:
         occupancy=_occupancy(draw, wells),
         contrast=contrast,
         # Deep grooves are wide ones: from 2 to 3.6 columns at 0.026 to 0.06 inch in real wells.
-        width=(2.7 * (contrast / 0.035) ** 0.3 * (0.25 * draw.normal(wells)).exp()).clamp(1.7, 5),
+        width=(2.6 * (contrast / 0.035).sqrt() * (0.3 * draw.normal(wells)).exp()).clamp(1.6, 5.2),
         drift=draw.log_uniform(0.1, 6, wells),
         longest=draw.log_uniform(800, 12000, wells),
         fade=draw.uniform(0.15, 0.5, wells),
