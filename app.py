@@ -50,7 +50,7 @@ def make_parser() -> Parser:
         nargs="+",
         metavar="ID",
         help="models to show, in this order, by experiment id (200), name (stacked) or file name "
-        "(200-stacked) (default: all)",
+        "(200-stacked) (default: all, with the last of each family ticked, three at most)",
     )
     add(
         "--checkpoints",
@@ -106,7 +106,7 @@ def serve(parser: Parser, options: argparse.Namespace) -> None:
     # OSError, a home that nobody has a RuntimeError.
     except (ValueError, OSError, RuntimeError) as error:
         parser.error(str(error))
-    demo = build(segmenter, patches)
+    demo = build(segmenter, patches, segmenter.names if options.experiments else None)
     try:
         url = launch(demo, options.host, options.port)
     except OSError:

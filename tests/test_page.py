@@ -10,10 +10,11 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from geoseg import create_model, find_checkpoints, save_checkpoint
 from geoseg.page import NoPatchesError, PatchSet, build, choose, load_set
 from geoseg.page.api import endpoint
 from geoseg.page.browse import MAX_PIXELS, Entry, find_files, natural_key
-from geoseg.page.live import MAX_NOISE, Request, answer, view
+from geoseg.page.live import MAX_NOISE, Request, answer, at_first, view
 from geoseg.page.uploads import MAX_FILE_BYTES, MAX_FILES, clean, read_uploads
 from geoseg.segmenter import Segmenter
 from tests.serving import make_checkpoints, make_folder, make_patch
@@ -267,3 +268,13 @@ def test_building_the_page_loads_no_model(tmp_path, images):
     demo = asyncio.run(make())
     assert not segmenter._models
     assert demo.title == "geoseg"
+
+
+def test_at_first_the_last_of_each_family_is_shown_three_at_most(tmp_path):
+    made = {"5-a": "unet", "6-b": "vanilla", "7-c": "unet", "8-d": "stacked", "9-e": "micro"}
+    for name, architecture in made.items():
+        save_checkpoint(tmp_path / f"{name}.safetensors", create_model(architecture))
+    segmenter = Segmenter(find_checkpoints(tmp_path))
+    assert at_first(segmenter) == ["7-c", "8-d", "9-e"]
+    two = Segmenter(find_checkpoints(tmp_path)[:3])
+    assert at_first(two) == ["6-b", "7-c"]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -15,7 +16,7 @@ from gradio import processing_utils
 
 from geoseg.page.api import endpoint
 from geoseg.page.browse import PatchSet
-from geoseg.page.live import MAX_NOISE, MAX_SHIFT, Request, answer, describe
+from geoseg.page.live import MAX_NOISE, MAX_SHIFT, Request, answer, at_first, describe
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
 from geoseg.segmenter import Segmenter
 
@@ -31,9 +32,14 @@ _REQUEST = "window.geosegSend = value => { props.value = value; trigger('input')
 _RECEIPT = "watch('value', () => window.geoseg.received(props.value));"
 
 
-def build(segmenter: Segmenter, patches: PatchSet) -> gr.Blocks:
-    """The page for these models; `patches` is what everybody sees before uploading their own."""
-    first = {"ticket": 0, "source": "start", "models": list(segmenter.names)}
+def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None = None) -> gr.Blocks:
+    """The page for these models.
+
+    `patches` is what everybody sees before uploading their own, `shown` the models that are ticked
+    at first, by default those of `at_first`.
+    """
+    shown = at_first(segmenter) if shown is None else list(shown)
+    first = {"ticket": 0, "source": "start", "models": shown}
 
     def update(raw: Any, own: PatchSet | None) -> dict[str, Any]:
         request = Request.parse(raw, segmenter.names)
@@ -53,7 +59,7 @@ def build(segmenter: Segmenter, patches: PatchSet) -> gr.Blocks:
         title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)
     ) as demo:
         own = gr.State(None, time_to_live=KEPT_SECONDS)
-        page = _html(asset("page.html"), _page_script(segmenter, patches), elem_id="geoseg")
+        page = _html(asset("page.html"), _page_script(segmenter, patches, shown), elem_id="geoseg")
         request = _html("", _REQUEST, value=first, visible="hidden")
         receipt = _html("", _RECEIPT, visible="hidden")
         with gr.Column(elem_id="geoseg-upload"):  # page.css hides it; controls.js hands it files
@@ -118,10 +124,11 @@ def _html(template: str, script: str, **options: Any) -> gr.HTML:
     return gr.HTML(html_template=template, js_on_load=script, apply_default_css=False, **options)
 
 
-def _page_script(segmenter: Segmenter, patches: PatchSet) -> str:
+def _page_script(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str]) -> str:
     """All scripts in one scope, then the call that starts them with what they must know."""
     facts = {
         "models": describe(segmenter),
+        "shown": shown,
         "count": len(patches.entries),
         "label": patches.label,
         "limits": {"files": MAX_FILES, "bytes": MAX_FILE_BYTES},

@@ -5,7 +5,7 @@ const SERVER = ['shift', 'noise', 'seed'];
 function initialState(facts) {
   return {
     source: 'start', index: 0, shift: 0, noise: 0, seed: 0,
-    models: facts.models.map(m => m.name), focus: facts.models[0].name,
+    models: [...facts.shown], focus: facts.shown[0],
     display: 'errors', truth: true, adapt: false, threshold: null, opacity: 35,
     palette: 'classic',
   };

@@ -103,6 +103,16 @@ def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
     ]
 
 
+def at_first(segmenter: Segmenter) -> list[str]:
+    """The models a page shows before anybody chooses: the last of each family, three at most.
+
+    More would be slow and small; the others wait for a tick.
+    """
+    last = {card.architecture: name for name, card in segmenter.cards.items()}
+    chosen = [name for name in segmenter.names if name in last.values()]
+    return chosen[-3:]
+
+
 def _model(segmenter: Segmenter, name: str, patch: NDArray[np.float32]) -> dict[str, Any]:
     try:
         result = segmenter.segment(patch, [name])[name]
