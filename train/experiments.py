@@ -273,10 +273,10 @@ FAST: tuple[Experiment, ...] = (
 # For --fresh pipes, of which there is no end: the checkpoints that ship. Plain cross-entropy makes
 # probabilities that may be taken at their word.
 _FRESH: dict[str, Any] = {**_FAST, "loss": "bce", "cycle": False}
-_RING = Experiment(3000, "ring-unet", "ring_unet", **{**_FRESH, "roll": False, "epochs": 12})
+_RING = Experiment(3000, "ring-unet", "ring_unet", **{**_FRESH, "roll": False})
 
 FRESH: tuple[Experiment, ...] = (
-    _derive(_S200, 8200, "stacked-fresh", **{**_FRESH, "roll": False, "batch": 8, "epochs": 3}),
+    _derive(_S200, 8200, "stacked-fresh", **{**_FRESH, "roll": False, "batch": 8, "epochs": 2}),
     _derive(_V300, 8300, "vanilla-fresh", **_FRESH),
     _derive(_U402, 8402, "unet-fresh", **_FRESH),
     _derive(_F2001, 82001, "flexible-fresh", **_FRESH),
