@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import train.__main__ as program
-from geoseg import read_card
+from geoseg import create_model, read_card
 from geoseg.losses import LOSSES
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import synthetic_dataset
@@ -29,6 +29,7 @@ from train.experiments import Experiment, Linear, Plateau
 from train.loop import Trainer
 from train.ranks import ALONE, Ranks, local_device
 from train.sampling import VOID, PreparedSet, prepare
+from train.teacher import Teacher
 from train.tuning import Tuning
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,8 +115,15 @@ def compute(ranks):
         )
         for batch in (7, 1)
     }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        teacher = Teacher([create_model("vanilla", widths=(4,))], {})
+    taught = {
+        ("taught", batch): first_gradients(ranks, sets, changes={"batch": batch}, teacher=teacher)
+        for batch in (7, 1)
+    }
     return {
-        "gradients": plain | others,
+        "gradients": plain | others | taught,
         "epochs": {name: two_epochs(e, ranks, sets) for name, e in LEARNING.items()},
         "few": [
             Trainer(replace(SMALL, **e), sets[0], few, ranks=ranks).validate()
@@ -312,7 +320,7 @@ def test_processes_add_and_collect_and_ask_each_other(world, name, answers):
 
 
 def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(answers, alone):
-    assert len(alone["gradients"]) == len(LOSSES) * len(BATCHES) + 6
+    assert len(alone["gradients"]) == len(LOSSES) * len(BATCHES) + 8
     for case, expected in alone["gradients"].items():
         assert expected["patches"] == case[1]
         for rank in (0, 1):

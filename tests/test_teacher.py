@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 
 from geoseg import CheckpointError, Normalisation, create_model, save_checkpoint
@@ -207,6 +208,13 @@ def test_the_command_line_names_its_teachers_and_keeps_to_them(tmp_path, data, c
     assert all("began with teachers" in line for line in complaints)
     assert len(complaints) == 2
     assert main([*longer, "--teacher", *map(str, paths)]) == 0
+    straight = [*command, "--epochs", "2", "-o", str(tmp_path / "straight")]
+    assert main([*straight, "--teacher", *map(str, paths)]) == 0
+    resumed, undisturbed = (
+        load_file(tmp_path / name / "3-unet-8-halving" / "last.safetensors")
+        for name in ("runs", "straight")
+    )
+    assert all(torch.equal(value, undisturbed[name]) for name, value in resumed.items())
 
 
 def test_a_teacher_may_be_trained_by_the_same_command(tmp_path, data, monkeypatch):
