@@ -101,12 +101,11 @@ def detect(mask: Tensor, truth: Tensor) -> Detection:
 
 
 def _lengths(labels: Labels, where: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-    """In how many rows each part, 0 included, has a pixel (at `where`)."""
-    chosen = labels > 0 if where is None else (labels > 0) & where
-    rows = np.flatnonzero(chosen) // labels.shape[-1]
-    total = labels.shape[0] * labels.shape[1]
-    pairs = np.unique(labels[chosen] * total + rows)
-    return np.bincount(pairs // total, minlength=labels.max(initial=0) + 1).astype(float)
+    """In how many rows each part has a pixel (at `where`); 0, the background, in none."""
+    # Sorted, each part that a row meets begins once; a 0 before the row makes 0 begin nowhere.
+    met = np.sort(labels if where is None else labels * where, axis=-1)
+    begins = np.diff(met, axis=-1, prepend=0) != 0
+    return np.bincount(met[begins], minlength=labels.max(initial=0) + 1).astype(float)
 
 
 def _widths(labels: Labels) -> NDArray[np.float64]:
@@ -121,10 +120,11 @@ def _covered(labels: Labels, close: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _partners(true: Labels, predicted: Labels) -> tuple[Labels, Labels]:
     """True parts that are touched, and for each the predicted one that shares most pixels."""
     both = (true > 0) & (predicted > 0)
-    pairs, shared = np.unique(np.stack([true[both], predicted[both]]), axis=1, return_counts=True)
-    order = np.argsort(-shared, kind="stable")
-    ours, first = np.unique(pairs[0][order], return_index=True)
-    return ours, pairs[1][order][first]
+    many = predicted.max(initial=0) + 1
+    pairs, shared = np.unique(true[both] * many + predicted[both], return_counts=True)
+    most = pairs[np.argsort(-shared, kind="stable")]
+    ours, first = np.unique(most // many, return_index=True)
+    return ours, most[first] % many
 
 
 def _bias_and_error(errors: NDArray[np.float64]) -> tuple[float, float]:

@@ -96,10 +96,9 @@ def _iou(mask: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
 
 def _explain(label: Tensor, consensus: Tensor, valid: Tensor) -> tuple[Kind, int]:
     """What is wrong with a label (Z, A) if the consensus is right, and its shift."""
-    disputed = (label != consensus).sum()
-    if 2 * _far(consensus, label).sum() > disputed:
+    if _lacks(consensus, label):
         return "missing", 0
-    if 2 * _far(label, consensus).sum() > disputed:
+    if _lacks(label, consensus):
         return "spurious", 0
     # The nearest shift first: of equals it is the likeliest.
     shifts = sorted(range(-FURTHEST, FURTHEST + 1), key=abs)
@@ -112,6 +111,16 @@ def _explain(label: Tensor, consensus: Tensor, valid: Tensor) -> tuple[Kind, int
     if ratio >= _WIDER:
         return "too wide", 0
     return ("too narrow" if ratio <= 1 / _WIDER else "another shape"), 0
+
+
+def _lacks(mask: Tensor, other: Tensor) -> bool:
+    """Whether the other mask (Z, A) has less than half of the rows, or lacks most of a dispute.
+
+    Width is judged between grooves of about one length only.
+    """
+    short = 2 * other.any(-1).sum() < mask.any(-1).sum()
+    far = 2 * _far(mask, other).sum() > (mask != other).sum()
+    return bool(short | far)
 
 
 def _far(mask: Tensor, other: Tensor) -> Tensor:

@@ -72,6 +72,13 @@ def test_one_groove_of_two_missing():
     assert find_suspects(models(label), [0.5] * 3, both)[0].kind == "spurious"
 
 
+def test_a_stray_pixel_of_the_models_makes_no_label_too_wide():
+    label, seen = (torch.zeros(1, 36, 36, dtype=torch.bool) for _ in range(2))
+    label[0, :, 5:8] = seen[0, 9:12, 5:8] = True
+    assert find_suspects(models(seen), [0.5] * 3, label)[0].kind == "spurious"
+    assert find_suspects(models(label), [0.5] * 3, seen)[0].kind == "missing"
+
+
 def test_models_that_disagree_suspect_nothing(truth):
     answers = models(truth)
     answers[1] = answers[1].roll(6, -1)
