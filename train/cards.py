@@ -14,16 +14,22 @@ from geoseg.models import Model
 from train.readme import renew
 
 _RUN = ("epochs", "epochs_done", "seconds", "device", "precision", "seed", "torch")
-_SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "accuracy")
+_SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "accuracy", "ece")
+_ROBUSTNESS = ("same_mask_at_every_shift", "kept_at_half_gain")
 
 
 def summary(models: dict[str, Model], sizes: dict[str, int]) -> str:
-    """One Markdown table of all checkpoints, a row each; `sizes` are the files' in bytes."""
+    """One Markdown table of all checkpoints, a row each; `sizes` are the files' in bytes.
+
+    What was scored against a proxy of the truth is left to the details.
+    """
     kinds = list(dict.fromkeys(kind for m in models.values() for kind in _scored(m)))
+    kinds = [kind for kind in kinds if not kind.startswith("proxy")]
     lines = [
         "| checkpoint | parameters | file | training |"
-        + "".join(f" {k}: IoU micro / mean |" for k in kinds),
-        "|---|---|---|---|" + "---|" * len(kinds),
+        + "".join(f" {k}: IoU micro / mean |" for k in kinds)
+        + " masks turn with the pipe | IoU kept at half gain |",
+        "|---|---|---|---|" + "---|" * (len(kinds) + 2),
     ]
     for name, model in models.items():
         scores = [_scored(model).get(kind) for kind in kinds]
@@ -32,6 +38,7 @@ def summary(models: dict[str, Model], sizes: dict[str, int]) -> str:
         file = f"{sizes[name] / 1000:,.0f} kB"
         if quantisation := _card(model).quantisation:
             file += f", {quantisation.bits} bits"
+        cells += [_robustness(model, key) for key in _ROBUSTNESS]
         row = [f"`{name}`", f"{model.count_parameters():,}", file, time, *cells]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
@@ -58,7 +65,7 @@ def details(name: str, model: Model) -> str:
     lines += ["| scored on | " + " | ".join(s.replace("_", " ") for s in _SCORES) + " |"]
     lines += ["|---" * (len(_SCORES) + 1) + "|"]
     for kind, scores in _scored(model).items():
-        cells = " | ".join(f"{scores[s]:.3f}" for s in _SCORES)
+        cells = " | ".join(f"{scores[s]:.3f}" if s in scores else "" for s in _SCORES)
         lines.append(f"| {kind} ({scores['on']}) | {cells} |")
     return "\n".join(lines)
 
@@ -93,8 +100,11 @@ _NOTE = (
     "Micro pools the pixels of all patches; mean averages the patches by the challenge's rule (1 "
     "where truth and prediction are both empty, 0 where one is). Thresholds were chosen on the "
     "validation wells of the training set, never on real data. Each is one run with one seed, so a "
-    "difference of a few hundredths names no winner. Scored with `python -m train.evaluate "
-    "checkpoints/*.safetensors --record NAME`, and with `--data DIR` for the real patches."
+    "difference of a few hundredths names no winner. Masks turn with the pipe where the mask of a "
+    "patch is the same after each of its 36 shifts, turned back. Scored with `python -m "
+    "train.evaluate checkpoints/*.safetensors --record NAME`, and with `--data DIR --all` for the "
+    "real patches. A proxy mask is what two public models agree on that were trained on these very "
+    "wells, with `--log LOG --log-truth PROXY`; it is not the truth."
 )
 
 
@@ -107,6 +117,12 @@ def _scored(model: Model) -> dict[str, dict[str, Any]]:
     """The scores that `train.evaluate --record` put there; the trainer's own have no "on"."""
     metrics = _card(model).metrics
     return {kind: s for kind, s in metrics.items() if isinstance(s, dict) and "on" in s}
+
+
+def _robustness(model: Model, key: str) -> str:
+    """A share as the first set has it on which it was measured, or nothing."""
+    values = [s[key] for s in _scored(model).values() if key in s]
+    return f"{values[0]:.0%}" if values else ""
 
 
 def _inline(values: dict[str, Any]) -> str:

@@ -224,7 +224,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.html:
             write_report(arguments.html, findings)
         if arguments.record:
-            scores = {name: found.scores for name, found in findings.assessments.items()}
+            scores = {name: findings.record(name) for name in findings.assessments}
             record(arguments.checkpoints, arguments.record, scores, case.about)
     except OSError as error:
         print(f"evaluate: {error}", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import Any
 from geoseg.files import replace_text
 from geoseg.metrics import EmptyRule
 from geoseg.suspects import Suspect
-from train.assessment import Assessment, patch_iou
+from train.assessment import Assessment, Row, patch_iou
 from train.cases import Case
 from train.robustness import Robustness
 
@@ -28,6 +28,15 @@ class Findings:
     assessments: dict[str, Assessment]
     robustness: dict[str, Robustness]
     suspects: list[Suspect] | None
+
+    def record(self, name: str) -> Row:
+        """What a model's checkpoint should say of it, in numbers."""
+        row = dict(self.assessments[name].scores)
+        if name in self.robustness:
+            turning, _, gain = self.robustness[name]
+            row["same_mask_at_every_shift"] = turning.identical_patches
+            row["kept_at_half_gain"] = gain.kept[gain.at.index(0.5)]
+        return row
 
     @property
     def title(self) -> str:
