@@ -29,7 +29,7 @@ from geoseg.dataset import PatchDataset, by_folder
 from geoseg.segmenter import choose_device
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
-from train.experiments import Experiment, Linear, find_experiments
+from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
 from train.readme import renew
 from train.sampling import prepare
@@ -46,10 +46,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "views drawn anew each epoch": {"cycle": False},
     "moving average, decay 0.99": {"average": 0.99},
     "loss dice": {"loss": "dice"},
-    "loss bce": {"loss": "bce"},
-    "no warm-up": {"schedule": Linear(0.0)},
-    "constant rate": {"schedule": None},
-    "batch 16": {"batch": 16},
 }
 
 
