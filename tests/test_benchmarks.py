@@ -22,12 +22,14 @@ def scripts(monkeypatch):
 
 
 def test_readmes_tables_are_those_of_the_committed_figures(scripts):
+    import seeds
     import time_to_quality
     import training
 
     readme = (ROOT / "README.md").read_text()
     for table, file in (
         (training.table, training.OUTPUT),
+        (seeds.table, seeds.OUTPUT),
         (time_to_quality.tables, time_to_quality.OUTPUT),
     ):
         results = json.loads(file.read_text())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from geoseg import create_model
+from geoseg.synthetic import fresh_dataset
 from tests.making import make_sets
 from train.experiments import Linear, find_experiments
 from train.loop import Trainer, TrainingError
@@ -31,6 +32,14 @@ def train(sets, number, without=(), epochs=2, stop=None, teacher=None, **changes
         if trainer.run_epoch(lambda _: trainer.step != stop) is None:
             break
     return trainer
+
+
+def test_pipes_are_made_on_the_gpu():
+    dataset = fresh_dataset(256, wells=16, device=GPU)
+    assert dataset.images.is_cuda
+    assert 0.02 < dataset.masks.float().mean().item() < 0.2
+    again = fresh_dataset(256, wells=16, device=GPU)
+    assert torch.equal(dataset.images.nan_to_num(9), again.images.nan_to_num(9))
 
 
 def weights(trainer):

@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
             return _run_fleet(experiments, typed, console)
         ranks = Ranks.join(device)
         console.quiet = ranks.rank > 0
-        data = load_data(arguments, console)
+        data = load_data(arguments, console, device)
         _check_teachers(experiments, data, arguments)
         _check_free(experiments, data, arguments)
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from rich.console import Console
 
 from geoseg.dataset import (
@@ -104,10 +105,15 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_data(arguments: argparse.Namespace, console: Console) -> list[Data]:
-    """The sets that the command line asks for, one for each fold; ValueError where it cannot be."""
+def load_data(
+    arguments: argparse.Namespace, console: Console, device: torch.device | str = "cpu"
+) -> list[Data]:
+    """The sets that the command line asks for, one for each fold; ValueError where it cannot be.
+
+    Fresh pipes are made on `device`: on a GPU at its speed, and others than a CPU makes.
+    """
     if arguments.fresh is not None:
-        return [_load_fresh(arguments)]
+        return [_load_fresh(arguments, device)]
     if arguments.label_faults:
         raise ValueError("--label-faults spoils the labels of --fresh pipes only; add --fresh")
     folder = arguments.data or DEFAULT_FOLDER
@@ -129,7 +135,7 @@ def load_data(arguments: argparse.Namespace, console: Console) -> list[Data]:
     ]
 
 
-def _load_fresh(arguments: argparse.Namespace) -> Data:
+def _load_fresh(arguments: argparse.Namespace, device: torch.device | str) -> Data:
     """Endless synthetic pipes, judged on wells of their own."""
     chosen = (arguments.data, arguments.leave_out, arguments.fold, arguments.folds)
     if any(choice is not None for choice in (*chosen, arguments.random_split)):
@@ -138,9 +144,13 @@ def _load_fresh(arguments: argparse.Namespace) -> Data:
         raise ValueError(f"--fresh is {arguments.fresh}; give at least 16 patches an epoch")
 
     def draw(epoch: int) -> PatchDataset:
-        wells, seed = arguments.fresh // 16, arguments.seed
         return fresh_dataset(
-            arguments.fresh, wells=wells, seed=seed, turn=epoch, faults=arguments.label_faults
+            arguments.fresh,
+            wells=arguments.fresh // 16,
+            seed=arguments.seed,
+            turn=epoch,
+            faults=arguments.label_faults,
+            device=device,
         )
 
     # Turn 0 is no epoch's, and the seed is another than that of the set that scores are made on.
