@@ -110,7 +110,8 @@ def load_data(
 ) -> list[Data]:
     """The sets that the command line asks for, one for each fold; ValueError where it cannot be.
 
-    Fresh pipes are made on `device`: on a GPU at its speed, and others than a CPU makes.
+    Fresh pipes are made on `device`. On a GPU that is at its speed, but they are others than a
+    processor makes, and as its cumulative sums do, they differ in the last bits from time to time.
     """
     if arguments.fresh is not None:
         return [_load_fresh(arguments, device)]
