@@ -42,6 +42,12 @@ class Card:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold is {self.threshold}; it must be from 0 to 1")
 
+    @property
+    def story(self) -> dict[str, Any]:
+        """What `save_checkpoint` takes to say the same of a model, but for how it is stored."""
+        names = ("normalisation", "threshold", "experiment", "data", "metrics")
+        return {name: getattr(self, name) for name in names}
+
     def to_metadata(self) -> dict[str, str]:
         """The strings that safetensors stores."""
         values = {k: v for k, v in asdict(self).items() if v is not None}

@@ -74,16 +74,8 @@ def record(paths: list[Path], key: str, table: dict[str, dict[str, float]], abou
         card = model.card
         assert card
         entry = {**{k: round(v, 6) for k, v in table[checkpoint_name(path)].items()}, "on": about}
-        save_checkpoint(
-            path,
-            model,
-            normalisation=card.normalisation,
-            threshold=card.threshold,
-            experiment=card.experiment,
-            data=card.data,
-            metrics={**card.metrics, key: entry},
-            quantisation=card.quantisation,
-        )
+        told = {**card.story, "metrics": {**card.metrics, key: entry}}
+        save_checkpoint(path, model, **told, quantisation=card.quantisation)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

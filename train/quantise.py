@@ -58,15 +58,8 @@ def quantise(source: Path, target: Path, quantisation: Quantisation) -> None:
         raise ValueError(
             f"{source.name} is in {card.quantisation.bits} bits already; take the full checkpoint"
         )
-    save_checkpoint(
-        target,
-        model,
-        normalisation=card.normalisation,
-        threshold=card.threshold,
-        experiment=card.experiment,
-        data=card.data,
-        quantisation=quantisation,
-    )
+    told = {**card.story, "metrics": {}}  # they are the full one's
+    save_checkpoint(target, model, **told, quantisation=quantisation)
 
 
 def compare(files: list[Path], dataset: PatchDataset, device: str = "auto") -> list[Outcome]:

@@ -19,16 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if output.exists() and not options.force:
             raise ValueError(f"{output} is there already; choose another -o, or add --force")
         model = import_original(options.weights, options.experiment)
-        card = model.card
-        assert card
-        save_checkpoint(
-            output,
-            model,
-            normalisation=card.normalisation,
-            threshold=card.threshold,
-            experiment=card.experiment,
-            data=card.data,
-        )
+        assert model.card
+        save_checkpoint(output, model, **model.card.story)
     except (ValueError, OSError) as error:
         print(f"original: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
