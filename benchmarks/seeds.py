@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from geoseg.checkpoint import read_card
 from geoseg.segmenter import Segmenter
 from train.cases import labelled_set
 from train.evaluate import evaluate
@@ -46,6 +47,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="labelled patches to score on as well")
     arguments = parser.parse_args()
     console = Console()
+    cards = [read_card(path).experiment for path in arguments.checkpoints]
+    if len({card["id"] for card in cards}) > 1 or len({card["seed"] for card in cards}) < 2:
+        parser.error("give two checkpoints or more of one recipe, each of another seed")
     results: dict[str, Any] = {"recipe": "", "scores": {}}
     for folder in [None, arguments.data] if arguments.data else [None]:
         dataset, about = labelled_set(folder, "validation", console)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 # The median of |x| is 0.6745 standard deviations of a normal distribution.
 _MEDIAN_TO_DEVIATION = 1 / 0.6745
 # A tenth of the smallest noise floor measured on real logs (0.0009 inch): a patch quieter than
 # this is blank, and dividing by its spread would only magnify rounding.
 _QUIETEST = 1e-4
+_SLICE = 36  # rows of a log that make a patch, as the data set cuts it
 
 
 def fill_nulls(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,6 +28,21 @@ def fill_nulls(images: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(valid, images, 0.0), valid
 
 
+def _spread(images: Tensor, valid: Tensor) -> Tensor:
+    """The robust spread of each row of images (B, Z, A), (B, Z, 1): that of the slices about it."""
+    size = images.abs().where(valid, torch.nan)
+    slices = size.tensor_split(max(1, round(images.shape[1] / _SLICE)), 1)
+    medians = torch.stack([part.flatten(1).nanmedian(1).values for part in slices], 1)
+    # The median of nothing is NaN: a patch without a measurement counts as blank.
+    rows = medians.nan_to_num(0.0)
+    if len(slices) > 1:  # between the slices' middles, those without a measurement left out
+        known = torch.stack((medians.nan_to_num(0.0), medians.isfinite().float()), 1)
+        total, weight = interpolate(known, images.shape[1], mode="linear").unbind(1)
+        typical = medians.nanmedian(1, keepdim=True).values.nan_to_num(0.0)
+        rows = torch.where(weight > 0, total / weight, typical)
+    return (rows * _MEDIAN_TO_DEVIATION).clamp(min=_QUIETEST)[..., None]
+
+
 @dataclass(frozen=True)
 class Normalisation:
     """How a checkpoint wants its input.
@@ -33,7 +50,8 @@ class Normalisation:
     Attributes:
         scale: what a value is divided by, in the unit of the images; None takes each patch's own
             robust spread (the median of its absolute values, as a standard deviation), which makes
-            a model blind to gain and to unit.
+            a model blind to gain and to unit, as long as the spread is above 1e-4. A log's spread
+            changes with depth, as that of its slices of 36 rows does.
         compress: then take the inverse hyperbolic sine, linear for texture and logarithmic for
             collars and spikes, so that these do not drown the rest.
         mask: give the model a second channel, 1 where there is a measurement and 0 at nulls, so
@@ -56,17 +74,10 @@ class Normalisation:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Raw images (B, Z, A), NaN at nulls -> (inputs (B, C, Z, A) float32, valid (B, Z, A)).
 
-        C is `channels`. Commutes with rolls and flips.
+        C is `channels`. Commutes with rolls, and with flips where slices are whole.
         """
         filled, valid = fill_nulls(images.float())
-        if self.scale is None:
-            size = torch.where(valid, filled.abs(), torch.nan).flatten(1)
-            # The median of nothing is NaN: a patch without a measurement counts as blank.
-            median = size.nanmedian(1).values.nan_to_num(0.0)
-            spread = (median * _MEDIAN_TO_DEVIATION).clamp(min=_QUIETEST)[:, None, None]
-        else:
-            spread = torch.tensor(self.scale)
-        inputs = filled / spread
+        inputs = filled / (_spread(images.float(), valid) if self.scale is None else self.scale)
         if self.compress:
             inputs = inputs.asinh()
         return torch.stack((inputs, valid.to(inputs)) if self.mask else (inputs,), 1), valid

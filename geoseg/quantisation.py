@@ -42,7 +42,7 @@ class Quantisation:
     def __post_init__(self) -> None:
         for name, choices in (("bits", get_args(Bits)), ("per", get_args(Per))):
             value = getattr(self, name)
-            if value not in choices:
+            if value not in choices or type(value) is not type(choices[0]):
                 listed = ", ".join(map(str, choices))
                 raise ValueError(f"quantisation: {name} is {value!r}; choose one of {listed}")
 

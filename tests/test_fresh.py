@@ -41,7 +41,9 @@ def test_wells_share_the_patches(patches, wells):
     assert counts.max() <= 3 + 2 * counts.min()
     assert len(set(dataset.names)) == patches
     assert dataset.images.isnan().float().mean((1, 2)).max() <= 0.5
-    assert not dataset.masks[dataset.images.isnan()].any()
+    spoilt = fresh_dataset(patches, wells=wells, faults=1.0)
+    for masks in (dataset.masks, spoilt.masks):
+        assert not masks[dataset.images.isnan()].any()
 
 
 def test_half_of_the_wells_are_twins():
@@ -87,19 +89,23 @@ def test_a_share_is_a_share():
         spoil_labels(torch.zeros(1, 2, 2, dtype=torch.uint8), 1.5, seed=0)
 
 
-FRESH = ["-e", "3", "-nowb", "--cpu", "--fresh", "64", "--epochs", "3"]
+FRESH = ["-e", "3", "-nowb", "--cpu", "--fresh", "64"]
 
 
-def weights(run):
-    return (run / "last.safetensors").read_bytes()
-
-
-def test_training_on_fresh_pipes(tmp_path, capsys):
-    assert main([*FRESH, "-o", str(tmp_path / "a")]) == 0
+def test_training_on_fresh_pipes_and_going_on(tmp_path, capsys):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main([*FRESH, "--epochs", "2", "-o", str(whole)]) == 0
     assert "64 new patches every epoch" in capsys.readouterr().out.replace("\n", " ")
-    run = tmp_path / "a" / "3-unet-8-halving"
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
-    assert "new patches every epoch" in json.loads((run / "report.json").read_text())["data"]
+    assert main([*FRESH, "--epochs", "1", "-o", str(parts)]) == 0
+    assert main([*FRESH, "--epochs", "2", "-o", str(parts), "--resume"]) == 0
+    runs = [folder / "3-unet-8-halving" for folder in (whole, parts)]
+    one, other = (load_checkpoint(run / "last.safetensors").state_dict() for run in runs)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert "new patches every epoch" in json.loads((runs[0] / "report.json").read_text())["data"]
+    capsys.readouterr()
+    other_pipes = [*FRESH[:-1], "80", "--epochs", "3", "-o", str(parts), "--resume"]
+    assert main(other_pipes) == 2
+    assert "began with patches" in capsys.readouterr().err
 
 
 def test_resumed_in_another_epoch_it_sees_what_it_would_have_seen(tmp_path):

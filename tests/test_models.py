@@ -16,7 +16,7 @@ FULL = [
     ("vanilla", {}, 260_161, (11, 11)),
     ("stacked", {}, 1_904_135, (11, 21)),
     ("unet", {"width": 64}, 775_362, (27, 27)),
-    ("ring_unet", {}, 560_617, (32, 92)),
+    ("ring_unet", {}, 560_617, (89, 92)),
     ("flexible_unet", {"encoders": (2, 1, 1), "decoders": (2, 1, 1)}, 576_721, (73, 73)),
     ("micro", {}, 1_645, (18, 18)),
 ]
@@ -77,7 +77,7 @@ def test_contract(name, arguments, channels, size):
 @pytest.mark.parametrize(
     ("name", "arguments"), [row for row in SMALL if row[0] in ("stacked", "ring_unet")]
 )
-@pytest.mark.parametrize("columns", [36, 72, 5])
+@pytest.mark.parametrize("columns", [36, 72, 71, 5, 1])
 def test_ring_convolutions_are_equivariant_to_azimuth(name, arguments, columns):
     model = create_model(name, **arguments)
     image = random(1, model.arguments["in_channels"], 12, columns)

@@ -77,3 +77,26 @@ def test_the_mask_is_a_second_channel(patches):
     assert Normalisation(mask=True).channels == inputs.shape[1] == 2
     assert torch.equal(inputs[:, :1], Normalisation()(patches)[0])
     assert torch.equal(inputs[:, 1], valid.float())
+
+
+def test_a_log_is_seen_as_its_slices_are():
+    """Loud above and quiet below: each part by its own spread, and nulls between them no matter."""
+    generator = torch.Generator().manual_seed(1)
+    log = 0.01 * torch.randn(1, 360, 36, generator=generator)
+    log[:, :180] *= 5
+    log[:, 252:288] = torch.nan
+    inputs, valid = Normalisation()(log)
+    for first in (36, 72, 216, 324):  # away from the change, half a slice on either side
+        rows = slice(first, first + 36)
+        alone = Normalisation()(log[:, rows])[0]
+        seen = valid[:, rows]
+        assert torch.allclose(inputs[:, 0, rows][seen], alone[:, 0][seen], rtol=0.1, atol=0.02)
+    assert torch.equal(Normalisation()(log.roll(7, -1))[0], inputs.roll(7, -1))
+
+
+def test_a_patch_has_one_spread():
+    image = torch.randn(1, 36, 36, generator=torch.Generator().manual_seed(2))
+    image[:, :18] *= 10
+    inputs, _ = Normalisation(compress=False)(image)
+    ratio = inputs[:, 0] / image
+    assert torch.allclose(ratio, ratio[0, 0, 0].expand_as(ratio))

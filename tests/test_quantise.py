@@ -15,6 +15,7 @@ from geoseg import (
 )
 from tests.making import make_data
 from train import cards, evaluate
+from train.cases import labelled_set
 from train.quantise import ALL, compare, main, quantise, quantised_name
 
 
@@ -70,8 +71,7 @@ def test_eight_bits_stand_beside_the_full_checkpoint(full, data, capsys):
 def test_the_scores_are_those_of_evaluate(full, data):
     small = full.with_name("small.safetensors")
     quantise(full, small, Quantisation(4, "layer"))
-    arguments = evaluate.parse([str(full), *score_on(data)])
-    dataset, _ = evaluate.labelled_set(arguments, None)
+    dataset, _ = labelled_set(data, "validation", None)
     outcomes = compare([full, small], dataset, "cpu")
     table = evaluate.evaluate(Segmenter([full, small], "cpu"), dataset)
     for outcome, scores in zip(outcomes, table.values(), strict=True):

@@ -12,6 +12,7 @@ from geoseg.synthetic.__main__ import main
 from geoseg.synthetic.character import draw_character
 from geoseg.synthetic.draw import Draw
 from geoseg.synthetic.grooves import bands
+from geoseg.synthetic.slices import _slices
 
 SAMPLES = Path(__file__).resolve().parent.parent / "geoseg" / "samples"
 
@@ -202,6 +203,19 @@ def test_dataset() -> None:
     assert [s == "validation" for s in dataset.splits] == (dataset.wells > 5).tolist()
     assert len(set(dataset.names)) == 100
     assert (dataset.images.isnan().float().mean((1, 2)) <= 0.5).all()
+
+
+def test_patches_of_a_twin_are_the_even_and_the_odd_columns() -> None:
+    (logs, masks) = synthesize(1, 144, columns=72, seed=4)
+    parts = _slices(logs, 2), _slices(masks, 2)
+    for log, patches in zip((logs, masks), parts, strict=True):
+        assert torch.equal(patches[2].nan_to_num(9), log[0, 36:72, 0::2].nan_to_num(9))
+        assert torch.equal(patches[3].nan_to_num(9), log[0, 36:72, 1::2].nan_to_num(9))
+
+
+def test_sets_of_other_seeds_share_no_log() -> None:
+    one, other = (synthetic_dataset(2, 4, seed=seed).images.nan_to_num() for seed in (0, 4096))
+    assert not torch.equal(one, other)
 
 
 def test_twins_interleave_to_one_log() -> None:

@@ -157,7 +157,7 @@ def _load_fresh(arguments: argparse.Namespace, device: torch.device | str) -> Da
     # Turn 0 is no epoch's, and the seed is another than that of the set that scores are made on.
     validation = fresh_dataset(VALIDATION_PATCHES, wells=VALIDATION_WELLS, seed=VALIDATION_SEED)
     faults = arguments.label_faults
-    spoilt = f" ({faults:.0%} of their labels spoilt)" if faults else ""
+    spoilt = f" ({faults:.0%} of the grooves spoilt)" if faults else ""
     description = (
         f"synthetic pipes, {arguments.fresh:,} new patches every epoch{spoilt}; "
         f"{VALIDATION_PATCHES:,} to validate, of {VALIDATION_WELLS} other synthetic wells"

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+
 from geoseg.models import Model, create_model
 from geoseg.normalisation import Normalisation
 from geoseg.original import model_of
@@ -90,7 +92,8 @@ class Experiment:
     @property
     def normalisation(self) -> Normalisation:
         """Of the input; a model of two channels sees which pixels were measured."""
-        return Normalisation(mask=self.create_model().arguments["in_channels"] == 2)
+        with torch.device("meta"):  # neither memory nor random numbers
+            return Normalisation(mask=self.create_model().arguments["in_channels"] == 2)
 
     def create_model(self) -> Model:
         """A fresh, untrained model."""

@@ -203,10 +203,12 @@ class Keeper:
         if not teacher:  # then these count for nothing, and an earlier geoseg did not know them
             del recipe["temperature"], recipe["distillation"]
         teachers = [digest[:16] for digest in teacher.files.values()] if teacher else None
-        patches = {
+        patches: dict[str, str] = {
             name: hashlib.sha256(part.pairs.cpu().numpy().data).hexdigest()[:16]
             for name, part in (("train", trainer.train), ("validation", trainer.validation))
         }
+        if trainer.renews:  # pipes that a GPU makes differ in the last bits: their recipe says all
+            patches = {"fresh": self._config["data"]}
         return {**recipe, "seed": trainer.seed, "teachers": teachers, "patches": patches}
 
     @property

@@ -48,7 +48,7 @@ class Epoch:
 
     `metrics` are the five of the validation set, the mean over patches by the challenge's rule, at
     a probability of 0.5, and `wells` the IoU of each of its wells; `threshold` would have given the
-    best IoU; `patches_per_second` is that of the training steps alone.
+    best IoU of all pixels pooled; `patches_per_second` is that of the training steps alone.
     """
 
     number: int
@@ -140,6 +140,11 @@ class Trainer:
         return -(-len(self.train) // self.experiment.batch)
 
     @property
+    def renews(self) -> bool:
+        """Whether every epoch has a training set of its own."""
+        return self._renew is not None
+
+    @property
     def best_model(self) -> Model:
         """The model to validate and keep: the weights' average where the recipe wants one."""
         return cast(Model, self._average.module) if self._average else self.model
@@ -151,8 +156,9 @@ class Trainer:
         epoch ends there, with None. TrainingError for a loss that is not finite, in training or
         validation.
         """
-        start, before = time.perf_counter(), self.step
+        start = time.perf_counter()
         self._take_up(self.epoch + 1)
+        ready, before = time.perf_counter(), self.step
         plan = Plan(self.experiment, self.train, self.seed, self.epoch + 1)
         self.model.train()
         while self.step < self.steps:
@@ -177,7 +183,7 @@ class Trainer:
             scores.wells,
             scores.threshold,
             rate,
-            seen / (trained - start),
+            seen / (trained - ready),
             time.perf_counter() - start,
         )
 

@@ -9,24 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geoseg.synthetic.picture import grey
+
 # The original's meaning: black and green correct, red missed, blue false alarm. The shades are
 # those of geoseg/page/colours.js.
 BACKGROUND, CORRECT, MISSED, ALARM = (0, 0, 0), (46, 204, 88), (255, 56, 50), (64, 125, 255)
 NULL, FOUND = (92, 96, 104), (92, 214, 232)
-# The fixed display window of the original viewer, in the unit of the images.
-WINDOW = 0.05
 _OPACITY = 0.55
 
 Colours = NDArray[np.uint8]
-
-
-def grey(image: NDArray[np.float32]) -> Colours:
-    """An image (Z, A), NaN at nulls, as RGB (Z, A, 3): dark where metal is lost."""
-    null = np.isnan(image)
-    level = np.clip((np.where(null, 0, image) + WINDOW) / (2 * WINDOW), 0, 1) * 255
-    colours = np.repeat(level.astype(np.uint8)[..., None], 3, -1)
-    colours[null] = NULL
-    return colours
 
 
 def errors(mask: NDArray[np.bool_], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> Colours:

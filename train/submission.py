@@ -48,18 +48,20 @@ def _read_images(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
     files = sorted(folder.glob("*.npy"), key=natural)
     if not files:
         raise ValueError(f"{folder} holds no .npy image to write masks of")
-    images = {}
+    images: dict[str, NDArray[np.float32] | None] = {}
     for file in files:
         try:
             images[file.stem] = read_patch(file)
         except AllNullError:
-            images[file.stem] = np.full((36, 36), np.nan, np.float32)
+            images[file.stem] = None
         except PatchError as error:
             raise ValueError(f"no submission: {error}") from error
-    shapes = {image.shape for image in images.values()}
+    shapes = {image.shape for image in images.values() if image is not None} or {(36, 36)}
     if len(shapes) > 1:
         raise ValueError(f"no submission: the images of {folder} are of the sizes {shapes}")
-    return list(images), np.stack(list(images.values()))
+    nothing = np.full(shapes.pop(), np.nan, np.float32)
+    filled = [nothing if image is None else image for image in images.values()]
+    return list(images), np.stack(filled)
 
 
 def natural(path: Path) -> list[tuple[int, str]]:

@@ -116,12 +116,12 @@ def percent(share: float) -> str:
 
 
 def sparkline(shares: Iterable[float]) -> str:
-    """Shares from 0 to 1 as bars of eight heights.
+    """Shares from 0 to 1 as bars of eight heights, blank where there is none.
 
     >>> sparkline([0, 0.5, 1])
     '▁▅█'
     """
-    return "".join(_BARS[min(int(share * 8), 7)] for share in shares)
+    return "".join(" " if math.isnan(s) else _BARS[min(int(s * 8), 7)] for s in shares)
 
 
 def _table(title: str, first: str, headings: Sequence[str]) -> Table:

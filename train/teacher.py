@@ -83,6 +83,8 @@ def load_teacher(
     """
     if not paths:
         return None
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise CheckpointError("a teacher is named twice; name each once")
     files = {}
     for path in paths:
         try:

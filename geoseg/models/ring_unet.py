@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 from geoseg.models.base import Model, activation_named, check_positive
 from geoseg.models.convolutions import pad_ring, pad_rows
 
+WIDEST = 1 << 20  # columns, more than any image has
 COLUMNS = 36  # of an image whose neighbouring columns are what one step of a kernel's reach means
 
 
@@ -24,10 +26,11 @@ class RingLayer(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, reach: int) -> None:
         super().__init__(in_channels, out_channels, 3)
         self.reach = reach
+        self.ring = COLUMNS
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> (B, out_channels, Z, A)."""
-        columns = self.reach * max(1, round(x.shape[-1] / COLUMNS))
+        columns = self.reach * max(1, round(x.shape[-1] / self.ring))
         return conv2d(
             pad_rows(pad_ring(x, columns), 1), self.weight, self.bias, dilation=(1, columns)
         )
@@ -94,6 +97,14 @@ class RingUNet(Model):
             rows = narrow(x).repeat_interleave(2, -2)[..., : skip.shape[-2], :]
             x = self._run(decoder, skip + rows)
         return self.head(x)
+
+    def receptive_field(self) -> tuple[int, int]:
+        """As for every model, in columns of 10 degrees; the pipe itself has 36."""
+        probe = copy.deepcopy(self)
+        for layer in probe.modules():
+            if isinstance(layer, RingLayer):
+                layer.ring = WIDEST  # else a kernel would reach further on a wider image
+        return super(RingUNet, probe).receptive_field()
 
     def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
         for layer in stage.children():

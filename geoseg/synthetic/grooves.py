@@ -16,7 +16,7 @@ from geoseg.synthetic.draw import Draw, Runs
 
 SHORTEST = 20  # rows, of a groove
 LEAST_GAP = 45  # rows between grooves of a track: more than a label bridges
-DEEPEST = 0.155  # inches
+DEEPEST = 0.155  # inches, before a groove's roughness
 STEEPEST = 0.24  # columns a row
 # Width at half depth over width of the label, which takes the flanks in, the more the wider it is:
 # 0.89 at 2 columns, 0.83 at 4.
@@ -129,9 +129,9 @@ def bands(path: Tensor, width: Tensor, seen: Tensor, columns: int) -> Tensor:
 
 
 def spoil_labels(masks: Tensor, share: float, seed: int) -> Tensor:
-    """Masks (N, Z, A) of which about a `share` are wrong in the ways of annotators.
+    """Masks (N, Z, A) of which about a `share` of those with a groove are wrong as annotators are.
 
-    Of those a third has lost its grooves, a third is a column off and a third is two columns too
+    A third of them has lost its grooves, a third is a column off and a third is two columns too
     wide. The same seed spoils the same patches. ValueError for a share outside 0 to 1.
     """
     if not 0 <= share <= 1:

@@ -6,6 +6,7 @@ N patches, Z depth, A azimuth.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 import numpy as np
 import torch
@@ -18,11 +19,10 @@ from geoseg.synthetic.logs import synthesize
 
 SIDE = 36  # rows and columns of a patch
 MOST_SEEDS = 1 << 32
-_SEED_STEP = 1 << 20  # a log's seed is the set's times this plus the well: sets share no log
 
 # The page's samples, chosen by eye: a drifting groove that crosses the seam, a speckled twin, a
 # lattice with nulls, a nearly empty well. Seed of the log, columns, first patch.
-_SAMPLE_SEED = 144 * _SEED_STEP
+_SAMPLE_SEED = 144 << 20
 _SAMPLES = ((10, 36, 2), (2, 72, 8), (19, 36, 12), (8, 36, 3))
 _LOG_PATCHES, _SHOWN_PATCHES = 40, 12
 
@@ -53,7 +53,7 @@ def synthetic_dataset(
     for well in range(1, wells + 1):
         count = patches // wells + (well <= patches % wells)
         columns = 2 * SIDE if well % 2 else SIDE
-        parts.append((well, *_cut(count, columns, seed * _SEED_STEP + well, device)))
+        parts.append((well, *_cut(count, columns, _log_seed(seed, well), device)))
         splits += [("validation" if well > wells - max(1, wells // 5) else "train")] * count
     return _assemble(parts, splits)
 
@@ -70,9 +70,9 @@ def fresh_dataset(
     """`patches` labelled patches of short logs of `wells` pipes, others for every `turn` >= 0.
 
     For training that never sees a pipe twice: many wells, made together, are quicker to make than
-    a few long ones, and tell more. Half of the wells, at random, are twins, as in
-    `synthetic_dataset`; with none of those, and none of another seed or turn, do they share a log.
-    A share `faults` of the labels is spoilt as by `spoil_labels`.
+    a few long ones, and tell more. The second half of the wells are twins, as in
+    `synthetic_dataset`. What is made is a hash of seed and turn: others share a log by chance only,
+    once in four billion. A share `faults` of the grooves' labels is spoilt as by `spoil_labels`.
 
     >>> len(fresh_dataset(100, wells=8, turn=3))
     100
@@ -81,9 +81,7 @@ def fresh_dataset(
         raise ValueError(f"{patches} patches of {wells} wells; give each well at least one")
     keys = np.random.SeedSequence((seed, turn)).generate_state(3, np.uint64) >> 1
     kinds = ((1, wells - wells // 2, int(keys[0])), (2, wells // 2, int(keys[1])))
-    slices = 2 * (
-        -(-patches // (2 * wells)) + 1
-    )  # of a well; some will be rejected for their nulls
+    slices = 2 * (ceil(patches / (2 * wells)) + 1)  # of a well; some are rejected for their nulls
     while True:
         made = [
             _short_logs(count, slices, sides, key, device) for sides, count, key in kinds if count
@@ -97,9 +95,11 @@ def fresh_dataset(
     slice_, well = usable.T.nonzero()[:patches].T
     order = (well * slices + slice_).argsort()
     well, slice_ = well[order], slice_[order]
+    images = images[well, slice_]
+    labels = spoil_labels(masks[well, slice_], faults, int(keys[2]))
     return PatchDataset(
-        images=images[well, slice_],
-        masks=spoil_labels(masks[well, slice_], faults, int(keys[2])),
+        images=images,
+        masks=labels.masked_fill(images.isnan(), 0),
         labelled=torch.ones(patches, dtype=torch.bool, device=images.device),
         wells=well + 1,
         indices=slice_,
@@ -117,16 +117,18 @@ def _short_logs(
 
 
 def sample_dataset() -> PatchDataset:
-    """The 48 patches of 4 wells that ship with the page, made anew.
-
-    No set of `synthetic_dataset` with a seed below 144 holds any of them.
-    """
+    """The 48 patches of 4 wells that ship with the page, made anew."""
     parts = []
     for well, (seed, columns, first) in enumerate(_SAMPLES, 1):
         log = _cut(_LOG_PATCHES, columns, _SAMPLE_SEED + seed, "cpu")
         images, masks, indices = (part[first : first + _SHOWN_PATCHES] for part in log)
         parts.append((well, images, masks, indices))
     return _assemble(parts, ["validation"] * len(_SAMPLES) * _SHOWN_PATCHES)
+
+
+def _log_seed(seed: int, well: int) -> int:
+    """All that torch takes of a seed, 32 bits, mixed so that sets share a log by chance only."""
+    return int(np.random.SeedSequence((seed, well)).generate_state(1)[0])
 
 
 def _cut(
