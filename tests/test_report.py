@@ -123,7 +123,7 @@ def test_errors_and_nulls():
     ]
     assert [tuple(c) for c in colours.tolist()] == expected
     grey = pictures.grey(np.array([[-1, -0.05, 0, 0.05, np.nan]], np.float32))[0]
-    assert grey[:4, 0].tolist() == [0, 0, 127, 255]
+    assert grey[:4, 0].tolist() == [0, 0, 128, 255]
     assert tuple(grey[4]) == pictures.NULL
 
 

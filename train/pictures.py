@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg.synthetic.picture import grey
+from geoseg.synthetic.picture import NULL, grey
 
 # The original's meaning: black and green correct, red missed, blue false alarm. The shades are
 # those of geoseg/page/colours.js.
 BACKGROUND, CORRECT, MISSED, ALARM = (0, 0, 0), (46, 204, 88), (255, 56, 50), (64, 125, 255)
-NULL, FOUND = (92, 96, 104), (92, 214, 232)
+FOUND = (92, 214, 232)
 _OPACITY = 0.55
 
 Colours = NDArray[np.uint8]

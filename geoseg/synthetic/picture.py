@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from geoseg.files import naming, replacing
 
 WINDOW = 0.05  # inches either side of zero, as the original's viewer shows logs
-NULL = (0, 0, 96)
+NULL = (92, 96, 104)  # as the page shows them
 SCALE = 3  # screen pixels a pixel
 ROWS, COLUMNS = 200, 36  # of a strip
 GAP, LINE, LETTERS = 12, 14, 6  # screen pixels: between strips, a line of text, a letter
