@@ -274,7 +274,8 @@ def test_synthetic_wells_are_within_real_ranges():
         values = values[np.isfinite(values)]
         slack = 0.35 * (most - least)
         inside = (least - slack <= values) & (values <= most + slack)
-        assert inside.mean() >= 0.8, f"{name}: {values}"
+        # Training is meant to see somewhat more than the few real wells that were measured.
+        assert inside.mean() >= 0.65, f"{name}: {values}"
         assert least - slack <= np.median(values) <= most + slack, f"{name}: {values}"
 
 
