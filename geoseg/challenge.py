@@ -41,7 +41,7 @@ def read_masks(
 
     Left out: a row of another length than the name and `pixels` values, one that holds another
     value than 0 and 1, and every row whose name stands twice. DatasetError for a file that cannot
-    be read or has no usable row.
+    be read or has few usable rows or none.
     """
     masks: dict[str, NDArray[np.uint8]] = {}
     rejections: list[Rejection] = []
@@ -64,11 +64,11 @@ def read_masks(
         reason = f"stands {seen[name]} times, and no row of them is sure; keep the right one"
         rejections.append(Rejection(name, reason, "name more than once"))
         masks.pop(name, None)
-    if not masks:
+    if 3 * len(masks) < len(rejections) or not masks:
         first = f", the first {rejections[0].name}: {rejections[0].reason}" if rejections else ""
         raise DatasetError(
-            f"{path} has no usable row{first}; expected a name such as well_1_patch_0 and then "
-            f"{pixels:,} values of 0 and 1"
+            f"{path} has {len(masks):,} usable rows{first}; expected a name such as "
+            f"well_1_patch_0 and then {pixels:,} values of 0 and 1"
         )
     return masks, rejections
 
@@ -96,7 +96,10 @@ def with_labels(dataset: PatchDataset, path: str | os.PathLike[str]) -> PatchDat
     names = [Path(name).stem for name in dataset.names]
     where = Path(path).name
     faults += _unmatched(masks.keys() - set(names), "has no image", "row without an image")
-    faults += _unmatched(set(names) - masks.keys(), f"has no row in {where}", "image without a row")
+    spoilt = {fault.name.split("(")[-1].rstrip(")") for fault in faults}
+    faults += _unmatched(
+        set(names) - masks.keys() - spoilt, f"has no row in {where}", "image without a row"
+    )
     labelled = torch.tensor([name in masks for name in names])
     if not labelled.any():
         raise DatasetError(

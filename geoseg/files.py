@@ -12,12 +12,11 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, it takes the place of `path`.
 
-    The folder is made where it is missing. Contents and folder are flushed to disk, so that after a
-    power cut either the old file or the new one is there, whole.
+    The folder is made where it is missing, a link is followed. Contents and folder are flushed to
+    disk, so that after a power cut either the old file or the new one is there, whole. OSError
+    where `path` is a folder or a device.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path, temporary = _beside(path)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -37,10 +36,29 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.close(folder)
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """OSError now, instead of after long work, where `path` could not be written."""
+    with naming(path):
+        _, temporary = _beside(path)
+        try:
+            temporary.touch()
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """What `path` really is, and a temporary path in the same folder, which is made."""
+    real = Path(os.path.realpath(path))
+    if real.exists() and not real.is_file():
+        raise OSError(f"it is a {'folder' if real.is_dir() else 'device'}; name a file")
+    real.parent.mkdir(parents=True, exist_ok=True)
+    return real, real.with_name(f".{real.name}.{os.getpid()}.tmp")
+
+
 def replace_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text in place of `path`; OSError names it."""
     with naming(path), replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

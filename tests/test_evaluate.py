@@ -319,10 +319,21 @@ def test_mistakes_in_files_exit_2_with_one_line(checkpoints, data, log_files, tm
         ([*log_files[:3], tmp_path / "small.npy"], "has the shape (100, 72) and small.npy (3, 4)"),
         ([*log_files[:3], tmp_path / "no.npz"], "no.npz does not exist"),
         (["--data", data, "--split", "none", "--submission", tmp_path / "y.csv"], "holds no .npy"),
-        (["--data", data, "--html", tmp_path / "no" / "page.html"], "page.html cannot be written"),
+        (["--data", data, "--html", data], "it is a folder; name a file"),
+        (["--data", data, "--json", "x", "--html", "x"], "written twice"),
+        (["--data", data, "--json", checkpoints[0]], "is read, or written twice"),
     ):
+        before = sorted(tmp_path.iterdir()), Path(checkpoints[0]).read_bytes()
         assert run(checkpoints[0], *options) == 2, options
+        assert (sorted(tmp_path.iterdir()), Path(checkpoints[0]).read_bytes()) == before, options
         said = capsys.readouterr().err
         assert words in said
         assert said.startswith("evaluate: ")
         assert said.count("\n") == 1
+
+
+def test_a_truth_that_is_known_nowhere_is_no_truth(checkpoints, log_files, tmp_path, capsys):
+    np.save(tmp_path / "unknown.npy", np.full((100, 72), 255, np.uint8))
+    options = [*log_files[:3], tmp_path / "unknown.npy", "--all"]
+    assert run(checkpoints[0], *options) == 2
+    assert "known nowhere" in capsys.readouterr().err

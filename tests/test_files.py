@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from geoseg.files import replacing
+from geoseg.files import check_writable, replace_text, replacing
 
 
 def test_replaces_and_makes_folders(tmp_path):
@@ -41,3 +41,23 @@ def test_gives_the_rights_of_any_new_file(tmp_path):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == stat.S_IMODE(
         (tmp_path / "plain").stat().st_mode
     )
+
+
+def test_checking_leaves_nothing_behind(tmp_path):
+    check_writable(tmp_path / "new" / "file.txt")
+    assert os.listdir(tmp_path / "new") == []
+    with pytest.raises(OSError, match="new cannot be written: it is a folder; name a file"):
+        check_writable(tmp_path / "new")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and devices are POSIX")
+def test_links_are_followed_and_devices_left_alone(tmp_path):
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    replace_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a device"):
+        replace_text(tmp_path / "pipe", "new")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

@@ -170,3 +170,17 @@ def test_an_interruption_leaves_cleanly(checkpoints, images, tmp_path, monkeypat
     monkeypatch.setattr(Segmenter, "probabilities", interrupt)
     assert run(checkpoints[0], images, "-o", tmp_path / "masks") == 130
     assert "stopped" in capsys.readouterr().err
+
+
+def test_two_answers_never_share_a_file(checkpoints, images, tmp_path, capsys):
+    folder = tmp_path / "alike"
+    folder.mkdir()
+    for name in ("x.npy", "x.probability.npy", "._x.npy"):
+        shutil.copy(next(iter(sorted(images.glob("*.npy")))), folder / name)
+    out = tmp_path / "alike-masks"
+    assert run(checkpoints[0], folder, "-o", out, "--probabilities") == 2
+    assert "would be written twice" in capsys.readouterr().err
+    assert run(checkpoints[0], folder, "-o", out) == 0
+    masks = [np.load(out / name) for name in ("x.npy", "x.probability.npy")]
+    assert [mask.dtype for mask in masks] == [np.uint8, np.uint8]
+    assert len(list(out.iterdir())) == 2

@@ -13,7 +13,7 @@ from geoseg.files import replace_text
 from geoseg.models import Model
 from train.readme import renew
 
-_RUN = ("epochs", "epochs_done", "seconds", "device", "precision", "seed", "torch")
+_RUN = ("epochs", "epochs_done", "seconds", "device", "threads", "precision", "seed", "torch")
 _SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "accuracy", "ece")
 _ROBUSTNESS = ("same_mask_at_every_shift", "kept_at_half_gain")
 

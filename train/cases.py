@@ -75,6 +75,8 @@ class Case:
         images, masks = (split_twins(x) if apart else x[None] for x in (log, mask))
         values, labels = torch.from_numpy(images), torch.from_numpy(masks)
         known = ~values.isnan() & (labels != UNKNOWN)
+        if not known.any():
+            raise ValueError(f"{truth.name} is known nowhere in {image.name}; there is no score")
         sides = ("even columns, ", "odd columns, ") if apart else ("",)
         starts = range(0, len(log), SLICE)
         names = tuple(f"{image.name}, {side}row {z:,}" for side in sides for z in starts)

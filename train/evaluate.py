@@ -15,7 +15,7 @@ from rich.console import Console
 
 from geoseg.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from geoseg.dataset import PatchDataset
-from geoseg.files import naming
+from geoseg.files import check_writable
 from geoseg.metrics import EmptyRule
 from geoseg.segmenter import Segmenter
 from geoseg.suspects import find_suspects
@@ -175,6 +175,8 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
     for option in ("labels", "submission"):
         if getattr(arguments, option) and not arguments.data:
             return f"--{option} is about the patches of --data; name their folder"
+    if arguments.record == "":
+        return "--record needs a name for the scores"
     if arguments.rolls is not None and arguments.rolls < 1:
         return f"--rolls is {arguments.rolls}; it must be at least 1"
     if arguments.rolls is not None and not arguments.robustness:
@@ -185,7 +187,7 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
 def main(argv: list[str] | None = None) -> int:
     """Score what the command line names; gives the exit code."""
     arguments = parse(argv)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     try:
         return _run(arguments, console)
     except KeyboardInterrupt:
@@ -202,15 +204,15 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             for path, rows in write_submission(segmenter, folder, arguments.submission).items():
                 console.print(f"{path}: {rows:,} masks", soft_wrap=True)
             if not (arguments.labels or (folder.parent / "labels").is_dir()):
-                console.print(f"{arguments.split} has no labels, so there are no scores.")
+                console.print(f"{arguments.split} has no labels, so nothing is scored or written.")
                 return 0
         case = load_case(arguments, console)
         findings = investigate(segmenter, case, arguments)
     except (OSError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
-    _show(findings, console)
     try:
+        _show(findings, console)
         if arguments.json:
             write_json(arguments.json, findings)
         if arguments.html:
@@ -225,13 +227,17 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _check_writable(arguments: argparse.Namespace, segmenter: Segmenter) -> None:
-    """Better to fail now than after the scoring."""
+    """Better to fail now than after the scoring; and nothing that is read may be replaced."""
+    read = [*arguments.checkpoints, arguments.labels, arguments.log, arguments.log_truth]
+    taken = {path.resolve() for path in read if path}
     targets = [arguments.json, arguments.html]
     if arguments.submission:
         targets += submission_paths(arguments.submission, segmenter.names).values()
     for path in filter(None, targets):
-        with naming(path):
-            path.touch()
+        if path.resolve() in taken:
+            raise ValueError(f"{path} is read, or written twice; choose another file to write")
+        taken.add(path.resolve())
+        check_writable(path)
 
 
 def _show(findings: Findings, console: Console) -> None:

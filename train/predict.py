@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import glob
 import io
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -107,7 +108,8 @@ def find_images(named: Iterable[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for name in named:
         path = Path(name)
-        files = sorted(path.glob("*.npy"), key=natural) if path.is_dir() else [path]
+        held = [file for file in path.glob("*.npy") if not file.name.startswith(".")]
+        files = sorted(held, key=natural) if path.is_dir() else [path]
         if not path.exists():
             files = sorted(map(Path, glob.glob(name)), key=natural)
         if not files:
@@ -143,7 +145,10 @@ def _check_free(images: list[Path], segmenter: Segmenter, wanted: argparse.Names
     sources = {image.resolve() for image in images}
     if own := next((t for t in targets if t.resolve() in sources), None):
         raise ValueError(f"{own} is an image, and its mask would replace it; choose another -o")
-    there = [target for target in targets if target.exists()]
+    if len(set(targets)) < len(targets):
+        twice = next(target for target in targets if targets.count(target) > 1)
+        raise ValueError(f"{twice} would be written twice; do its images one at a time")
+    there = [target for target in targets if os.path.lexists(target)]
     if there and not wanted.overwrite:
         more = f" and {len(there) - 1:,} more" if len(there) > 1 else ""
         raise ValueError(
@@ -196,8 +201,7 @@ def _write(
         if target.suffix == ".png":
             content = png(side_by_side(grey(image), overlay(image, mask)), scale=_scale(image))
         else:
-            likely = target.name.endswith(".probability.npy")
-            content = _npy(probability if likely else mask.astype(np.uint8))
+            content = _npy(mask.astype(np.uint8) if target == targets[0] else probability)
         try:
             with naming(target), replacing(target) as temporary:
                 temporary.write_bytes(content)

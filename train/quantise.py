@@ -115,8 +115,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Quantise and compare as the command line says; gives the exit code."""
-    arguments = parse(argv)
-    console = Console(highlight=False)
+    try:
+        return _run(parse(argv))
+    except KeyboardInterrupt:
+        print("quantise: stopped; nothing is written.", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    console = Console(highlight=False, markup=False)
     chosen = ALL if arguments.all else (Quantisation(arguments.bits, arguments.per),)
     with tempfile.TemporaryDirectory() as folder:
         try:

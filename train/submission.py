@@ -13,6 +13,7 @@ from geoseg.patches import AllNullError, PatchError, read_patch
 from geoseg.segmenter import Segmenter
 from train.progress import shown
 
+_NAME = re.compile(r"well_\d+_patch_\d+\.npy")
 _AT_ONCE = 256
 
 
@@ -45,9 +46,10 @@ def write_submission(segmenter: Segmenter, folder: Path, path: Path) -> dict[Pat
 
 def _read_images(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
     """Names, and images (N, Z, A)."""
-    files = sorted(folder.glob("*.npy"), key=natural)
+    files = [file for file in folder.glob("*.npy") if _NAME.fullmatch(file.name)]
+    files.sort(key=natural)
     if not files:
-        raise ValueError(f"{folder} holds no .npy image to write masks of")
+        raise ValueError(f"{folder} holds no .npy named well_K_patch_I to write masks of")
     images: dict[str, NDArray[np.float32] | None] = {}
     for file in files:
         try:

@@ -21,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = import_original(options.weights, options.experiment)
         assert model.card
         save_checkpoint(output, model, **model.card.story)
+    except KeyboardInterrupt:
+        print("original: stopped; nothing is written.", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         print(f"original: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1

@@ -89,6 +89,10 @@ def _check_archive(path: Path) -> int:
 
     Nothing is unpacked: an archive may be small and its content not.
     """
+    if path.exists() and not path.is_file():
+        raise CheckpointError(
+            f"{path.name}: not a whole file of torch.save, but a folder or a device"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
