@@ -230,7 +230,10 @@ def _suspects(findings: Findings) -> str:
 
 
 def _pictures(pictures: Iterable[Colours], name: str, caption: str) -> str:
-    images = "".join(f'<img src="{data_uri(picture)}" alt="">' for picture in pictures)
+    images = "".join(
+        f'<img src="{data_uri(picture)}" alt="{escape(name)}, {place}">'
+        for place, picture in enumerate(pictures, 1)
+    )
     return (
         f'<figure class="patch"><div class="pictures">{images}</div>'
         f"<figcaption><b>{escape(caption)}</b> {escape(name)}</figcaption></figure>\n"

@@ -21,10 +21,11 @@ h4 { flex: 0 0 4.5rem; margin: 0; font-size: 0.85rem; font-weight: 500; color: v
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.35rem 0.9rem 0.35rem 0; text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; font-weight: 600; }
+th:first-child { position: sticky; left: 0; background: var(--card); text-align: left;
+  font-weight: 600; }
 thead th { vertical-align: bottom; font-weight: 500; color: var(--dim); white-space: normal; }
 tbody tr { border-top: 1px solid var(--edge); }
-.charts { display: flex; flex-wrap: wrap; gap: 1rem; }
+.charts { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1rem; }
 .charts figure { flex: 0 1 14rem; }
 figure { margin: 0; }
 figcaption { font-size: 0.8rem; color: var(--dim); overflow-wrap: anywhere; }
@@ -42,7 +43,7 @@ polyline.ideal { stroke: var(--dim); stroke-width: 1; }
 .patch { width: min-content; }
 .pictures { display: flex; gap: 3px; }
 .pictures img { height: 132px; width: auto; image-rendering: pixelated; border-radius: 3px; }
-@media (max-width: 34rem) { body { padding: 1rem 0.5rem; } section { padding: 0.8rem; }
+@media (max-width: 34rem) { h4 { flex-basis: 100%; } .pictures img { height: 76px; } body { padding: 1rem 0.5rem; } section { padding: 0.8rem; }
   .pictures img { height: 96px; } .row { gap: 0.6rem; } }
 .key { display: inline-flex; align-items: center; gap: 0.4rem; margin-right: 1.1rem; }
 .key i { width: 0.8rem; height: 0.8rem; border: 1px solid var(--edge); border-radius: 2px; }
