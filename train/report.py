@@ -231,7 +231,7 @@ def _suspects(findings: Findings) -> str:
 
 def _pictures(pictures: Iterable[Colours], name: str, caption: str) -> str:
     images = "".join(
-        f'<img src="{data_uri(picture)}" alt="{escape(name)}, {place}">'
+        f'<img src="{data_uri(picture)}" alt="picture {place}">'
         for place, picture in enumerate(pictures, 1)
     )
     return (

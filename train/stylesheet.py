@@ -43,8 +43,8 @@ polyline.ideal { stroke: var(--dim); stroke-width: 1; }
 .patch { width: min-content; }
 .pictures { display: flex; gap: 3px; }
 .pictures img { height: 132px; width: auto; image-rendering: pixelated; border-radius: 3px; }
-@media (max-width: 34rem) { h4 { flex-basis: 100%; } .pictures img { height: 76px; } body { padding: 1rem 0.5rem; } section { padding: 0.8rem; }
-  .pictures img { height: 96px; } .row { gap: 0.6rem; } }
+@media (max-width: 34rem) { body { padding: 1rem 0.5rem; } section { padding: 0.8rem; }
+  h4 { flex-basis: 100%; } .pictures img { height: 76px; } .row { gap: 0.6rem; } }
 .key { display: inline-flex; align-items: center; gap: 0.4rem; margin-right: 1.1rem; }
 .key i { width: 0.8rem; height: 0.8rem; border: 1px solid var(--edge); border-radius: 2px; }
 .tn { background: rgb(0 0 0); } .tp { background: rgb(46 204 88); }
