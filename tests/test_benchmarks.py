@@ -38,6 +38,10 @@ def test_readmes_tables_are_those_of_the_committed_figures(scripts):
             assert f"-->\n{text}\n<!--" in readme
 
 
+def test_training_does_not_wait_for_its_pipes():
+    assert json.loads((ROOT / "benchmarks" / "synthetic.json").read_text())["made_over_trained"] > 1
+
+
 def test_ours_takes_the_steps_it_is_told_over_the_ends_of_epochs(scripts):
     import training
 
