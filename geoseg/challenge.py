@@ -43,6 +43,14 @@ def read_masks(
     value than 0 and 1, and every row whose name stands twice. DatasetError for a file that cannot
     be read or has few usable rows or none.
     """
+    masks, rejections, _ = _read_rows(path, pixels)
+    return masks, rejections
+
+
+def _read_rows(
+    path: str | os.PathLike[str], pixels: int
+) -> tuple[dict[str, NDArray[np.uint8]], list[Rejection], set[str]]:
+    """What `read_masks` gives, and every name that has a row, usable or not."""
     masks: dict[str, NDArray[np.uint8]] = {}
     rejections: list[Rejection] = []
     seen: Counter[str] = Counter()
@@ -70,7 +78,7 @@ def read_masks(
             f"{path} has {len(masks):,} usable rows{first}; expected a name such as "
             f"well_1_patch_0 and then {pixels:,} values of 0 and 1"
         )
-    return masks, rejections
+    return masks, rejections, set(seen)
 
 
 def _fault(cells: list[str], pixels: int) -> tuple[str, str] | None:
@@ -92,14 +100,11 @@ def with_labels(dataset: PatchDataset, path: str | os.PathLike[str]) -> PatchDat
     fits.
     """
     rows, columns = dataset.images.shape[1:]
-    masks, faults = read_masks(path, rows * columns)
+    masks, faults, named = _read_rows(path, rows * columns)
     names = [Path(name).stem for name in dataset.names]
     where = Path(path).name
     faults += _unmatched(masks.keys() - set(names), "has no image", "row without an image")
-    spoilt = {fault.name.split("(")[-1].rstrip(")") for fault in faults}
-    faults += _unmatched(
-        set(names) - masks.keys() - spoilt, f"has no row in {where}", "image without a row"
-    )
+    faults += _unmatched(set(names) - named, f"has no row in {where}", "image without a row")
     labelled = torch.tensor([name in masks for name in names])
     if not labelled.any():
         raise DatasetError(

@@ -76,8 +76,9 @@ class Normalisation:
 
         C is `channels`. Commutes with rolls, and with flips where slices are whole.
         """
-        filled, valid = fill_nulls(images.float())
-        inputs = filled / (_spread(images.float(), valid) if self.scale is None else self.scale)
+        images = images.float()
+        filled, valid = fill_nulls(images)
+        inputs = filled / (_spread(images, valid) if self.scale is None else self.scale)
         if self.compress:
             inputs = inputs.asinh()
         return torch.stack((inputs, valid.to(inputs)) if self.mask else (inputs,), 1), valid

@@ -17,6 +17,7 @@ from rich.console import Console
 from geoseg.checkpoint import CheckpointError
 from geoseg.normalisation import Normalisation
 from geoseg.segmenter import choose_device
+from geoseg.synthetic.slices import MOST_SEEDS
 from train.data import Data, add_data_arguments, load_data
 from train.experiments import EXPERIMENTS, Experiment, find_experiments
 from train.fleet import list_gpus, run_fleet
@@ -30,7 +31,6 @@ from train.teacher import find_teacher, load_teacher
 from train.tracking import TrackingError
 from train.tuning import CHOICES
 
-MOST_SEEDS = 1 << 32
 _FAILURES = (CheckpointError, OSError, TrackingError, TrainingError, torch.OutOfMemoryError)
 
 

@@ -20,8 +20,9 @@ from geoseg.metrics import METRICS
 from geoseg.models import Model
 from geoseg.normalisation import Normalisation
 from train.experiments import Linear
-from train.loop import Epoch, Trainer
+from train.loop import Trainer
 from train.state import State, StateError, States
+from train.validation import Epoch
 
 CHECKPOINTS = ("best.safetensors", "last.safetensors")
 # How a run's numbers come about beyond its recipe: another of these changes the last bits.

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ from train.sampling import VOID, Plan, PreparedSet
 from train.state import State
 from train.teacher import Teacher
 from train.tuning import PLAIN, RecordedStep, Tuning, compile_model, keep_memory
-from train.validation import Scores, score
+from train.validation import Epoch, Scores, score
 
 # What a plateau must remember; its other values are the recipe's, or the optimiser's.
 _PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
@@ -40,31 +40,6 @@ _PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says where and why."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch brought.
-
-    `metrics` are the five of the validation set, the mean over patches by the challenge's rule, at
-    a probability of 0.5, and `wells` the IoU of each of its wells; `threshold` would have given the
-    best IoU of all pixels pooled; `patches_per_second` is that of the training steps alone.
-    """
-
-    number: int
-    loss: float
-    validation_loss: float
-    metrics: dict[str, float]
-    wells: dict[str, float]
-    threshold: float
-    learning_rate: float
-    patches_per_second: float
-    seconds: float
-
-    def record(self) -> dict[str, Any]:
-        """As one line of metrics.jsonl has it."""
-        values = asdict(self)
-        return {"epoch": values.pop("number"), **values.pop("metrics"), **values}
 
 
 class Trainer:

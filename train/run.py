@@ -27,13 +27,14 @@ from geoseg.files import replace_text
 from train.data import Data, with_toys
 from train.experiments import Experiment
 from train.keeper import CHECKPOINTS, Keeper, alone_in
-from train.loop import Epoch, Trainer
+from train.loop import Trainer
 from train.ranks import ALONE, Ranks
 from train.sampling import PreparedSet, prepare
 from train.stop import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
 from train.tracking import Tracker
 from train.tuning import choose_tuning, describe_hardware
+from train.validation import Epoch
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
-"""How good a model is on the wells that were left out.
+"""How good a model is on the wells that were left out, after an epoch.
 
 N patches of a set, Z depth, A azimuth.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -16,12 +17,37 @@ THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
 
 class Scores(NamedTuple):
-    """What a validation finds; the fields are those of `train.loop.Epoch`."""
+    """What a validation finds; the fields are those of `Epoch`."""
 
     loss: float
     metrics: dict[str, float]
     wells: dict[str, float]
     threshold: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch brought.
+
+    `metrics` are the five of the validation set, the mean over patches by the challenge's rule, at
+    a probability of 0.5, and `wells` the IoU of each of its wells; `threshold` would have given the
+    best IoU of all pixels pooled; `patches_per_second` is that of the training steps alone.
+    """
+
+    number: int
+    loss: float
+    validation_loss: float
+    metrics: dict[str, float]
+    wells: dict[str, float]
+    threshold: float
+    learning_rate: float
+    patches_per_second: float
+    seconds: float
+
+    def record(self) -> dict[str, Any]:
+        """As one line of metrics.jsonl has it."""
+        values = asdict(self)
+        return {"epoch": values.pop("number"), **values.pop("metrics"), **values}
 
 
 def score(logits: Tensor, patches: PreparedSet, loss: float) -> Scores:

@@ -18,7 +18,7 @@ from rich.table import Table
 from geoseg.files import replace_text
 from geoseg.patches import read_mask, read_patch
 from geoseg.synthetic.logs import synthesize
-from geoseg.synthetic.measure import COLUMNS, UNITS, WINDOW, measure
+from geoseg.synthetic.measure import COLUMNS, LATTICE_ROWS, UNITS, measure
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name, least in (("wells", 2), ("rows", WINDOW), ("seed", 0)):
+    for name, least in (("wells", 2), ("rows", LATTICE_ROWS), ("seed", 0)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} is {getattr(options, name)}; give at least {least}")
 
@@ -74,10 +74,10 @@ def read_logs(
             raise ValueError(f"two logs are named {path.stem}; rename one")
         log = read_patch(path)
         rows, columns = log.shape
-        if columns % COLUMNS or rows < WINDOW:
+        if columns % COLUMNS or rows < LATTICE_ROWS:
             raise ValueError(
-                f"{path.name} is {rows} x {columns}; give whole logs, of at least {WINDOW} rows "
-                f"and {COLUMNS} columns or a multiple"
+                f"{path.name} is {rows} x {columns}; give whole logs, of at least "
+                f"{LATTICE_ROWS} rows and {COLUMNS} columns or a multiple"
             )
         logs[path.stem] = log
         if path.stem in candidates:

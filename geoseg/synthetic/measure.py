@@ -22,7 +22,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 COLUMNS = 36  # of a twin, 10 degrees each
 SLOW = 64  # rows: longer variations count as coherent along depth
-WINDOW = 72  # rows of a window in which a lattice is looked for, half a window apart
+LATTICE_ROWS = 72  # rows of a window in which a lattice is looked for, half a window apart
 LATTICE_SHARE = 0.4  # of a window's power in one peak; the real wells without one stay below 0.25
 CHANCE = 0.05  # share of windows that texture alone may pass as a lattice
 CYCLES = (
@@ -95,8 +95,8 @@ def measure(image: NDArray[np.float32], mask: NDArray[np.uint8] | None = None) -
     rows, columns = image.shape
     if columns % COLUMNS:
         raise ValueError(f"the log has {columns} columns; give 36 (10 degrees each) or a multiple")
-    if rows < WINDOW:
-        raise ValueError(f"the log has {rows} rows; give at least {WINDOW}")
+    if rows < LATTICE_ROWS:
+        raise ValueError(f"the log has {rows} rows; give at least {LATTICE_ROWS}")
     if mask is not None and mask.shape != image.shape:
         raise ValueError(f"the mask has the shape {mask.shape}, its log {image.shape}")
     twins = _twins(image).astype(np.float64)
@@ -172,17 +172,17 @@ def _lattice(filled: Floats, quiet: Bools) -> dict[str, float]:
     return {
         "lattice, windows": share_found,
         "lattice, cycles": median(1.0 + cycle[found]),
-        "lattice, period": median(WINDOW / np.abs(row[found] + between)),
+        "lattice, period": median(LATTICE_ROWS / np.abs(row[found] + between)),
         # The three bins of a Hann window's peak hold 1.5 times the power of its top.
-        "lattice, amplitude": median(np.sqrt(peak[found] / 1.5) * 4 / (COLUMNS * WINDOW)),
+        "lattice, amplitude": median(np.sqrt(peak[found] / 1.5) * 4 / (COLUMNS * LATTICE_ROWS)),
     }
 
 
 def _windows(filled: Floats) -> Floats:
     """Power (windows, F, K) of 1 to 8 cycles in windows half a window apart, tapered in depth."""
-    starts = np.arange(0, filled.shape[1] - WINDOW + 1, WINDOW // 2)
-    taper = np.hanning(WINDOW + 1)[:WINDOW, None]
-    windows = filled[:, starts[:, None] + np.arange(WINDOW)] * taper
+    starts = np.arange(0, filled.shape[1] - LATTICE_ROWS + 1, LATTICE_ROWS // 2)
+    taper = np.hanning(LATTICE_ROWS + 1)[:LATTICE_ROWS, None]
+    windows = filled[:, starts[:, None] + np.arange(LATTICE_ROWS)] * taper
     spectrum = np.fft.fft(np.fft.rfft(windows, axis=-1)[..., 1:9], axis=-2)
     power: Floats = (np.abs(spectrum) ** 2).mean(0)
     return power
@@ -198,8 +198,8 @@ def _noise(twins: Floats, quiet: Bools) -> dict[str, float]:
     along = np.diff(twins, 2, axis=1)[:, quiet[1:-1]]
     both = (np.roll(along, 1, -1) - 2 * along + np.roll(along, -1, -1)) / 6
     noise = deviation(both)
-    stretches = both[:, : both.shape[1] // WINDOW * WINDOW]
-    stretches = np.abs(stretches).reshape(len(both), -1, WINDOW, COLUMNS)
+    stretches = both[:, : both.shape[1] // LATTICE_ROWS * LATTICE_ROWS]
+    stretches = np.abs(stretches).reshape(len(both), -1, LATTICE_ROWS, COLUMNS)
     local = np.median(stretches, axis=2)
     least = quantile(local, 0.1)
     return {
