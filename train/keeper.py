@@ -21,6 +21,7 @@ from geoseg.models import Model
 from geoseg.normalisation import Normalisation
 from train.experiments import Linear
 from train.loop import Trainer
+from train.sampling import PreparedSet
 from train.state import State, StateError, States
 from train.validation import Epoch
 
@@ -204,12 +205,14 @@ class Keeper:
         if not teacher:  # then these count for nothing, and an earlier geoseg did not know them
             del recipe["temperature"], recipe["distillation"]
         teachers = [digest[:16] for digest in teacher.files.values()] if teacher else None
-        patches: dict[str, str] = {
-            name: hashlib.sha256(part.pairs.cpu().numpy().data).hexdigest()[:16]
-            for name, part in (("train", trainer.train), ("validation", trainer.validation))
-        }
-        if trainer.renews:  # pipes that a GPU makes differ in the last bits: their recipe says all
-            patches = {"fresh": self._config["data"]}
+        sets = {"train": trainer.train, "validation": trainer.validation}
+        patches = (
+            {
+                "fresh": self._config["data"]
+            }  # a GPU's pipes differ in the last bits from time to time
+            if trainer.renews
+            else {name: _fingerprint(part) for name, part in sets.items()}
+        )
         return {**recipe, "seed": trainer.seed, "teachers": teachers, "patches": patches}
 
     @property
@@ -225,6 +228,10 @@ class Keeper:
                     f"{now[name]}: resume it with the same options and data, or replace it with "
                     "--overwrite"
                 )
+
+
+def _fingerprint(patches: PreparedSet) -> str:
+    return hashlib.sha256(patches.pairs.cpu().numpy().data).hexdigest()[:16]
 
 
 @contextmanager
