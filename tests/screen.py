@@ -47,9 +47,7 @@ class Screen:
 
     def settle(self) -> None:
         """Wait until the last thing asked for is on the screen."""
-        self.page.wait_for_function(
-            "window.geoseg && geoseg.scene && geoseg.scene.ticket === geoseg.ticket"
-        )
+        self.page.wait_for_function("window.geoseg && geoseg.scene && geoseg.settled")
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -65,7 +63,7 @@ class Screen:
 
     @property
     def name(self) -> str:
-        return self.page.locator(".gs-name").inner_text()
+        return self.page.locator(".gs-jump").input_value()
 
     def map(self, what: str, model: str | None = None) -> np.ndarray:
         """`patch`, `truth`, or a model's `probability` or `classes`, as the browser holds it."""

@@ -14,7 +14,8 @@ from geoseg import create_model, find_checkpoints, save_checkpoint
 from geoseg.page import NoPatchesError, PatchSet, build, choose, load_set
 from geoseg.page.api import endpoint
 from geoseg.page.browse import MAX_PIXELS, Entry, find_files, natural_key
-from geoseg.page.live import MAX_NOISE, Request, answer, at_first, view
+from geoseg.page.live import answer, at_first, view
+from geoseg.page.request import MAX_NOISE, Request
 from geoseg.page.uploads import MAX_FILE_BYTES, MAX_FILES, clean, read_uploads
 from geoseg.segmenter import Segmenter
 from tests.serving import make_checkpoints, make_folder, make_patch

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.page.browse import Entry, check_size
-from geoseg.page.live import MAX_SEED, view
+from geoseg.page.live import view
+from geoseg.page.request import MAX_SEED
 from geoseg.page.uploads import uploaded_bytes
 from geoseg.patches import PatchError, read_patch
 from geoseg.segmenter import Segmenter

@@ -1,13 +1,15 @@
-"""The page: three parts that talk, and the server they run on.
+"""The page: one component that our scripts fill, the channels it talks on, and the server.
 
-`request` holds what the browser wants and fires when that changes; `page` draws each answer;
-`uploads` takes files. All the rest is ours: the scripts beside this file build it inside `page`.
+A channel is two hidden components: the page writes a message into the first, which fires, and reads
+the answer out of the second. A job is a channel whose answers come bit by bit, and that can be
+stopped. `page` and its scripts beside this file build everything that is seen.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -16,20 +18,39 @@ from gradio import processing_utils
 
 from geoseg.page.api import endpoint
 from geoseg.page.browse import PatchSet
-from geoseg.page.live import MAX_NOISE, MAX_SHIFT, Request, answer, at_first, describe
+from geoseg.page.catalogue import MOST, SIDE, catalogue
+from geoseg.page.live import answer, at_first, describe
+from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
 from geoseg.segmenter import Segmenter
 
-SCRIPTS = ("maps.js", "colours.js", "panels.js", "legend.js", "controls.js", "page.js")
+SCRIPTS = (
+    "words.js",
+    "channels.js",
+    "maps.js",
+    "looks.js",
+    "colours.js",
+    "panels.js",
+    "zoom.js",
+    "legend.js",
+    "link.js",
+    "controls.js",
+    "strip.js",
+    "sheets.js",
+    "drawer.js",
+    "page.js",
+)
 HOUR = 3600
 
 # The system's own fonts: nothing is fetched from anywhere else, so the page works offline.
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
 THEME = gr.themes.Base(font=list(FONTS), font_mono=["ui-monospace", "Consolas", "monospace"])
 
-# A request that arrives from JavaScript at any time; the handler is called by `gr.on`.
-_REQUEST = "window.geosegSend = value => { props.value = value; trigger('input'); };"
-_RECEIPT = "watch('value', () => window.geoseg.received(props.value));"
+# The browser's ends of a channel (channels.js has the rest).
+_ASK = """(window.geosegAsk ??= {})[%s] = value => { props.value = value; trigger('input'); };"""
+_HEAR = """watch('value', () => window.geosegHear?.(%s, props.value));"""
+
+Handler = Callable[[Any, PatchSet | None], Any]
 
 
 def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None = None) -> gr.Blocks:
@@ -39,54 +60,79 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     at first, by default those of `at_first`.
     """
     shown = at_first(segmenter) if shown is None else list(shown)
-    first = {"ticket": 0, "source": "start", "models": shown}
+    one_at_a_time = threading.Lock()  # of the live answers: two at once would both be late
 
-    def update(raw: Any, own: PatchSet | None) -> dict[str, Any]:
-        request = Request.parse(raw, segmenter.names)
-        mine = request.source == "uploads" and own is not None
-        message = answer(segmenter, own if mine and own else patches, request)
-        return {**message, "source": "uploads" if mine else "start"}
+    def chosen(raw: Any, own: PatchSet | None) -> PatchSet:
+        return own if own is not None and fields(raw).get("source") == "uploads" else patches
 
-    def receive(uploaded: Any, own: PatchSet | None) -> tuple[PatchSet | None, dict[str, Any]]:
-        found = read_uploads(uploaded or [])
-        receipt = {
-            "accepted": len(found.entries),
-            "rejected": [{"name": r.name, "reason": r.reason} for r in found.rejected],
-        }
-        return (found if found.entries else own), receipt
+    def look(raw: Any, own: PatchSet | None) -> dict[str, Any]:
+        request, found = Request.parse(raw, segmenter.names), chosen(raw, own)
+        with one_at_a_time:
+            message = answer(segmenter, found, request)
+        return {**message, "source": "start" if found is patches else "uploads"}
+
+    def browse(raw: Any, own: PatchSet | None) -> dict[str, Any]:
+        return catalogue(chosen(raw, own), raw)
 
     with gr.Blocks(
         title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)
     ) as demo:
         own = gr.State(None, time_to_live=KEPT_SECONDS)
-        page = _html(asset("page.html"), _page_script(segmenter, patches, shown), elem_id="geoseg")
-        request = _html("", _REQUEST, value=first, visible="hidden")
-        receipt = _html("", _RECEIPT, visible="hidden")
-        with gr.Column(elem_id="geoseg-upload"):  # page.css hides it; controls.js hands it files
-            upload = gr.UploadButton(file_count="multiple")
-        gr.on(
-            [demo.load, request.input],
-            update,
-            [request, own],
-            page,
-            trigger_mode="always_last",
-            show_progress="hidden",
-            concurrency_id="models",
-            concurrency_limit=1,
-            api_visibility="private",
-        )
-        # Without preprocessing the handler gets Gradio's checked FileData, original names included.
-        upload.upload(
-            receive,
-            [upload, own],
-            [own, receipt],
-            preprocess=False,
-            show_progress="hidden",
-            concurrency_id="files",
-            api_visibility="private",
-        )
+        _html(asset("page.html"), _page_script(segmenter, patches, shown), elem_id="geoseg")
+        # Without the queue an answer is a third sooner; the lock takes its place.
+        _channel("look", look, own, queue=False)
+        _channel("browse", browse, own, queue=False)
+        _upload_channel(own)
         gr.api(endpoint(segmenter), api_name="segment", concurrency_id="models")
     return demo
+
+
+def _channel(name: str, handler: Handler, own: gr.State, **options: Any) -> Any:
+    """A channel of that name, whose handler gets each message and the user's own patches."""
+    ask = _html("", _ASK % json.dumps(name), value={}, visible="hidden")
+    hear = _html("", _HEAR % json.dumps(name), visible="hidden")
+    return ask.input(
+        handler,
+        [ask, own],
+        hear,
+        trigger_mode="always_last",
+        show_progress="hidden",
+        api_visibility="private",
+        **options,
+    )
+
+
+def _job(name: str, handler: Handler, own: gr.State) -> None:
+    """A channel whose handler yields its answers; a message on `stop-NAME` ends it."""
+    event = _channel(name, handler, own, concurrency_id="jobs", concurrency_limit=1)
+    stop = _html("", _ASK % json.dumps(f"stop-{name}"), value={}, visible="hidden")
+    stop.input(None, cancels=[event], queue=False, api_visibility="private")
+
+
+def _upload_channel(own: gr.State) -> None:
+    """Files arrive by Gradio's own component: it checks where they lie and how large they are."""
+
+    def receive(uploaded: Any, before: PatchSet | None) -> tuple[PatchSet | None, dict[str, Any]]:
+        found = read_uploads(uploaded or [])
+        receipt = {
+            "accepted": len(found.entries),
+            "rejected": [{"name": r.name, "reason": r.reason} for r in found.rejected],
+        }
+        return (found if found.entries else before), receipt
+
+    receipt = _html("", _HEAR % json.dumps("upload"), visible="hidden")
+    with gr.Column(elem_id="geoseg-upload"):  # page.css hides it; controls.js hands it files
+        upload = gr.UploadButton(file_count="multiple")
+    # Without preprocessing the handler gets Gradio's checked FileData, original names included.
+    upload.upload(
+        receive,
+        [upload, own],
+        [own, receipt],
+        preprocess=False,
+        show_progress="hidden",
+        concurrency_id="files",
+        api_visibility="private",
+    )
 
 
 def launch(demo: gr.Blocks, host: str, port: int) -> str:
@@ -134,9 +180,12 @@ def _page_script(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str]) 
         "limits": {"files": MAX_FILES, "bytes": MAX_FILE_BYTES},
         "maxShift": MAX_SHIFT,
         "maxNoise": MAX_NOISE,
+        "maxSeed": MAX_SEED,
+        "small": {"side": SIDE, "most": MOST},
+        "words": json.loads(asset("words.json")),
     }
     code = "\n".join(asset(name) for name in SCRIPTS)
-    return f"'use strict';\n{code}\nstart(element, props, watch, {json.dumps(facts)});"
+    return f"'use strict';\n{code}\nstart(element, {json.dumps(facts)});"
 
 
 async def _refuse(url: str, cache_dir: str) -> str:

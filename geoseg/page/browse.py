@@ -50,6 +50,19 @@ class PatchSet:
     entries: tuple[Entry, ...]
     rejected: tuple[Rejected, ...] = ()
 
+    def __len__(self) -> int:
+        """How many patches there are."""
+        return len(self.entries)
+
+    def entry(self, index: int) -> Entry:
+        """The patch at `index`, from 0."""
+        return self.entries[index]
+
+    def find(self, name: str, index: int) -> int:
+        """Where the patch called `name` is, or else the place `index`, counted round and round."""
+        places = (i for i, entry in enumerate(self.entries) if name and entry.name == name)
+        return next(places, index % len(self.entries))
+
 
 def natural_key(text: str) -> list[str | int]:
     """A key that sorts patch_2 before patch_10."""

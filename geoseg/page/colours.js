@@ -16,9 +16,10 @@ const PALETTES = {
 // Five points of a scale that grows steadily in lightness and needs no colour vision.
 const HEAT = [[8, 7, 20], [82, 24, 124], [184, 55, 120], [252, 140, 96], [252, 250, 200]];
 
-/** What the models show: without a truth there are no errors to show. */
+/** What the models show: no errors without a truth, no disagreement of one model. */
 function displayOf(state, truth) {
-  return state.display === 'errors' && !truth ? 'mask' : state.display;
+  const possible = { errors: truth, disagreement: state.models.length > 1 };
+  return possible[state.display] === undefined || possible[state.display] ? state.display : 'mask';
 }
 
 function css(rgb) {
@@ -60,14 +61,15 @@ function patchColour(values, [low, high], palette, classes, opacity) {
   };
 }
 
-/** A model's map: its errors, its mask, or its probability. */
-function mapColour(display, palette, classes, probability) {
-  if (display === 'probability') {
-    return i => (Number.isNaN(probability[i]) ? palette[NULL] : heat(probability[i]));
+/** A model's map: its errors, its mask, or one of its measures from 0 to 1. */
+function mapColour(display, palette, model) {
+  if (display === 'errors') return i => palette[model.classes[i]];
+  if (display !== 'mask') {
+    const values = measureOf(display, model);
+    return i => (Number.isNaN(values[i]) ? palette[NULL] : heat(values[i]));
   }
-  if (display === 'errors') return i => palette[classes[i]];
   return i => {
-    const c = classes[i];
+    const c = model.classes[i];
     return palette[c === FP || c === TP ? FOUND : c === FN ? TN : c];
   };
 }

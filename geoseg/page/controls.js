@@ -2,12 +2,19 @@
 
 const SERVER = ['shift', 'noise', 'seed'];
 
+const CHOICES = {
+  display: ['errors', 'mask', 'probability', 'uncertainty', 'disagreement'],
+  range: ['fixed', 'percentile', 'full'],
+  palette: ['classic', 'safe'],
+};
+
+/** Settings at the start. `name` wins over `index` until it is found; `order` null is the files'. */
 function initialState(facts) {
   return {
-    source: 'start', index: 0, shift: 0, noise: 0, seed: 0,
-    models: [...facts.shown], focus: facts.shown[0],
-    display: 'errors', truth: true, adapt: false, threshold: null, opacity: 35,
-    palette: 'classic',
+    source: 'start', uploads: 0, index: 0, name: '', order: null, sort: 'file', well: 'all',
+    shift: 0, noise: 0, seed: 0, models: [...facts.shown], focus: facts.shown[0] || facts.models[0].name,
+    display: 'errors', truth: true, range: 'fixed', threshold: null, opacity: 35,
+    palette: 'classic', sheet: null,
   };
 }
 
@@ -60,12 +67,13 @@ function showState(root, facts, state, truth) {
     if (document.activeElement !== input || input.type === 'range') input.value = value;
   }
   const texts = {
-    shift: `${state.shift} of ${facts.maxShift + 1}`,
+    shift: say('dock.shift_value', { shift: state.shift, columns: facts.maxShift + 1 }),
     noise: state.noise.toFixed(4),
-    threshold: state.threshold === null ? 'as trained' : state.threshold.toFixed(2),
-    opacity: state.opacity ? `${state.opacity} %` : 'off',
+    threshold: state.threshold === null ? say('dock.as_trained') : state.threshold.toFixed(2),
+    opacity: state.opacity ? say('dock.percent', { n: state.opacity }) : say('dock.off'),
   };
-  for (const output of root.querySelectorAll('output')) output.textContent = texts[output.dataset.for];
+  root.querySelector('.gs-range').textContent = say(`dock.range.${state.range}`);
+  for (const output of root.querySelectorAll('.gs-sliders output')) output.textContent = texts[output.dataset.for];
   for (const box of root.querySelectorAll('.gs-models input')) box.checked = state.models.includes(box.value);
   for (const button of root.querySelectorAll('[data-display]')) {
     button.setAttribute('aria-pressed', String(button.dataset.display === displayOf(state, truth)));
@@ -74,6 +82,7 @@ function showState(root, facts, state, truth) {
     button.setAttribute('aria-pressed', String(state[button.dataset.toggle]));
   }
   for (const needy of ['[data-display=errors]', '[data-toggle=truth]']) root.querySelector(needy).disabled = !truth;
+  root.querySelector('[data-display=disagreement]').disabled = state.models.length < 2;
   root.querySelector('[data-do=palette]').setAttribute('aria-pressed', String(state.palette === 'safe'));
   root.querySelector('[data-do=back]').hidden = state.source === 'start';
 }
@@ -94,14 +103,23 @@ function keyIsTaken(event, root) {
   return target.type !== 'range' || /^(Arrow|Page|Home|End)/.test(event.key);
 }
 
-function bindKeys(root, actions) {
-  const keys = {
-    ArrowLeft: 'previous', ArrowRight: 'next', PageUp: 'modelUp', PageDown: 'modelDown',
-    e: 'errors', p: 'probability', t: 'truth', a: 'adapt', c: 'palette', r: 'reset', '?': 'help', Escape: 'dismiss',
-  };
+/** Every key, the action it takes, and the line that the help says of it. */
+const KEYS = [
+  [['ArrowLeft'], 'previous', ''], [['ArrowRight'], 'next', 'browse'],
+  [['PageUp'], 'modelUp', ''], [['PageDown'], 'modelDown', 'model'],
+  [['e'], 'errors', 'errors'], [['p'], 'probability', 'probability'], [['u'], 'uncertainty', 'uncertainty'],
+  [['d'], 'disagreement', 'disagreement'], [['t'], 'truth', 'truth'], [['a'], 'range', 'range'],
+  [['c'], 'palette', 'palette'], [['+', '='], 'zoomIn', ''], [['-'], 'zoomOut', ''], [['0'], 'zoomOff', 'zoom'],
+  [['f'], 'full', 'full'], [['/'], 'jump', 'jump'], [['r'], 'reset', 'reset'], [['?'], 'help', 'help'],
+];
+const KEY_SIGNS = { ArrowLeft: '\u2190', ArrowRight: '\u2192', PageUp: 'Page Up', PageDown: 'Page Down' };
+
+/** The sheets' own keys come with the sheets: `[[key], action, line]` each. */
+function bindKeys(root, actions, keys) {
+  const byKey = new Map(keys.flatMap(([all, action]) => all.map(key => [key, action])));
   const listen = event => {
     if (!root.isConnected) return document.removeEventListener('keydown', listen, true);
-    const action = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    const action = byKey.get(event.key.length === 1 ? event.key.toLowerCase() : event.key);
     if (!action || keyIsTaken(event, root)) return undefined;
     if (event.key !== 'Escape') event.preventDefault(); // page up and down would scroll
     return actions[action]();
@@ -109,14 +127,28 @@ function bindKeys(root, actions) {
   document.addEventListener('keydown', listen, true);
 }
 
+/** The help's list: keys that belong together stand in one line, which the last of them names. */
+function listKeys(list, keys) {
+  let signs = [];
+  for (const [all, , line] of keys) {
+    signs.push(all[0]);
+    if (!line) continue;
+    const item = el('div'), term = el('dt');
+    for (const key of signs) term.append(el('kbd', '', KEY_SIGNS[key] || key.toUpperCase()), ' ');
+    item.append(term, el('dd', '', line.includes(' ') ? line : say(`keys.${line}`)));
+    list.append(item);
+    signs = [];
+  }
+}
+
 /** The files that may go up, and for each of the others its name and the reason. */
 function sortFiles(list, limits) {
   const good = [], rejected = [];
   for (const file of list) {
     let reason = '';
-    if (!/\.npy$/i.test(file.name)) reason = 'The file is not a .npy file; save the array with numpy.save.';
-    else if (file.size > limits.bytes) reason = `The file is larger than ${limits.bytes.toLocaleString('en')} bytes; cut it into slices.`;
-    else if (good.length >= limits.files) reason = `Only ${limits.files} files fit in one upload; send it in parts.`;
+    if (!/\.npy$/i.test(file.name)) reason = say('notice.not_npy');
+    else if (file.size > limits.bytes) reason = say('notice.too_large', { bytes: limits.bytes.toLocaleString('en') });
+    else if (good.length >= limits.files) reason = say('notice.too_many', { files: limits.files });
     if (reason) rejected.push({ name: file.name, reason }); else good.push(file);
   }
   return { good, rejected };

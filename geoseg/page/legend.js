@@ -11,28 +11,27 @@ function swatch(className, text, colour) {
 /** Name what is on the screen now, and nothing else. */
 function paintLegend(legend, scene, state) {
   const palette = PALETTES[state.palette];
-  const errors = scene.truth && state.display === 'errors';
-  const key = [state.palette, state.display, Boolean(scene.truth), state.truth, scene.lost > 0].join();
+  const display = displayOf(state, scene.truth);
+  const key = [state.palette, display, Boolean(scene.truth), state.truth, scene.lost > 0].join();
   if (legend.dataset.key === key) return;
   legend.dataset.key = key;
   const items = [];
-  if (state.display === 'probability') {
-    const ramp = swatch('gs-heat', 'probability of a groove, 0 to 1');
-    ramp.firstChild.style.background = `linear-gradient(90deg, ${HEAT.map(css).join(', ')})`;
-    items.push(ramp, swatch('gs-line gs-dashed', 'threshold'));
-  } else if (errors) {
-    items.push(
-      swatch('', 'background, correct', css(palette[TN])), swatch('', 'groove, correct', css(palette[TP])),
-      swatch('', 'groove missed', css(palette[FN])), swatch('', 'false alarm', css(palette[FP])));
+  const sign = (word, colour) => swatch('', say(`legend.${word}`), css(palette[colour]));
+  if (display === 'errors') {
+    items.push(sign('tn', TN), sign('tp', TP), sign('fn', FN), sign('fp', FP));
+  } else if (display === 'mask') {
+    items.push(sign('found', FOUND), sign('background', TN));
   } else {
-    items.push(swatch('', 'groove, says the model', css(palette[FOUND])), swatch('', 'background', css(palette[TN])));
+    const ramp = swatch('gs-heat', say(`legend.${display}`));
+    ramp.firstChild.style.background = `linear-gradient(90deg, ${HEAT.map(css).join(', ')})`;
+    items.push(ramp, swatch('gs-line gs-dashed', say('legend.threshold')));
   }
   if (scene.truth && state.truth) {
-    const line = swatch('gs-line', 'true groove');
+    const line = swatch('gs-line', say('legend.truth'));
     line.firstChild.style.borderColor = palette.outline;
     items.push(line);
   }
-  if (scene.lost) items.push(swatch('gs-hatch', 'no measurement'));
+  if (scene.lost) items.push(swatch('gs-hatch', say('legend.null')));
   legend.replaceChildren(...items);
 }
 
@@ -40,7 +39,7 @@ function paintLegend(legend, scene, state) {
 function bindPointer(root, current, views) {
   const readout = root.querySelector('.gs-readout');
   const clear = () => {
-    readout.textContent = '\u00a0';
+    readout.textContent = '';
     for (const view of views) setPath(view, 'pointer', '');
   };
   const follow = (view, event) => {
@@ -63,9 +62,12 @@ function bindPointer(root, current, views) {
 function describePixel(scene, z, a) {
   const i = z * scene.columns + a;
   const value = scene.patch[i];
-  const measured = Number.isNaN(value) ? 'no measurement' : `value ${value < 0 ? '\u2212' : ''}${Math.abs(value).toFixed(4)}`;
-  const labelled = scene.truth ? (scene.truth[i] ? 'labelled groove' : 'labelled background') : '';
-  const models = scene.models.filter(m => !m.error && !Number.isNaN(m.probability[i]))
-    .map(m => `${m.name} ${m.probability[i].toFixed(3)}`);
-  return [`Row ${z}, column ${a}`, measured, labelled, ...models].filter(Boolean).join('  \u00b7  ');
+  const digits = `${value < 0 ? '\u2212' : ''}${Math.abs(value).toFixed(4)}`;
+  return [
+    say('pixel.place', { row: z, column: a }),
+    Number.isNaN(value) ? say('pixel.null') : say('pixel.value', { value: digits }),
+    scene.truth ? say(scene.truth[i] ? 'pixel.groove' : 'pixel.background') : '',
+    ...scene.models.filter(m => !m.error && !Number.isNaN(m.probability[i]))
+      .map(m => say('pixel.model', { model: m.name, probability: m.probability[i].toFixed(3) })),
+  ].filter(Boolean).join('  \u00b7  ');
 }

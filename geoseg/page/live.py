@@ -7,8 +7,7 @@ threshold, overlays and scores change there, without a call.
 from __future__ import annotations
 
 import base64
-import math
-from dataclasses import dataclass
+import time
 from typing import Any
 
 import numpy as np
@@ -16,41 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.page.browse import Entry, PatchSet
+from geoseg.page.request import Request
 from geoseg.segmenter import Segmenter
 from geoseg.transforms import add_noise, roll
-
-MAX_NOISE = 0.005  # the original viewer's range, in the unit of the patches
-MAX_SHIFT = 35  # one column short of a full turn
-MAX_SEED = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a browser wants to see; `ticket` comes back with the answer."""
-
-    ticket: int
-    source: str
-    index: int
-    shift: int
-    noise: float
-    seed: int
-    models: tuple[str, ...]
-
-    @classmethod
-    def parse(cls, raw: Any, names: tuple[str, ...]) -> Request:
-        """Read a message that anybody may have written: what is off is brought into range."""
-        message = raw if isinstance(raw, dict) else {}
-        wanted = message.get("models")
-        chosen = wanted if isinstance(wanted, list) else names
-        return cls(
-            ticket=int(_number(message.get("ticket"), 0, 2**53)),
-            source="uploads" if message.get("source") == "uploads" else "start",
-            index=int(_number(message.get("index"), -(2**31), 2**31)),
-            shift=int(_number(message.get("shift"), 0, MAX_SHIFT)),
-            noise=_number(message.get("noise"), 0, MAX_NOISE),
-            seed=int(_number(message.get("seed"), 0, MAX_SEED)),
-            models=tuple(name for name in names if name in chosen),
-        )
 
 
 def view(entry: Entry, shift: int, noise: float, seed: int) -> Entry:
@@ -72,21 +39,31 @@ def answer(segmenter: Segmenter, patches: PatchSet, request: Request) -> dict[st
 
     Arrays are base64: `patch` and `probability` little-endian float32 (Z, A), NaN at nulls,
     `truth` uint8 (Z, A) or None. A model that cannot take the patch has an `error` instead.
+    `stages` are the milliseconds that it took to find and turn the patch, run the models, and write
+    the message.
     """
-    count = len(patches.entries)
-    index = request.index % count
-    shown = view(patches.entries[index], request.shift, request.noise, request.seed)
+    started = time.perf_counter()
+    index = patches.find(request.name, request.index)
+    shown = view(patches.entry(index), request.shift, request.noise, request.seed)
+    viewed = time.perf_counter()
+    models = [_model(segmenter, name, shown.patch) for name in request.models]
+    segmented = time.perf_counter()
     return {
         "ticket": request.ticket,
         "source": request.source,
         "label": patches.label,
-        "count": count,
+        "count": len(patches),
         "index": index,
         "name": shown.name,
         "shape": list(shown.patch.shape),
         "patch": encode(shown.patch, "<f4"),
         "truth": None if shown.truth is None else encode(shown.truth, "u1"),
-        "models": [_model(segmenter, name, shown.patch) for name in request.models],
+        "models": models,
+        "stages": {
+            "patch": round(1000 * (viewed - started), 2),
+            "models": round(1000 * (segmented - viewed), 2),
+            "message": round(1000 * (time.perf_counter() - segmented), 2),
+        },
     }
 
 
@@ -126,12 +103,3 @@ def _model(segmenter: Segmenter, name: str, patch: NDArray[np.float32]) -> dict[
         "threshold": segmenter.cards[name].threshold,
         "probability": encode(result.probability, "<f4"),
     }
-
-
-def _number(value: Any, low: float, high: float) -> float:
-    """A finite number clamped to the range, or the value nearest to 0 that the range allows."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        value = 0
-    if isinstance(value, float) and not math.isfinite(value):
-        value = 0
-    return min(max(value, low), high)

@@ -77,13 +77,30 @@ function nullPath(rows, columns, values) {
   return parts.join('');
 }
 
-/** The window of values that is shown, black to white: fixed as in the original, or the patch's. */
-function rangeOf(values, adapt) {
-  if (!adapt) return [-0.05, 0.05];
-  let low = Infinity, high = -Infinity;
-  for (const v of values) {
-    if (v < low) low = v;
-    if (v > high) high = v;
-  }
+/** How undecided a model is, pixel by pixel: 0 at probabilities of 0 and 1, 1 at a half. */
+function uncertaintyOf(probability) {
+  return probability.map(p => 1 - Math.abs(2 * p - 1));
+}
+
+/** How far each model is from the mean of the others, pixel by pixel, 0 to 1; NaN at nulls. */
+function disagreementOf(model, models) {
+  const others = models.filter(other => other !== model && !other.error);
+  return model.probability.map((p, i) => (
+    Math.abs(p - others.reduce((sum, other) => sum + other.probability[i], 0) / others.length)));
+}
+
+function measureOf(display, model) {
+  return display === 'uncertainty' ? uncertaintyOf(model.probability)
+    : display === 'disagreement' ? model.disagreement : model.probability;
+}
+
+/** The values that are shown black and white: fixed as in the original, or the patch's own. */
+function rangeOf(values, range) {
+  if (range === 'fixed') return [-0.05, 0.05];
+  const sorted = values.filter(v => !Number.isNaN(v)).sort();
+  if (!sorted.length) return [-0.05, 0.05];
+  const share = range === 'percentile' ? 0.01 : 0;
+  const at = part => sorted[Math.round(part * (sorted.length - 1))];
+  const low = at(share), high = at(1 - share);
   return low < high ? [low, high] : [low - 0.05, low + 0.05];
 }

@@ -2,21 +2,7 @@
 
 const SLOW_MS = 250; // a shorter wait needs no sign
 const LOST_MS = 15000;
-
-/** Decode an answer into typed arrays, once; every repaint reuses them. */
-function makeScene(message) {
-  const [rows, columns] = message.shape;
-  const patch = floatsOf(message.patch);
-  const truth = message.truth === null ? null : bytesOf(message.truth);
-  const models = message.models.map(model => (
-    model.error ? model : { ...model, probability: floatsOf(model.probability) }));
-  return {
-    ...message, rows, columns, patch, truth, models,
-    nulls: nullPath(rows, columns, patch),
-    lost: patch.reduce((n, v) => n + Number.isNaN(v), 0),
-    outline: truth ? outline(rows, columns, i => truth[i] === 1) : '',
-  };
-}
+const LINK_MS = 400; // browsers refuse an address that changes too often
 
 /** Classes and scores at the threshold in force, and which model is best at what. */
 function judge(scene, threshold) {
@@ -37,35 +23,33 @@ function judge(scene, threshold) {
   }
 }
 
-function many(n, one, more) {
-  return `${n.toLocaleString('en')} ${n === 1 ? one : more}`;
-}
-
-function start(element, props, watch, facts) {
+function start(element, facts) {
+  WORDS = facts.words;
   const root = element.querySelector('.gs');
   const $ = selector => root.querySelector(selector);
-  const state = initialState(facts);
+  const usual = initialState(facts);
+  const state = readLink(location.hash, usual, facts);
+  const channels = makeChannels(), looks = makeLooks(channels);
   const panels = $('.gs-panels');
+  fillWords(root);
   const patchCard = makePatchCard();
   const cards = new Map();
-  let scene = null, ticket = 0, count = facts.count, slow = 0, lost = 0, silent = false, refused = [];
+  let scene = null, asked = 0, count = facts.count, slow = 0, lost = 0, silent = false, refused = [], linking = 0;
 
   const focus = name => { state.focus = name; paint(); };
   for (const { name } of facts.models) cards.set(name, makeModelCard(name, focus));
 
   function ask() {
-    if (!window.geosegSend) return; // the page is still being put together, and will ask by itself
-    ticket += 1;
-    const { source, index, shift, noise, seed, models } = state;
+    const mine = asked += 1;
     wait();
-    window.geosegSend({ ticket, source, index, shift, noise, seed, models });
+    looks.see(state, (answer, last) => receive(answer, last && mine === asked));
   }
 
   function wait() {
     if (!slow) slow = setTimeout(() => { root.dataset.busy = 'true'; }, SLOW_MS);
     if (lost) return;
     lost = setTimeout(() => {
-      notify('The server does not answer. Is app.py still running?');
+      notify(say('notice.silent'));
       silent = true;
     }, LOST_MS);
   }
@@ -79,37 +63,40 @@ function start(element, props, watch, facts) {
     root.dataset.busy = 'false';
   }
 
-  function changed(needsServer) {
-    if (needsServer) ask();
-    paint();
-  }
-
-  function receive() {
-    const message = props.value;
-    if (!message || !message.shape) return;
-    scene = makeScene(message);
-    count = message.count;
-    if (message.ticket >= ticket) {
+  function receive(answer, last) {
+    scene = answer;
+    count = scene.count;
+    if (last) {
       arrived();
-      if (state.source !== message.source) {
-        state.source = message.source;
-        notify('Your files were kept for four hours and are gone; open them again.');
+      if (state.source === 'uploads' && scene.source !== 'uploads') {
+        state.source = scene.source;
+        notify(say('notice.gone'));
       }
-      state.index = message.index;
+      if (state.name && state.name !== scene.name) notify(say('notice.missing', { name: state.name }));
+      state.name = '';
+      state.index = scene.index;
+      strip.load();
     }
     paint();
-    root.dataset.ticket = message.ticket;
+    if (last) root.dataset.ticket = asked;
   }
 
   function paint() {
     showState(root, facts, state, !scene || scene.truth);
     layout();
+    drawer.paint();
     if (!scene) return;
     judge(scene, state.threshold);
+    if (displayOf(state, scene.truth) === 'disagreement') {
+      for (const model of scene.models) if (!model.error) model.disagreement = disagreementOf(model, scene.models);
+    }
     paintPatch(patchCard, scene, state);
     for (const model of scene.models) paintModel(cards.get(model.name), scene, model, state);
     paintPlace();
     paintLegend($('.gs-legend'), scene, state);
+    strip.follow();
+    clearTimeout(linking);
+    linking = setTimeout(() => history.replaceState(null, '', app.link()), LINK_MS);
   }
 
   function layout() {
@@ -128,13 +115,15 @@ function start(element, props, watch, facts) {
   }
 
   function paintPlace() {
-    $('.gs-name').textContent = scene.name;
-    $('.gs-name').title = scene.name;
-    $('.gs-count').textContent = count.toLocaleString('en');
-    $('.gs-set').textContent = [scene.label, many(count, 'patch', 'patches')].filter(Boolean).join(': ');
-    const position = $('.gs-position');
-    position.max = count;
-    if (document.activeElement !== position) position.value = state.index + 1;
+    const jump = $('.gs-jump'), position = $('.gs-position');
+    const n = state.order ? state.order.length : count;
+    jump.title = `${scene.name}\n${say('dock.jump_tip')}`;
+    if (document.activeElement !== jump) jump.value = scene.name;
+    $('.gs-count').textContent = say('dock.of', { count: n.toLocaleString('en') });
+    const set = many(count, 'patch');
+    $('.gs-set').textContent = scene.label ? say('bar.set', { label: scene.label, count: set }) : set;
+    position.max = n;
+    if (document.activeElement !== position) position.value = placeOf(state) + 1;
   }
 
   function notify(text, rejected = []) {
@@ -148,15 +137,31 @@ function start(element, props, watch, facts) {
     $('.gs-notice').hidden = false;
   }
 
-  function go(index) {
-    state.index = ((index % count) + count) % count;
+  function jump(index) {
+    state.index = index;
+    state.name = '';
     ask();
     paint();
   }
 
+  function step(by) {
+    looks.travel(by);
+    jump(stepped(state, count, by));
+  }
+
+  /** Go to the place that is written in the box, or to the first patch whose name holds the text. */
+  function jumpTo(text) {
+    const names = strip.list.names, wanted = text.trim().toLowerCase();
+    if (!wanted) return paint();
+    const exact = names.findIndex(name => name.toLowerCase() === wanted);
+    const index = exact >= 0 ? exact : names.findIndex(name => name.toLowerCase().includes(wanted));
+    if (index >= 0) return jump(index);
+    notify(say('notice.no_name', { text }));
+    return paint();
+  }
+
   function browse(source) {
-    state.source = source;
-    state.index = 0;
+    Object.assign(state, { source, index: 0, name: '', order: null, sort: 'file', well: 'all' });
     ask();
     paint();
   }
@@ -164,50 +169,81 @@ function start(element, props, watch, facts) {
   function take(list) {
     const { good, rejected } = sortFiles(list, facts.limits);
     refused = rejected;
-    if (!good.length) return notify('None of these files can be shown.', rejected);
-    notify(`Uploading ${many(good.length, 'file', 'files')} \u2026`);
+    if (!good.length) return notify(say('notice.none'), rejected);
+    notify(say('notice.uploading', { files: many(good.length, 'file') }));
     return sendFiles(good);
   }
 
   function received(receipt) {
-    if (!receipt) return;
     const rejected = [...receipt.rejected, ...refused];
     refused = [];
-    const shown = `${many(receipt.accepted, 'patch', 'patches')} opened`;
+    const opened = many(receipt.accepted, 'opened');
     if (rejected.length) {
-      notify(receipt.accepted ? `${shown}; left out:` : 'None of these files can be shown.', rejected);
+      notify(receipt.accepted ? say('notice.some', { opened }) : say('notice.none'), rejected);
     } else {
       $('.gs-notice').hidden = true;
     }
-    if (receipt.accepted) browse('uploads');
+    if (!receipt.accepted) return;
+    state.uploads += 1;
+    browse('uploads');
   }
 
+  const app = {
+    root, facts, state, channels, notify, jump, paint, usual,
+    get scene() { return scene; },
+    get name() { return scene ? scene.name : state.name; },
+    get views() { return [patchCard, ...state.models.map(name => cards.get(name))]; },
+    /** Which set is browsed: another one has other lists, pictures and scores. */
+    setKey: () => `${state.source} ${state.source === 'uploads' ? state.uploads : ''}`,
+    ask: () => { ask(); paint(); },
+    link: () => `#${linkOf(state, usual, app)}`,
+    /** Something needs the scores of the whole set: the sheet that has them says how. */
+    wanted: () => {},
+  };
   const show = display => { state.display = display; paint(); };
   const flip = key => { state[key] = !state[key]; paint(); };
+  const swap = display => () => show(state.display === display ? 'errors' : display);
   const actions = {
-    previous: () => go(state.index - 1),
-    next: () => go(state.index + 1),
+    previous: () => step(-1),
+    next: () => step(1),
     modelUp: () => { stepModel(state, -1); paint(); },
     modelDown: () => { stepModel(state, 1); paint(); },
     errors: () => show(state.display === 'errors' ? 'mask' : 'errors'),
-    probability: () => show(state.display === 'probability' ? 'errors' : 'probability'),
+    probability: swap('probability'),
+    uncertainty: swap('uncertainty'),
+    disagreement: swap('disagreement'),
     truth: () => flip('truth'),
-    adapt: () => flip('adapt'),
+    range: () => { state.range = CHOICES.range[(CHOICES.range.indexOf(state.range) + 1) % 3]; paint(); },
     palette: () => { state.palette = state.palette === 'safe' ? 'classic' : 'safe'; paint(); },
+    zoomIn: () => zoom.scale(1.5),
+    zoomOut: () => zoom.scale(1 / 1.5),
+    zoomOff: () => zoom.reset(),
+    full: () => { if (document.fullscreenElement) document.exitFullscreen(); else document.documentElement.requestFullscreen(); },
+    jump: () => { $('.gs-jump').focus(); $('.gs-jump').select(); },
     reset: () => {
-      const { source, index } = state;
-      Object.assign(state, initialState(facts), { source, index });
-      changed(true);
+      const { source, uploads, index, sheet } = state;
+      Object.assign(state, initialState(facts), { source, uploads, index, sheet });
+      zoom.reset();
+      strip.reorder();
+      app.ask();
     },
     help: () => { const help = $('.gs-help'); if (help.open) help.close(); else help.showModal(); },
     api: () => { $('.gs-help').close(); openApiPage(); },
     open: () => $('.gs-files').click(),
     back: () => browse('start'),
-    dismiss: () => { $('.gs-notice').hidden = true; },
+    close: () => drawer.close(),
+    dismiss: () => { if ($('.gs-notice').hidden) drawer.close(); else $('.gs-notice').hidden = true; },
   };
 
+  const strip = makeStrip(app);
+  const sheets = makeSheets(app, strip);
+  const drawer = makeDrawer(app, sheets);
+  const zoom = makeZoom(root, [patchCard, ...cards.values()].map(view => view.frame), step);
+  const sheetKeys = sheets.map(({ name, key, tip }) => [[key], `sheet ${name}`, tip]);
+  for (const { name } of sheets) actions[`sheet ${name}`] = () => drawer.toggle(name);
+
   const emptyCard = el('article', 'gs-card gs-empty');
-  emptyCard.append(el('p', '', 'No model is chosen. Tick one below.'));
+  emptyCard.append(el('p', '', say('panel.no_model')));
   root.addEventListener('click', event => {
     const button = event.target.closest('button');
     if (!button) return;
@@ -216,21 +252,27 @@ function start(element, props, watch, facts) {
     if (button.dataset.toggle) flip(button.dataset.toggle);
   });
   $('.gs-position').addEventListener('change', event => {
-    const wanted = Math.round(Number(event.target.value));
+    const place = Math.round(Number(event.target.value)) - 1, order = state.order;
     event.target.blur();
-    if (wanted >= 1 && wanted <= count) go(wanted - 1); else paint();
+    if (place >= 0 && place < (order ? order.length : count)) jump(order ? order[place] : place); else paint();
   });
-  $('.gs-count').textContent = count.toLocaleString('en');
-  $('.gs-limits').textContent = `Open up to ${facts.limits.files} files of ${facts.limits.bytes / 2 ** 20} MB each, `
-    + 'by the button or by dropping them here. Only you see them; they are forgotten after four hours.';
-  bindSliders(root, state, changed);
-  bindModels(root, facts, state, changed);
-  bindKeys(root, actions);
+  $('.gs-jump').addEventListener('change', event => { event.target.blur(); jumpTo(event.target.value); });
+  $('.gs-jump').addEventListener('keydown', event => {
+    if (event.key === 'Escape') { event.target.value = app.name; event.target.blur(); }
+    if (event.key === 'Enter') event.target.blur(); // which is a change, if there was one
+  });
+  $('.gs-limits').textContent = say('help.limits', { files: facts.limits.files, megabytes: facts.limits.bytes / 2 ** 20 });
+  bindSliders(root, state, needsServer => { if (needsServer) ask(); paint(); });
+  bindModels(root, facts, state, app.ask);
+  const keys = [...KEYS, ...sheetKeys];
+  listKeys($('.gs-help dl'), keys);
+  bindKeys(root, actions, [...keys, [['Escape'], 'dismiss', '']]);
   bindFiles(root, take);
   bindPointer(root, () => scene, [patchCard, ...cards.values()]);
-  window.geoseg = { state, facts, received, get scene() { return scene; }, get ticket() { return ticket; } };
-  watch('value', receive);
-  wait();
-  paint();
-  receive();
+  channels.listen('upload', received);
+  window.geoseg = {
+    state, facts, channels, sheets, strip, zoom, get asked() { return asked; }, get scene() { return scene; },
+    get settled() { return Number(root.dataset.ticket) === asked; },
+  };
+  app.ask();
 }

@@ -2,7 +2,6 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 const SCORES = ['accuracy', 'precision', 'recall', 'dice', 'iou'];
-const SCORE_NAMES = { accuracy: 'Accuracy', precision: 'Precision', recall: 'Recall', dice: 'Dice', iou: 'IoU' };
 
 /** An element; texts go in as text, so no name is ever read as HTML. */
 function el(tag, className, text) {
@@ -49,7 +48,7 @@ function makeCard(title, label) {
 }
 
 function makePatchCard() {
-  const view = makeCard('Patch', 'The patch in grey');
+  const view = makeCard(say('panel.patch'), say('panel.patch_name'));
   view.card.classList.add('gs-patch');
   view.low = el('span', '', signed(-0.05));
   view.high = el('span', '', signed(0.05));
@@ -61,10 +60,10 @@ function makePatchCard() {
 }
 
 function makeModelCard(name, onFocus) {
-  const view = makeCard(name, `What ${name} finds`);
+  const view = makeCard(name, say('panel.model_name', { model: name }));
   view.card.dataset.model = name;
   view.card.tabIndex = 0;
-  view.card.setAttribute('aria-label', `${name}; press Enter to lay it over the patch`);
+  view.card.setAttribute('aria-label', say('panel.card_name', { model: name }));
   view.card.addEventListener('click', () => onFocus(name));
   view.card.addEventListener('keydown', event => {
     if (event.target === view.card && (event.key === 'Enter' || event.key === ' ')) {
@@ -77,7 +76,7 @@ function makeModelCard(name, onFocus) {
   for (const key of SCORES) {
     const item = el('div');
     view.values[key] = el('dd', '', '\u2013');
-    item.append(el('dt', '', SCORE_NAMES[key]), view.values[key]);
+    item.append(el('dt', '', say(`scores.${key}`)), view.values[key]);
     view.list.append(item);
   }
   view.note = el('p', 'gs-note');
@@ -100,7 +99,7 @@ function setPath(view, name, d) {
 function paintPatch(view, scene, state) {
   const { rows, columns, patch, truth } = scene;
   const palette = PALETTES[state.palette];
-  const range = rangeOf(patch, state.adapt);
+  const range = rangeOf(patch, state.range);
   const focus = scene.models.find(m => m.name === state.focus && m.classes);
   shapeFrame(view, rows, columns);
   fill(view.canvas, rows, columns,
@@ -108,13 +107,13 @@ function paintPatch(view, scene, state) {
   setPath(view, 'nulls', scene.nulls);
   setPath(view, 'truth', state.truth ? scene.outline : '');
   view.paths.truth.style.stroke = palette.outline;
-  view.facts.textContent = `${rows} \u00d7 ${columns} pixels, depth \u2193 azimuth \u2192`;
+  view.facts.textContent = say('panel.shape', { rows, columns });
   view.low.textContent = signed(range[0]);
   view.high.textContent = signed(range[1]);
   view.note.textContent = [
-    focus && state.opacity > 0 ? `tint: ${focus.name}` : '',
-    !truth ? 'no labels' : truth.includes(1) ? '' : 'labelled without groove',
-    scene.lost ? many(scene.lost, 'null', 'nulls') : '',
+    focus && state.opacity > 0 ? say('panel.tint', { model: focus.name }) : '',
+    !truth ? say('panel.no_labels') : truth.includes(1) ? '' : say('panel.no_groove'),
+    scene.lost ? many(scene.lost, 'null') : '',
   ].filter(Boolean).join(' \u00b7 ') || '\u00a0';
 }
 
@@ -129,20 +128,21 @@ function paintModel(view, scene, model, state) {
   if (model.error) {
     fill(view.canvas, rows, columns, () => palette[NULL]);
     for (const name of Object.keys(view.paths)) setPath(view, name, '');
-    view.facts.textContent = 'no result';
+    view.facts.textContent = say('panel.failed');
     view.list.hidden = true;
     view.note.textContent = '\u00a0';
     return;
   }
-  fill(view.canvas, rows, columns, mapColour(display, palette, model.classes, model.probability));
+  fill(view.canvas, rows, columns, mapColour(display, palette, model));
   setPath(view, 'nulls', scene.nulls);
   setPath(view, 'truth', state.truth && display !== 'errors' ? scene.outline : '');
-  setPath(view, 'found', display === 'probability' ? model.outline : '');
+  setPath(view, 'found', ['probability', 'uncertainty', 'disagreement'].includes(display) ? model.outline : '');
   view.paths.truth.style.stroke = palette.outline;
-  view.facts.textContent =
-    `${model.parameters.toLocaleString('en')} parameters, ${model.milliseconds.toFixed(1)}\u00a0ms`;
+  view.facts.textContent = say('panel.facts', {
+    parameters: model.parameters.toLocaleString('en'), ms: model.milliseconds.toFixed(1),
+  });
   view.list.hidden = !model.scores;
-  view.note.textContent = model.scores ? '' : `${(100 * model.share).toFixed(1)} % of the pixels marked`;
+  view.note.textContent = model.scores ? '' : say('panel.share', { share: (100 * model.share).toFixed(1) });
   if (!model.scores) return;
   for (const key of SCORES) {
     view.values[key].textContent = model.scores[key].toFixed(3);

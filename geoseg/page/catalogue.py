@@ -1,0 +1,59 @@
+"""What a set holds, before anybody looks at a patch of it: names, wells, small pictures.
+
+Z depth, A azimuth.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.page.browse import PatchSet
+from geoseg.page.live import encode
+from geoseg.page.request import fields, number, ticket
+
+SIDE = 36  # pixels of a small picture, up and down
+MOST = 64  # small pictures in one message
+_RANGE = 0.05  # inches: black and white of a small picture, as of a large one
+_WELL = re.compile(r"well_(\d{1,9})(?!\d)")
+
+
+def list_patches(patches: PatchSet) -> dict[str, Any]:
+    """Name and well of every patch (None where its name has none), and which have a truth."""
+    found = [_WELL.search(entry.name) for entry in patches.entries]
+    return {
+        "label": patches.label,
+        "count": len(patches),
+        "names": [entry.name for entry in patches.entries],
+        "wells": [int(match[1]) if match else None for match in found],
+        "labelled": sum(entry.truth is not None for entry in patches.entries),
+    }
+
+
+def catalogue(patches: PatchSet, raw: Any) -> dict[str, Any]:
+    """Answer a browser: small pictures where it gives `indices`, else the list.
+
+    `pictures` is base64 of uint8 (N, SIDE, SIDE): 0 a null, 1 black to 255 white, of the indices
+    that the set has, MOST at most.
+    """
+    message = fields(raw)
+    wanted = message.get("indices")
+    if not isinstance(wanted, list):
+        return {"ticket": ticket(message), **list_patches(patches)}
+    count = len(patches)
+    indices = [int(number(i, -1, count)) for i in wanted[:MOST]]
+    indices = [i for i in indices if 0 <= i < count]
+    pictures = [small_picture(patches.entry(i).patch) for i in indices]
+    stacked = np.stack(pictures) if pictures else np.zeros((0, SIDE, SIDE), np.uint8)
+    return {"ticket": ticket(message), "indices": indices, "pictures": encode(stacked, "u1")}
+
+
+def small_picture(patch: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A patch (Z, A) in grey, uint8 (SIDE, SIDE), by its nearest pixels; 0 at nulls."""
+    rows, columns = (np.arange(SIDE) * n // SIDE for n in patch.shape)
+    values = patch[np.ix_(rows, columns)]
+    grey = 1 + 254 * (np.clip(values, -_RANGE, _RANGE) + _RANGE) / (2 * _RANGE)
+    return np.nan_to_num(grey, nan=0.0).round().astype(np.uint8)

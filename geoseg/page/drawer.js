@@ -1,0 +1,46 @@
+// The drawer at the right: one sheet at a time, opened by its button or key, closed by either.
+
+/**
+ * `sheets` are `{ name, title, tip, key, node, open, seen }`: `open()` is called when a sheet comes
+ * into sight, `seen(scene)` for every scene that is painted while it is.
+ */
+function makeDrawer(app, sheets) {
+  const { root, state } = app;
+  const drawer = root.querySelector('.gs-drawer'), tabs = root.querySelector('.gs-tabs');
+  const buttons = new Map();
+  let current = null;
+
+  for (const sheet of sheets) {
+    const button = el('button', '', sheet.title);
+    button.type = 'button';
+    button.title = `${sheet.tip} (${sheet.key.toUpperCase()})`;
+    button.dataset.sheet = sheet.name;
+    button.addEventListener('click', () => toggle(sheet.name));
+    tabs.append(button);
+    buttons.set(sheet.name, button);
+  }
+
+  function toggle(name) {
+    state.sheet = state.sheet === name ? null : name;
+    app.paint();
+  }
+
+  function paint() {
+    const sheet = sheets.find(s => s.name === state.sheet) || null;
+    for (const [name, button] of buttons) button.setAttribute('aria-pressed', String(Boolean(sheet) && name === sheet.name));
+    if (sheet !== current) {
+      current = sheet;
+      drawer.hidden = !sheet;
+      root.classList.toggle('gs-drawn', Boolean(sheet));
+      if (sheet) {
+        drawer.querySelector('h2').textContent = sheet.title;
+        drawer.setAttribute('aria-label', sheet.title);
+        drawer.querySelector('.gs-sheet').replaceChildren(sheet.node);
+        if (sheet.open) sheet.open();
+      }
+    }
+    if (sheet && sheet.seen && app.scene) sheet.seen(app.scene);
+  }
+
+  return { paint, toggle, close() { if (state.sheet) toggle(state.sheet); } };
+}

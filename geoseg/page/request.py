@@ -1,0 +1,75 @@
+"""What a browser asks for, read from messages that anybody may have written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+MAX_NOISE = 0.005  # the original viewer's range, in the unit of the patches
+MAX_SHIFT = 35  # one column short of a full turn
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a browser wants to see; `ticket` comes back with the answer.
+
+    Attributes:
+        source: the set: "start", or the user's own "uploads".
+        index: of the patch in its set, counted round and round.
+        name: of the patch; where the set has it, it counts instead of the index.
+        shift: columns, 0 to MAX_SHIFT. noise: standard deviation, 0 to MAX_NOISE. seed: of it.
+        models: names of models that exist, in their usual order.
+    """
+
+    ticket: int
+    source: str
+    index: int
+    name: str
+    shift: int
+    noise: float
+    seed: int
+    models: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, raw: Any, names: tuple[str, ...]) -> Request:
+        """Bring whatever is off into range."""
+        message = fields(raw)
+        name = message.get("name")
+        return cls(
+            ticket=ticket(message),
+            source="uploads" if message.get("source") == "uploads" else "start",
+            index=int(number(message.get("index"), -(2**31), 2**31)),
+            name=name if isinstance(name, str) else "",
+            shift=int(number(message.get("shift"), 0, MAX_SHIFT)),
+            noise=number(message.get("noise"), 0, MAX_NOISE),
+            seed=int(number(message.get("seed"), 0, MAX_SEED)),
+            models=models(message, names),
+        )
+
+
+def fields(raw: Any) -> dict[str, Any]:
+    """The message, or an empty one."""
+    return raw if isinstance(raw, dict) else {}
+
+
+def ticket(message: dict[str, Any]) -> int:
+    """The number by which a browser knows the answer again."""
+    return int(number(message.get("ticket"), 0, 2**53))
+
+
+def models(message: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The models of a message that are among `names`, in their order; all where it has none."""
+    wanted = message.get("models")
+    chosen = wanted if isinstance(wanted, list) else names
+    return tuple(name for name in names if name in chosen)
+
+
+def number(value: Any, low: float, high: float) -> float:
+    """A finite number clamped to the range, or the value nearest to 0 that the range allows."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = 0
+    if isinstance(value, float) and not math.isfinite(value):
+        value = 0
+    return min(max(value, low), high)
