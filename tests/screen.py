@@ -35,7 +35,7 @@ class Screen:
         self.page, self.faults = page, []
         page.on("console", lambda m: m.type in ("error", "warning") and self.faults.append(m.text))
         page.on("pageerror", lambda e: self.faults.append(str(e)))
-        page.on("request", lambda r: self._check(r.url, url))
+        page.on("request", lambda r: self._check(r.url, url.split("#")[0]))
         page.set_default_timeout(60_000)
         page.goto(url)
         page.wait_for_selector(".gs")
@@ -108,10 +108,12 @@ def screens(browser, url: str) -> Iterator[Callable[..., Screen]]:
     """A function that opens a page as another user; at the end none may have reported a fault."""
     contexts, opened = [], []
 
-    def open_one(width: int = 1366, height: int = 768, scheme: str = "light") -> Screen:
+    def open_one(
+        width: int = 1366, height: int = 768, scheme: str = "light", link: str = url, **options
+    ) -> Screen:
         size = {"width": width, "height": height}
-        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
-        opened.append(Screen(contexts[-1].new_page(), url))
+        contexts.append(browser.new_context(viewport=size, color_scheme=scheme, **options))
+        opened.append(Screen(contexts[-1].new_page(), link))
         return opened[-1]
 
     yield open_one

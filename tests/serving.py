@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,15 +74,21 @@ def make_checkpoints(folder: Path) -> Path:
 
 
 @contextmanager
-def serve(arguments: Sequence[str]) -> Iterator[str]:
-    """Run app.py until the block ends; gives its address."""
+def serve(arguments: Sequence[str], settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run app.py until the block ends; gives its address. `settings` are environment variables."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--device", "cpu", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            # Gradio leaves a loop open; a warning of that amid an import breaks Python 3.11.
+            "PYTHONWARNINGS": "default,ignore:unclosed event loop:ResourceWarning",
+            **(settings or {}),
+        },
     )
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_pump, args=(process, lines), daemon=True).start()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geoseg.metrics import METRICS, scores
-from tests.screen import Screen, chromium, screens
+from tests.screen import READ, Screen, chromium, screens
 from tests.serving import MODELS, make_checkpoints, make_folder, make_patch, serve
 
 pytestmark = pytest.mark.browser
@@ -50,7 +50,7 @@ def test_every_slider_has_a_name(screen):
 
 def test_the_first_patch_is_segmented_without_a_click(screen):
     assert screen.name == "well_9_patch_0.npy"
-    assert screen.page.locator(".gs-count").inner_text() == str(COUNT)
+    assert screen.page.locator(".gs-count").inner_text() == f"of {COUNT}"
     for model in NAMES:
         assert screen.colours(f"[data-model='{model}']") <= {BLACK, GREEN, RED, BLUE}
         facts = screen.page.locator(f"[data-model='{model}'] .gs-facts").inner_text()
@@ -188,13 +188,43 @@ def test_toggles_and_reset(screen):
     screen.press("p", "c")
     assert screen.colours(card) <= {BLACK, (255, 255, 255), (240, 140, 0), (40, 130, 220)}
     assert screen.page.locator(".gs-ramp span").first.inner_text() == "\u22120.050"
-    screen.press("a")
-    lowest = f"\u2212{-screen.map('patch').min():.3f}"
-    assert screen.page.locator(".gs-ramp span").first.inner_text() == lowest
+    patch = np.sort(screen.map("patch").ravel())
+    for lowest in (patch[round(0.01 * (patch.size - 1))], patch[0], -0.05):
+        screen.press("a")
+        ramp = screen.page.locator(".gs-ramp span").first.inner_text()
+        assert ramp == f"\u2212{-lowest:.3f}"
+    screen.press("a", "Equal")
     screen.slide("shift", 9)
     screen.press("r")
-    initial = {"shift": 0, "adapt": False, "palette": "classic", "display": "errors"}
+    initial = {"shift": 0, "range": "fixed", "palette": "classic", "display": "errors"}
     assert initial == {key: screen.state(key) for key in initial}
+    assert screen.page.evaluate("geoseg.zoom.zoom") == 1
+
+
+def test_uncertainty_and_disagreement_are_what_they_say(screen):
+    probabilities = {model: screen.map("probability", model) for model in NAMES}
+    screen.press("d")
+    for model, own in probabilities.items():
+        others = np.mean([p for name, p in probabilities.items() if name != model], 0)
+        shown = screen.map("disagreement", model)
+        np.testing.assert_allclose(shown, np.abs(own - others), atol=1e-6)
+    assert "mean of the other models" in screen.page.locator(".gs-legend").inner_text()
+    assert len(screen.colours(f"[data-model='{NAMES[0]}']")) > 20
+    screen.press("u")
+    assert "undecided" in screen.page.locator(".gs-legend").inner_text()
+    undecided = 1 - np.abs(2 * probabilities[NAMES[0]] - 1)
+    colours = screen.page.locator(f"[data-model='{NAMES[0]}'] canvas").evaluate(READ)
+    brightness = np.array(colours).reshape(-1, 4)[:, :3].sum(1)
+    assert np.corrcoef(brightness, undecided.ravel())[0, 1] > 0.95
+    screen.press("u")
+    assert screen.state("display") == "errors"
+    # Of one model alone there is no disagreement.
+    for box in range(2):
+        screen.page.get_by_role("checkbox").nth(box).uncheck()
+    screen.settle()
+    screen.press("d")
+    assert screen.page.locator("[data-display=disagreement]").is_disabled()
+    assert screen.page.locator("[data-display=mask]").get_attribute("aria-pressed") == "true"
 
 
 def test_models_come_and_go(screen):
@@ -301,6 +331,7 @@ def test_an_upload_of_nothing_good_leaves_all_as_it_was(screen, tmp_path):
 def test_nothing_scrolls_sideways(open_page, width, height):
     screen = open_page(width, height, "dark")
     across = screen.page.evaluate("""Math.max(...[...document.querySelectorAll('.gs *')]
+        .filter(element => !element.closest('.gs-film')) // which scrolls by itself
         .map(element => element.getBoundingClientRect().right))""")
     assert across <= width
     assert screen.page.evaluate("document.documentElement.scrollWidth") <= width

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -19,6 +19,7 @@ from gradio import processing_utils
 from geoseg.page.api import endpoint
 from geoseg.page.browse import PatchSet
 from geoseg.page.catalogue import MOST, SIDE, catalogue
+from geoseg.page.export import export
 from geoseg.page.live import answer, at_first, describe
 from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
@@ -36,6 +37,8 @@ SCRIPTS = (
     "link.js",
     "controls.js",
     "strip.js",
+    "picture.js",
+    "save.js",
     "sheets.js",
     "drawer.js",
     "page.js",
@@ -74,6 +77,9 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     def browse(raw: Any, own: PatchSet | None) -> dict[str, Any]:
         return catalogue(chosen(raw, own), raw)
 
+    def pack(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
+        yield from export(segmenter, chosen(raw, own), raw)
+
     with gr.Blocks(
         title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)
     ) as demo:
@@ -82,6 +88,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
         # Without the queue an answer is a third sooner; the lock takes its place.
         _channel("look", look, own, queue=False)
         _channel("browse", browse, own, queue=False)
+        _job("export", pack, own)
         _upload_channel(own)
         gr.api(endpoint(segmenter), api_name="segment", concurrency_id="models")
     return demo
@@ -156,7 +163,8 @@ def launch(demo: gr.Blocks, host: str, port: int) -> str:
         max_file_size=MAX_FILE_BYTES,
         mcp_server=True,
         theme=THEME,
-        css=asset("page.css"),
+        # Not as `css`: Gradio rewrites that, and loses what it does not know, such as @container.
+        head=f"<style>{asset('page.css')}</style>",
     )
     return address
 

@@ -84,8 +84,11 @@ function start(element, facts) {
   function paint() {
     showState(root, facts, state, !scene || scene.truth);
     layout();
+    if (scene) paintScene();
     drawer.paint();
-    if (!scene) return;
+  }
+
+  function paintScene() {
     judge(scene, state.threshold);
     if (displayOf(state, scene.truth) === 'disagreement') {
       for (const model of scene.models) if (!model.error) model.disagreement = disagreementOf(model, scene.models);
@@ -271,7 +274,7 @@ function start(element, facts) {
   bindPointer(root, () => scene, [patchCard, ...cards.values()]);
   channels.listen('upload', received);
   window.geoseg = {
-    state, facts, channels, sheets, strip, zoom, get asked() { return asked; }, get scene() { return scene; },
+    state, facts, channels, looks, sheets, strip, zoom, get asked() { return asked; }, get scene() { return scene; },
     get settled() { return Number(root.dataset.ticket) === asked; },
   };
   app.ask();

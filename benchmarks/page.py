@@ -1,0 +1,153 @@
+"""How soon the page answers: `python benchmarks/page.py` writes benchmarks/page.json.
+
+Drives the real page in Chromium: the packaged samples, the shipped models. A time goes from
+the event in the browser (a key, an input of a slider) to the end of the frame with the answer.
+"browse" presses the right arrow twice a second, where the next patch has been fetched ahead;
+"jump" goes to a patch by its number, and "slider" moves shift and noise to where they never were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from playwright.sync_api import Page
+from rich.console import Console
+from rich.progress import track
+
+from tests.screen import Screen, chromium, screens
+from tests.serving import serve
+from train.readme import renew
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = Path(__file__).with_suffix(".json")
+README = ROOT / "README.md"
+# Models, and the targets in milliseconds: median, and 95th percentile.
+LOADS: dict[str, tuple[list[str], tuple[int, int] | None]] = {
+    "one: U-Net": (["402-unet"], None),
+    "three small ones": (["300-vanilla", "402-unet", "1004-flexible-unet-8bit"], (35, 60)),
+    "the report's three families": (["200-stacked", "300-vanilla", "402-unet"], (60, 120)),
+    "five": (
+        ["200-stacked", "300-vanilla", "402-unet", "1004-flexible-unet", "3000-ring-unet"],
+        None,
+    ),
+}
+ACTIONS = ("browse", "jump", "slider")
+WAIT_MS = {"browse": 500, "jump": 150, "slider": 150}
+
+# Resolves with the milliseconds from the event to the end of the frame that shows its answer.
+CLOCK = """([act, value]) => new Promise(resolve => {
+    const root = document.querySelector('.gs');
+    let began = 0;
+    const begin = event => { began = event.timeStamp; };
+    document.addEventListener('keydown', begin, { capture: true, once: true });
+    document.addEventListener('input', begin, { capture: true, once: true });
+    const observer = new MutationObserver(() => {
+        if (!geoseg.settled) return;
+        observer.disconnect();
+        document.removeEventListener('keydown', begin, true);
+        document.removeEventListener('input', begin, true);
+        requestAnimationFrame(() => {
+            const channel = new MessageChannel(); // its turn comes when the frame is done
+            channel.port1.onmessage = () => resolve(performance.now() - began);
+            channel.port2.postMessage(0);
+        });
+    });
+    observer.observe(root, { attributes: true, attributeFilter: ['data-ticket'] });
+    if (act === 'browse') {
+        root.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));
+    } else if (act === 'jump') {
+        const place = root.querySelector('.gs-position');
+        place.value = value;
+        place.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }));
+        place.dispatchEvent(new Event('change', { bubbles: true }));
+    } else {
+        for (const [name, level] of Object.entries(value)) geoseg.state[name] = level;
+        const shift = root.querySelector('[name=shift]');
+        shift.value = value.shift;
+        shift.dispatchEvent(new Event('input', { bubbles: true }));
+    }
+})"""
+
+
+def measure(page: Page, action: str, times: int, generator: np.random.Generator) -> dict[str, Any]:
+    """Percentiles of `times` actions, and what the server took of it."""
+    taken, server = [], []
+    page.evaluate("geoseg.looks.forget()")
+    count = page.evaluate("geoseg.scene.count")
+    for turn in track(range(times), description=action, transient=True):
+        value: Any = None
+        if action == "jump":
+            value = (
+                1
+                + (page.evaluate("geoseg.state.index") + generator.randrange(2, count - 2)) % count
+            )
+            page.evaluate("geoseg.looks.forget()")
+        if action == "slider":
+            value = {"shift": 1 + turn % 35, "noise": 0.001 + 1e-6 * turn, "seed": turn}
+        taken.append(page.evaluate(CLOCK, [action, value]))
+        server.append(page.evaluate("geoseg.scene.stages"))
+        page.wait_for_timeout(WAIT_MS[action] + int(generator.integers(50)))
+    quantiles = np.percentile(taken, [50, 95, 99])
+    return {
+        **{f"p{k}": round(float(q), 1) for k, q in zip((50, 95, 99), quantiles, strict=True)},
+        "server": {k: round(statistics.median(s[k] for s in server), 1) for k in server[0]},
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """README's rows: the models, then the three ways to ask."""
+    lines = [
+        "| models | next patch: p50 / p95 / p99 | any patch | slider | server: patch + models + "
+        "message | target p50 / p95 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in results["loads"].items():
+        cells = [" / ".join(f"{row[a][f'p{k}']:.0f}" for k in (50, 95, 99)) for a in ACTIONS]
+        server = " + ".join(f"{ms:.1f}" for ms in row["slider"]["server"].values())
+        target = LOADS[name][1]
+        aim = f"{target[0]} / {target[1]}" if target else ""
+        lines.append(f"| {name} | {' | '.join(cells)} | {server} | {aim} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=100, help="of each action (%(default)s)")
+    parser.add_argument("--keep", action="store_true", help="print only; leave file and README")
+    arguments = parser.parse_args()
+    generator, loads = np.random.default_rng(0), {}
+    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
+    with chromium() as browser:
+        for name, (models, _) in LOADS.items():
+            with (
+                serve(["-e", *models, "--preload"], threads) as url,
+                screens(browser, url) as open_one,
+            ):
+                screen: Screen = open_one()
+                measure(screen.page, "slider", 10, generator)  # warms up
+                loads[name] = {
+                    action: measure(screen.page, action, arguments.times, generator)
+                    for action in ACTIONS
+                }
+            Console().print(name, loads[name])
+    results = {
+        "loads": loads,
+        "times": arguments.times,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
+    }
+    if not arguments.keep:
+        OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
+        renew(README, "page", table(results))
+
+
+if __name__ == "__main__":
+    main()

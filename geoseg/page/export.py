@@ -1,0 +1,96 @@
+"""A set's masks and probabilities as one zip file, made step by step and kept nowhere.
+
+Z depth, A azimuth.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.page.batches import steps
+from geoseg.page.browse import PatchSet
+from geoseg.page.live import view
+from geoseg.page.request import Request, fields, number, ticket
+from geoseg.segmenter import Segmenter
+
+MAX_BYTES = 2**26  # of arrays, before they are compressed: they travel in one message
+
+
+def export(segmenter: Segmenter, patches: PatchSet, raw: Any) -> Iterator[dict[str, Any]]:
+    """Segment every patch as the message's sliders have it, and pack the answers.
+
+    Yields how many patches are `done` of `total`, and at last `zip`, base64 of a file with
+
+        masks/MODEL/PATCH.npy            uint8 (Z, A), 1 above the threshold, 0 at nulls
+        probabilities/MODEL/PATCH.npy    float32 (Z, A), NaN at nulls; with `probabilities`
+        about.json                       models, thresholds and sliders
+
+    or `error`, a sentence for the user.
+    """
+    message, request = fields(raw), Request.parse(raw, segmenter.names)
+    probabilities = bool(message.get("probabilities"))
+    head = {"ticket": ticket(message), "total": len(patches)}
+    pixels = sum(entry.patch.size for entry in patches.entries)
+    size = pixels * len(request.models) * (5 if probabilities else 1)
+    if not request.models or size > MAX_BYTES:
+        yield {**head, "error": "no_model" if size == 0 else "too_large"}
+        return
+    given = message.get("threshold")
+    thresholds = {
+        name: segmenter.cards[name].threshold if given is None else number(given, 0, 1)
+        for name in request.models
+    }
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("about.json", json.dumps(_about(request, patches, thresholds), indent=2))
+        for indices in steps(patches):
+            yield {**head, "done": indices[0]}
+            views = [
+                view(patches.entry(i), request.shift, request.noise, request.seed).patch
+                for i in indices
+            ]
+            try:
+                answers = segmenter.probabilities(np.stack(views), list(thresholds))
+            except (ValueError, RuntimeError) as error:  # a size it cannot take, no memory
+                yield {**head, "error": "failed", "reason": str(error).splitlines()[0]}
+                return
+            for name, answer in answers.items():
+                for i, probability in zip(indices, answer, strict=True):
+                    place = f"{name}/{_stem(patches, i)}.npy"
+                    mask = (probability > np.float32(thresholds[name])).astype(np.uint8)
+                    archive.writestr(f"masks/{place}", _npy(mask))
+                    if probabilities:
+                        archive.writestr(f"probabilities/{place}", _npy(probability))
+    yield {**head, "done": len(patches), "zip": base64.b64encode(file.getvalue()).decode("ascii")}
+
+
+def _about(request: Request, patches: PatchSet, thresholds: dict[str, float]) -> dict[str, Any]:
+    return {
+        "set": patches.label,
+        "patches": len(patches),
+        "thresholds": thresholds,
+        "shift": request.shift,
+        "noise": request.noise,
+        "seed": request.seed,
+    }
+
+
+def _stem(patches: PatchSet, index: int) -> str:
+    """A patch's name without its ending; the place is added where the set has the name twice."""
+    name = patches.entry(index).name
+    stem = name.removesuffix(".npy") or "unnamed"
+    return stem if patches.find(name, 0) == index else f"{stem} ({index + 1})"
+
+
+def _npy(array: NDArray[np.generic]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,182 @@
+"""What the page gives away: pictures, arrays, a set, a link."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geoseg import Segmenter, find_checkpoints
+from geoseg.page import load_set
+from geoseg.page.live import view
+from tests.screen import Screen, chromium, screens
+from tests.serving import MODELS, make_checkpoints, make_folder, make_patch, serve
+
+pytestmark = pytest.mark.browser
+NAMES = list(MODELS)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("save")
+    make_folder(root / "set")
+    (root / "checkpoints").mkdir()
+    make_checkpoints(root / "checkpoints")
+    return root
+
+
+@pytest.fixture(scope="module")
+def url(browser, folder) -> Iterator[str]:
+    with serve(
+        ["-i", str(folder / "set"), "--checkpoints", str(folder / "checkpoints"), "--preload"]
+    ) as address:
+        yield address
+
+
+@pytest.fixture
+def open_page(browser, url):
+    with screens(browser, url) as open_one:
+        yield open_one
+
+
+@pytest.fixture
+def screen(open_page) -> Screen:
+    opened = open_page()
+    opened.press("w")
+    return opened
+
+
+def saved(screen: Screen, button: str, within: str = ".gs-sheet") -> tuple[str, bytes]:
+    """Press a button of the sheet; gives the name and the content of the file that comes."""
+    with screen.page.expect_download() as waiting:
+        screen.page.locator(within).get_by_role("button", name=button, exact=True).first.click()
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+
+def test_arrays_are_those_on_the_screen(screen):
+    screen.press("ArrowRight", "ArrowRight")
+    screen.slide("shift", 5)
+    screen.slide("threshold", 0.55)
+    name, content = saved(screen, "Patch .npy")
+    assert name == "well_9_patch_10.npy"
+    patch = np.load(io.BytesIO(content))
+    assert patch.dtype == np.float32
+    np.testing.assert_array_equal(patch, screen.map("patch"))
+    name, content = saved(screen, "Probability .npy")
+    assert name == f"well_9_patch_10.{NAMES[0]}.probability.npy"
+    probability = np.load(io.BytesIO(content))
+    np.testing.assert_array_equal(probability, screen.map("probability", NAMES[0]))
+    _, content = saved(screen, "Mask .npy")
+    mask = np.load(io.BytesIO(content))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, probability > np.float32(0.55))
+
+
+def test_the_picture_shows_the_panels(screen):
+    name, content = saved(screen, "Save PNG")
+    assert name == "well_9_patch_0.png"
+    picture = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
+    # Four panels of 648 pixels with 48 between them.
+    assert picture.shape == (2 * (34 + 66 + 324 + 62), 4 * 648 + 5 * 48, 3)
+    patch = screen.map("patch")
+    grey = np.clip((patch + 0.05) / 0.1, 0, 1) * 255
+    cells = picture[200 - 28 + 9 :: 18, 48 + 9 :: 18][:36, :36].mean(-1)
+    plain = screen.map("classes", NAMES[0]) == 0
+    assert np.abs(cells - grey)[plain].mean() < 8
+
+
+@pytest.mark.parametrize("button", ["Masks, zip", "Masks and probabilities, zip"])
+def test_the_zip_is_what_the_library_says_of_the_set(screen, folder, button):
+    screen.slide("shift", 4)
+    screen.slide("noise", 0.002)
+    screen.slide("seed", 3)
+    name, content = saved(screen, button)
+    assert name == "geoseg.zip"
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    assert archive.testzip() is None
+    patches = load_set([str(folder / "set")], "")
+    segmenter = Segmenter(find_checkpoints(folder / "checkpoints"), "cpu")
+    both = "probabilities" in button
+    assert len(archive.namelist()) == 1 + len(patches) * len(NAMES) * (1 + both)
+    about = json.loads(archive.read("about.json"))
+    assert (about["shift"], about["noise"], about["seed"]) == (4, 0.002, 3)
+    for entry in patches.entries:
+        shown = view(entry, 4, 0.002, 3).patch
+        for model, expected in segmenter.segment(shown).items():
+            place = f"{model}/{entry.name}"
+            mask = np.load(io.BytesIO(archive.read(f"masks/{place}")))
+            assert mask.dtype == np.uint8
+            assert (mask != expected.mask).mean() < 0.002
+            assert about["thresholds"][model] == segmenter.cards[model].threshold
+            if both:
+                probability = np.load(io.BytesIO(archive.read(f"probabilities/{place}")))
+                np.testing.assert_allclose(probability, expected.probability, atol=1e-4)
+    assert "5 patches saved" in screen.page.locator(".gs-sheet").inner_text()
+
+
+def test_a_zip_of_nothing_is_explained(screen):
+    for box in screen.page.get_by_role("checkbox").all():
+        box.uncheck()
+    screen.settle()
+    screen.page.get_by_role("button", name="Masks, zip").click()
+    screen.page.get_by_text("No model is ticked.", exact=True).wait_for()
+    assert screen.page.get_by_role("button", name="Masks, zip").is_enabled()
+
+
+def test_a_link_opens_the_same_again(screen, open_page):
+    screen.press("ArrowRight", "p", "c", "t", "PageDown")
+    screen.page.get_by_role("checkbox").nth(0).uncheck()
+    screen.slide("shift", 11)
+    screen.slide("noise", 0.001)
+    screen.slide("seed", 42)
+    screen.slide("threshold", 0.3)
+    screen.slide("opacity", 60)
+    link = screen.page.get_by_label("A link to this").input_value()
+    assert re.search(r"#.*patch=well_9_patch_5.npy", link)
+    other = open_page(link=link)
+    for key in (
+        *("index", "models", "focus", "shift", "noise", "seed", "threshold", "opacity"),
+        *("display", "palette", "truth", "sheet"),
+    ):
+        assert other.state(key) == screen.state(key), key
+    assert other.name == "well_9_patch_5.npy"
+    np.testing.assert_array_equal(other.map("patch"), screen.map("patch"))
+    # The address itself is the link, a moment later.
+    screen.page.wait_for_function(f"location.href === {json.dumps(link)}")
+
+
+def test_a_link_with_nonsense_opens_the_page_as_usual(open_page, url):
+    words = "shift=99&noise=-3&seed=1e999&threshold=x&models=a,b&display=<b>&palette=__proto__"
+    other = open_page(link=f"{url}/#{words}&patch=gone.npy&constructor=1&sheet=none&well=7")
+    assert other.state("shift") == 35
+    assert other.state("noise") == 0
+    assert other.state("threshold") is None
+    assert other.state("models") == []
+    assert other.state("display") == "errors"
+    assert other.name == "well_9_patch_0.npy"
+    assert "no patch called gone.npy" in other.page.locator(".gs-notice").inner_text()
+
+
+def test_own_files_are_saved_but_not_linked(screen, tmp_path):
+    file = tmp_path / "mine.npy"
+    np.save(file, make_patch(21))
+    screen.upload(file)
+    assert "patch=" not in screen.page.get_by_label("A link to this").input_value()
+    assert "not in the link" in screen.page.locator(".gs-sheet").inner_text()
+    _, content = saved(screen, "Masks, zip")
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    assert sorted(archive.namelist()) == [
+        "about.json",
+        *(f"masks/{name}/mine.npy" for name in NAMES),
+    ]
