@@ -32,6 +32,7 @@ function start(element, facts) {
   const channels = makeChannels(), looks = makeLooks(channels);
   const panels = $('.gs-panels');
   fillWords(root);
+  root.style.setProperty('--loading', JSON.stringify(say('panel.loading')));
   const patchCard = makePatchCard();
   const cards = new Map();
   let scene = null, asked = 0, count = facts.count, slow = 0, lost = 0, silent = false, refused = [], linking = 0;
@@ -120,7 +121,7 @@ function start(element, facts) {
   function paintPlace() {
     const jump = $('.gs-jump'), position = $('.gs-position');
     const n = state.order ? state.order.length : count;
-    jump.title = `${scene.name}\n${say('dock.jump_tip')}`;
+    jump.title = [scene.name, say('dock.jump_tip')].join('\n');
     if (document.activeElement !== jump) jump.value = scene.name;
     $('.gs-count').textContent = say('dock.of', { count: n.toLocaleString('en') });
     const set = many(count, 'patch');

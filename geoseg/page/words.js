@@ -1,4 +1,4 @@
-// Every text on the page, from words.json: `say('dock.reset')`, `say('set.count', { n: 3 })`.
+// Every text on the page, from words.json: `say('dock.reset')`, `say('strip.some_well', { well: 3 })`.
 
 let WORDS = {};
 

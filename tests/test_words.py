@@ -1,0 +1,92 @@
+"""Every English text of the page stands in words.json, once, and is used."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from geoseg.page.blocks import SCRIPTS, asset
+
+SIGNS = {"geoseg"}  # a name is no English
+CODE = {name: asset(name) for name in SCRIPTS}
+
+
+def flatten(words: dict, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key, value in words.items():
+        place = f"{prefix}{key}"
+        keys += flatten(value, f"{place}.") if isinstance(value, dict) else [place]
+    return keys
+
+
+KEYS = flatten(json.loads(asset("words.json")))
+
+
+class Page(HTMLParser):
+    """What page.html says by itself, and which words it asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.asked: list[str] = []
+        self._in: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self._in.append(tag)
+        for name, value in attrs:
+            if name in ("data-word", "data-tip", "data-name"):
+                self.asked.append(value)
+            elif name in ("title", "aria-label", "placeholder", "alt"):
+                self.texts.append(value)
+
+    def handle_endtag(self, tag):
+        while self._in and self._in.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "kbd" not in self._in:
+            self.texts.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    parser = Page()
+    parser.feed(asset("page.html"))
+    return parser
+
+
+def test_the_page_says_nothing_by_itself(page):
+    assert {text for text in page.texts if re.search("[A-Za-z]", text)} == SIGNS
+
+
+def test_every_word_that_is_asked_for_exists(page):
+    asked = set(page.asked)
+    for code in CODE.values():
+        asked |= set(re.findall(r"\bsay\('([\w.]+)'", code))
+        asked |= {
+            f"counts.{k}.one"
+            for k in re.findall(r"\bmany\([^()]*(?:\([^()]*\)[^()]*)*, '(\w+)'\)", code)
+        }
+    assert asked <= set(KEYS), asked - set(KEYS)
+
+
+def test_every_word_is_asked_for(page):
+    code = "\n".join(CODE.values())
+    for key in KEYS:
+        section = key.split(".")[0]
+        known = key in page.asked or re.search(rf"['\"`]{re.escape(key)}['\"`]", code)
+        # Keys that are put together, such as say(`scores.${name}`), name their last part somewhere.
+        composed = f"`{key.rsplit('.', 1)[0]}." in code or section == "counts"
+        assert known or composed, key
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_script_speaks_english_itself(name):
+    code = re.sub(r"//[^\n]*|/\*.*?\*/", "", CODE[name], flags=re.DOTALL)
+    shown = re.findall(r"(?:textContent|title|innerText|ariaLabel)\s*=\s*[`'\"]([^`'\"]*)", code)
+    shown += re.findall(r"setAttribute\('(?:aria-label|title)', [`'\"]([^`'\"]*)", code)
+    shown += re.findall(r"\bel\('\w+', '[^']*', [`'\"]([^`'\"]*)", code)
+    shown += re.findall(r"\bnotify\([`'\"]([^`'\"]*)", code)
+    plain = [re.sub(r"\$\{[^}]*\}|\\u[0-9a-f]{4}", "", text) for text in shown]
+    assert [text for text in plain if re.search("[A-Za-z]{2}", text)] == []
