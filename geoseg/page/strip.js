@@ -28,10 +28,11 @@ function orderOf(count, values, wanted) {
  * and `wanted(key)` asks for it); `mark(colourOf)` draws a line of `colourOf(index)` under each picture.
  */
 function makeStrip(app) {
-  const CELL = 50; // pixels from one picture to the next, as in page.css
   const { root, state, facts } = app;
   const film = root.querySelector('.gs-film'), reel = root.querySelector('.gs-reel');
   const sort = root.querySelector('[name=sort]'), well = root.querySelector('[name=well]');
+  const cellSize = () => parseFloat(getComputedStyle(root).getPropertyValue('--cell')); // pixels
+  let size = cellSize();
   const cells = new Map(), pictures = new Map();
   let list = { names: [], wells: [], count: 0 }, sorts = [], colourOf = null, busy = false, set = '', shown = '';
 
@@ -83,9 +84,9 @@ function makeStrip(app) {
     app.channels.call('browse', { source: state.source, indices: missing }, answer => {
       busy = false;
       if (set !== wanted) return;
-      const bytes = bytesOf(answer.pictures), size = facts.small.side ** 2;
+      const bytes = bytesOf(answer.pictures), area = facts.small.side ** 2;
       missing.forEach(i => pictures.set(i, null)); // not asked for again, whatever came back
-      answer.indices.forEach((index, k) => pictures.set(index, bytes.subarray(k * size, (k + 1) * size)));
+      answer.indices.forEach((index, k) => pictures.set(index, bytes.subarray(k * area, (k + 1) * area)));
       shown = '';
       paint();
     });
@@ -100,7 +101,6 @@ function makeStrip(app) {
     const canvas = el('canvas');
     canvas.width = canvas.height = facts.small.side;
     cell.append(canvas, el('i'));
-    cell.style.left = `${place * CELL}px`;
     cell.addEventListener('click', () => app.jump(state.order ? state.order[place] : place));
     cells.set(place, cell);
     return cell;
@@ -108,6 +108,7 @@ function makeStrip(app) {
 
   function paintCell(place, index) {
     const cell = cellOf(place);
+    cell.style.left = `${place * size}px`;
     const name = say('strip.patch', { place: place + 1, name: list.names[index] || '' });
     cell.title = name;
     cell.setAttribute('aria-label', name);
@@ -124,12 +125,12 @@ function makeStrip(app) {
 
   function paint() {
     const n = state.order ? state.order.length : list.count;
-    const first = Math.max(0, Math.floor(film.scrollLeft / CELL) - 2);
-    const last = Math.min(n, Math.ceil((film.scrollLeft + film.clientWidth) / CELL) + 2);
+    const first = Math.max(0, Math.floor(film.scrollLeft / size) - 2);
+    const last = Math.min(n, Math.ceil((film.scrollLeft + film.clientWidth) / size) + 2);
     const now = [set, n, first, last, state.index].join();
     if (now === shown) return;
     shown = now;
-    reel.style.width = `${n * CELL}px`;
+    reel.style.width = `${n * size}px`;
     const places = [];
     for (let place = first; place < last; place++) places.push(place);
     const indices = places.map(place => (state.order ? state.order[place] : place));
@@ -144,15 +145,15 @@ function makeStrip(app) {
   /** Keep the patch that is shown in sight. */
   function follow() {
     const place = placeOf(state);
-    const left = place * CELL, room = film.clientWidth;
-    if (place >= 0 && (left < film.scrollLeft || left + CELL > film.scrollLeft + room)) {
-      film.scrollLeft = left - (room - CELL) / 2;
+    const left = place * size, room = film.clientWidth;
+    if (place >= 0 && (left < film.scrollLeft || left + size > film.scrollLeft + room)) {
+      film.scrollLeft = left - (room - size) / 2;
     }
     paint();
   }
 
   film.addEventListener('scroll', paint, { passive: true });
-  window.addEventListener('resize', () => { shown = ''; paint(); });
+  window.addEventListener('resize', () => { size = cellSize(); shown = ''; paint(); });
   // A mouse has a wheel up and down only.
   film.addEventListener('wheel', event => {
     if (event.deltaX || event.ctrlKey) return;

@@ -1,0 +1,116 @@
+"""The README's pictures of the page: `python -m docs.draw` makes them anew from the real one.
+
+docs/page.png is one view, of the patches in `--patches` if given; docs/page.webp is a short
+film of the packaged samples: browsing, turning, noise, the sheets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+from tests.screen import Screen, chromium, screens
+from tests.serving import serve
+
+HERE = Path(__file__).resolve().parent
+SIZE = (1280, 720)
+QUALITY = 60
+QUICK, SLOW, LONG = 70, 600, 1800  # milliseconds that a frame stays
+
+
+class Film:
+    """Frames of a page, each with the milliseconds that it stays."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self.frames: list[Image.Image] = []
+        self.times: list[int] = []
+
+    def shoot(self, milliseconds: int) -> None:
+        """Take the page as it is now."""
+        self.screen.settle()
+        picture = Image.open(io.BytesIO(self.screen.page.screenshot()))
+        self.frames.append(picture.convert("RGB"))
+        self.times.append(milliseconds)
+
+    def slide(self, name: str, values: range, unit: float = 1) -> None:
+        """Drag a slider through values."""
+        for value in values:
+            self.screen.slide(name, round(value * unit, 4))
+            self.shoot(QUICK)
+
+    def press(self, key: str, milliseconds: int) -> None:
+        """Press a key and look at what comes."""
+        self.screen.press(key)
+        self.shoot(milliseconds)
+
+    def save(self, path: Path) -> None:
+        """Write the film; it goes round and round."""
+        first, *rest = self.frames
+        first.save(
+            path,
+            save_all=True,
+            append_images=rest,
+            duration=self.times,
+            loop=0,
+            quality=QUALITY,
+            method=6,
+        )
+
+
+@contextmanager
+def page(browser, arguments: list[str]) -> Iterator[Screen]:
+    """The page on its own server."""
+    with serve([*arguments, "--preload"]) as url, screens(browser, url) as open_one:
+        yield open_one(*SIZE)
+
+
+def act(film: Film) -> None:
+    """What the film shows."""
+    screen = film.screen
+    film.shoot(SLOW)
+    for _ in range(3):
+        film.press("ArrowRight", SLOW)
+    film.slide("shift", range(1, 15))
+    film.slide("noise", range(2, 26, 3), 1e-4)
+    film.press("p", SLOW)
+    film.press("d", SLOW)
+    film.press("r", SLOW)
+    film.press("s", SLOW)
+    screen.page.get_by_role("button", name="Score the set").click()
+    screen.page.wait_for_function("!document.querySelector('.gs-sheet progress:not([hidden])')")
+    screen.page.wait_for_timeout(1500)
+    film.shoot(LONG)
+    film.press("i", SLOW)
+    screen.page.wait_for_timeout(6000)
+    film.shoot(LONG)
+    film.press("y", SLOW)
+    film.press("y", SLOW)
+
+
+def main() -> None:
+    """Draw both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patches", metavar="DIR", help="for page.png; default: the samples")
+    parser.add_argument("--patch", default="", metavar="NAME", help="the patch of page.png")
+    arguments = parser.parse_args()
+    with chromium() as browser:
+        with page(browser, ["-i", arguments.patches] if arguments.patches else []) as screen:
+            screen.page.keyboard.press("/")
+            screen.page.keyboard.type(arguments.patch)
+            screen.press("Enter")
+            screen.page.wait_for_timeout(500)
+            screen.page.screenshot(path=HERE / "page.png")
+        with page(browser, []) as screen:
+            film = Film(screen)
+            act(film)
+            film.save(HERE / "page.webp")
+
+
+if __name__ == "__main__":
+    main()
