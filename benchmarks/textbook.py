@@ -152,16 +152,16 @@ class RingUNet(nn.Module):
         return nn.ModuleList(nn.Conv2d(*pair, 3) for pair in pairwise(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 2, Z, A) -> logits (B, 1, Z, A), for an A of about 36."""
-        skips = []
+        """(B, 2, Z, A) -> logits (B, 1, Z, A)."""
+        skips, step = [], max(1, round(x.shape[-1] / 36))  # columns in 10 degrees
         for scale, encoder in enumerate(self.encoders):
             if scale:
                 x = F.avg_pool2d(x, (2, 1), ceil_mode=True, count_include_pad=False)
-            x = self._run(encoder, x, 2**scale)
+            x = self._run(encoder, x, step * 2**scale)
             skips.append(x)
         for scale in reversed(range(len(self.decoders))):
             x = self.narrow[scale](x).repeat_interleave(2, -2)[..., : skips[scale].shape[-2], :]
-            x = self._run(self.decoders[scale], skips[scale] + x, 2**scale)
+            x = self._run(self.decoders[scale], skips[scale] + x, step * 2**scale)
         return self.head(x)
 
     @staticmethod
