@@ -102,7 +102,7 @@ def measure(
 
 def table(results: dict[str, Any]) -> str:
     """README's rows: a contender each; the ratio of its median round at every batch."""
-    families = results["families"]
+    families = {name: results["families"][name] for name in FAMILIES if name in results["families"]}
     batches = sorted({int(batch) for family in families.values() for batch in family})
     lines = [
         f"| ratio to plain eager, batch {' / '.join(map(str, batches))} | {' | '.join(families)} "

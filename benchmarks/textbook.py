@@ -153,7 +153,7 @@ class RingUNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 2, Z, A) -> logits (B, 1, Z, A)."""
-        skips, step = [], max(1, round(x.shape[-1] / 36))  # columns in 10 degrees
+        skips, step = [], max(1, round(int(x.shape[-1]) / 36))  # columns in 10 degrees
         for scale, encoder in enumerate(self.encoders):
             if scale:
                 x = F.avg_pool2d(x, (2, 1), ceil_mode=True, count_include_pad=False)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
 # Recorded are single images of up to four patches: for more pixels the kernels themselves are what
@@ -104,8 +105,6 @@ def record(model: nn.Module, x: Tensor) -> Forward | None:
 
 def _trace(model: nn.Module, x: Tensor) -> fx.GraphModule:
     """The operations on `x`, one after the other; what depends on weights alone is computed now."""
-    from torch.fx.experimental.proxy_tensor import make_fx  # takes a second
-
     module = make_fx(model)(x)
     known: dict[fx.Node, Any] = {}
     for node in module.graph.nodes:
