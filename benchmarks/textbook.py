@@ -7,7 +7,7 @@ weights of geoseg's, with which it answers the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -94,11 +94,97 @@ class UNet(nn.Module):
         return self.head(torch.cat((x, image), 1))
 
 
+class FlexibleUNet(nn.Module):
+    """The flexible U-Net: three turns of the pipe, replicated edges, everything kept to the end."""
+
+    def __init__(self, width: int = 16, depths: Sequence[int] = (2, 1, 1)) -> None:
+        super().__init__()
+        widths = [width << i for i in range(len(depths) + 1)]
+        pairs = list(enumerate(depths))
+        self.encoders = nn.ModuleList(
+            self._stage([1 if i == 0 else widths[i - 1]] + [widths[i]] * n) for i, n in pairs
+        )
+        self.bottleneck = self._stage(widths[-2:])
+        self.decoders = nn.ModuleList(
+            self._stage([fine + coarse] * n + [fine])
+            for (fine, coarse), n in zip(pairwise(widths), reversed(depths), strict=True)
+        )
+        self.head = nn.Conv2d(width, 1, 1)
+
+    @staticmethod
+    def _stage(channels: Sequence[int]) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for pair in pairwise(channels):
+            layers += [nn.Conv2d(*pair, 3, padding=1, padding_mode="replicate"), nn.LeakyReLU()]
+        return nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 1, Z, A) -> logits of the same shape."""
+        rows, columns = image.shape[-2:]
+        x, skips = F.pad(image.repeat(1, 1, 1, 3), (2, 2, 2, 2), mode="replicate"), []
+        for encoder in self.encoders:
+            skips.append(encoder(x))
+            x = skips[-1][..., ::2, ::2]
+        x = self.bottleneck(x)
+        for skip, decoder in zip(reversed(skips), reversed(self.decoders), strict=True):
+            x = decoder(torch.cat((_upsample(x, skip), skip), 1))
+        return self.head(x)[..., 2 : rows + 2, columns + 2 : 2 * columns + 2]
+
+
+class RingUNet(nn.Module):
+    """The ring U-Net: pooling in depth only, dilation round the pipe, skips added."""
+
+    def __init__(self, widths: Sequence[int] = (24, 48, 96, 96), layers: int = 2) -> None:
+        super().__init__()
+        befores = [2, *widths[:-1]]
+        self.encoders = nn.ModuleList(
+            self._stage([before] + [width] * layers)
+            for before, width in zip(befores, widths, strict=True)
+        )
+        self.decoders = nn.ModuleList(self._stage([width] * (layers + 1)) for width in widths[:-1])
+        self.narrow = nn.ModuleList(
+            nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in pairwise(widths)
+        )
+        self.head = nn.Conv2d(widths[0], 1, 1)
+
+    @staticmethod
+    def _stage(channels: Sequence[int]) -> nn.ModuleList:
+        return nn.ModuleList(nn.Conv2d(*pair, 3) for pair in pairwise(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2, Z, A) -> logits (B, 1, Z, A)."""
+        skips, step = [], max(1, round(int(x.shape[-1]) / 36))  # columns in 10 degrees
+        for scale, encoder in enumerate(self.encoders):
+            if scale:
+                x = F.avg_pool2d(x, (2, 1), ceil_mode=True, count_include_pad=False)
+            x = self._run(encoder, x, step * 2**scale)
+            skips.append(x)
+        for scale in reversed(range(len(self.decoders))):
+            x = self.narrow[scale](x).repeat_interleave(2, -2)[..., : skips[scale].shape[-2], :]
+            x = self._run(self.decoders[scale], skips[scale] + x, step * 2**scale)
+        return self.head(x)
+
+    @staticmethod
+    def _run(stage: nn.Module, x: Tensor, reach: int) -> Tensor:
+        for layer in stage.children():
+            x = F.pad(
+                F.pad(x, (reach, reach, 0, 0), mode="circular"), (0, 0, 1, 1), mode="replicate"
+            )
+            x = F.leaky_relu(F.conv2d(x, layer.weight, layer.bias, dilation=(1, reach)))
+        return x
+
+
 def _upsample(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=True)
 
 
-MODELS: dict[str, type[nn.Module]] = {"vanilla": Vanilla, "unet": UNet, "stacked": Stacked}
+MODELS: dict[str, type[nn.Module]] = {
+    "vanilla": Vanilla,
+    "unet": UNet,
+    "stacked": Stacked,
+    "flexible_unet": FlexibleUNet,
+    "ring_unet": RingUNet,
+}
 
 
 def load(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:

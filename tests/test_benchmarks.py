@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import textbook
+from geoseg.checkpoint import load_checkpoint
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from train.experiments import find_experiments
@@ -22,6 +23,7 @@ def scripts(monkeypatch):
 
 
 def test_readmes_tables_are_those_of_the_committed_figures(scripts):
+    import inference
     import seeds
     import time_to_quality
     import training
@@ -29,6 +31,7 @@ def test_readmes_tables_are_those_of_the_committed_figures(scripts):
     readme = (ROOT / "README.md").read_text()
     for table, file in (
         (training.table, training.OUTPUT),
+        (inference.table, inference.OUTPUT),
         (seeds.table, seeds.OUTPUT),
         (time_to_quality.tables, time_to_quality.OUTPUT),
     ):
@@ -60,14 +63,44 @@ def test_patches_until_a_score_is_reached(scripts):
     assert patches_until([0.1, 0.5], 0.6, 100) is None
 
 
-@pytest.mark.parametrize("number", ["200", "300", "402"])
+def test_the_fast_way_to_answer_is_faster_for_every_family_and_agrees(scripts):
+    import inference
+
+    families = json.loads(inference.OUTPUT.read_text())["families"]
+    assert families.keys() == inference.FAMILIES.keys()
+    for family in families.values():
+        fast = family["1"]["bf16 weights, recorded (`fast`)"]
+        assert fast["ratio"] > max(1.5, family["1"]["channels_last (`exact`)"]["ratio"])
+        assert fast["agreement"] >= 0.999
+
+
+def test_every_way_that_needs_only_torch_is_measured(scripts, monkeypatch):
+    import contenders
+    import inference
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    chosen, absent = contenders.present()
+    assert set(absent.values()) == {"onnxruntime", "openvino"}
+    assert not any(name.startswith(("ONNX", "OpenVINO")) for name in chosen)
+    quick = [name for name in chosen if "Inductor" not in name]  # which compiles for a minute
+    model = load_checkpoint(ROOT / "checkpoints" / "402-unet.safetensors")
+    rows = inference.measure(model, synthetic_dataset(4, 40).images[:12], 1, quick, 1)
+    assert list(rows) == [inference.PLAIN, *quick]
+    for name in quick:
+        assert rows[name]["agreement"] >= 0.998
+        assert 0 < rows[name]["least"] <= rows[name]["ratio"] <= rows[name]["most"]
+
+
+@pytest.mark.parametrize("number", ["200", "300", "402", "1004", "3000"])
 @pytest.mark.parametrize("size", [(36, 36), (36, 72), (35, 29)])
 def test_the_textbooks_models_give_the_same_logits_and_gradients(number, size):
     (experiment,) = find_experiments([number])
     torch.manual_seed(0)
     ours = experiment.create_model()
     theirs = textbook.load(textbook.MODELS[experiment.architecture](), ours.state_dict())
-    image = torch.randn(2, 1, *size, generator=torch.Generator().manual_seed(1))
+    image = torch.randn(
+        2, ours.arguments["in_channels"], *size, generator=torch.Generator().manual_seed(1)
+    )
     answers = [model(image) for model in (ours, theirs)]
     torch.testing.assert_close(*answers, atol=1e-5, rtol=1e-5)
     for answer in answers:

@@ -1,13 +1,16 @@
-"""What only a GPU can show: recorded steps, their state, and their bits."""
+"""What only a GPU can show: recorded steps and answers, their state, and their bits."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
 
 from geoseg import create_model
+from geoseg.inference import Runner, _CudaGraph
 from geoseg.synthetic import fresh_dataset
 from tests.making import make_sets
+from tests.test_models import SMALL
 from train.experiments import Linear, find_experiments
 from train.loop import Trainer, TrainingError
 from train.sampling import PreparedSet
@@ -93,3 +96,41 @@ def test_a_loss_that_is_not_finite_is_never_kept(sets):
         trainer.run_epoch(lambda _: True)
     with pytest.raises(TrainingError, match=names[7]):
         trainer.state()
+
+
+def fast_runner(name, **arguments):
+    torch.manual_seed(1)
+    model = create_model(name, **arguments).eval().to(GPU)
+    return model, Runner(model, torch.float32)
+
+
+@pytest.mark.parametrize(("name", "arguments"), SMALL)
+def test_a_graph_answers_as_its_model(name, arguments):
+    model, runner = fast_runner(name, **arguments)
+    with torch.inference_mode():
+        for height in (36, 36, 35, 36):
+            x = torch.randn(1, model.arguments["in_channels"], height, 36, device=GPU)
+            torch.testing.assert_close(runner(x), model(x), atol=1e-3, rtol=1e-3)
+    assert len(runner._recordings) == 2
+    assert all(isinstance(graph, _CudaGraph) for graph in runner._recordings.values())
+
+
+def test_threads_share_a_graph():
+    model, runner = fast_runner("unet", width=4)
+    images = [torch.full((1, 1, 36, 36), float(i), device=GPU) for i in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(torch.inference_mode()(runner), images))
+    with torch.inference_mode():
+        for image, answer in zip(images, answers, strict=True):
+            torch.testing.assert_close(answer, model(image), atol=1e-3, rtol=1e-3)
+
+
+def test_a_graph_that_cannot_be_captured_is_not_used(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "graph", fail)
+    model, runner = fast_runner("vanilla", widths=(4,))
+    x = torch.zeros(1, 1, 36, 36, device=GPU)
+    with torch.inference_mode():
+        torch.testing.assert_close(runner(x), model(x), atol=1e-3, rtol=1e-3)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from geoseg.inference import native_precision
+
 CHOICES = ("bf16", "channels-last", "fused", "compile", "graph", "memory")
 # Compiling takes up to a minute: it must not outlast what it saves.
 _PATCHES_WORTH_COMPILING = 500_000
@@ -79,17 +81,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """
     if name != "auto":
         return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # Older releases of torch cannot tell, so they get float32.
-        native = "avx512_bf16" in _cpu_features()
-    return torch.bfloat16 if native else torch.float32
-
-
-def _cpu_features() -> set[str]:
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return {name for name, there in capabilities.items() if there is True}
+    return native_precision(device)
 
 
 def describe_hardware(device: torch.device) -> str:

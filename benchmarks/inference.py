@@ -1,0 +1,171 @@
+"""How fast models answer: `python benchmarks/inference.py` writes inference.json, README's table.
+
+For each shipped family, in turn, in this one process, several rounds: the textbook's model as it
+is drawn (benchmarks/textbook.py) in eager float32, and the same weights by every other way to run
+them. What the file has of other families, batches and contenders stays. ONNX Runtime and OpenVINO
+take part where they are installed: `pip install onnx onnxruntime openvino`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import contenders
+import textbook
+import torch
+from rich.console import Console
+from torch import Tensor
+from training import describe
+
+from geoseg.checkpoint import load_checkpoint
+from geoseg.models import Model
+from geoseg.synthetic import synthetic_dataset
+from train.readme import renew
+
+ROOT = Path(__file__).resolve().parent.parent
+FAMILIES = {
+    "vanilla": "300-vanilla",
+    "unet": "402-unet",
+    "stacked": "200-stacked",
+    "flexible_unet": "1004-flexible-unet",
+    "ring_unet": "3000-ring-unet",
+}
+PLAIN = "plain eager"
+OUTPUT = Path(__file__).with_suffix(".json")
+README = ROOT / "README.md"
+
+
+def weigh(package: str) -> float:
+    """Megabytes on disk."""
+    spec = importlib.util.find_spec(package)
+    assert spec
+    assert spec.origin
+    files = Path(spec.origin).parent.rglob("*")
+    return round(sum(file.stat().st_size for file in files if file.is_file()) / 1e6)
+
+
+def by_batches(forward: Callable[[Tensor], Tensor], images: Tensor, batch: int) -> Tensor:
+    """Logits of images (N, C, Z, A), so many at a time; what is left over is left out."""
+    whole = len(images) // batch * batch
+    return torch.cat([forward(part).clone() for part in images[:whole].split(batch)])
+
+
+@torch.inference_mode()
+def measure(
+    model: Model, images: Tensor, batch: int, chosen: list[str], rounds: int
+) -> dict[str, dict[str, Any]]:
+    """Run all contenders in turn; gives medians, the spread of the ratio, and the agreement."""
+    assert model.card
+    plain = textbook.load(textbook.MODELS[model.name](), model.state_dict()).eval()
+    inputs, valid = model.card.normalisation(images)
+    truth = by_batches(plain, inputs, batch).sigmoid() > model.card.threshold
+    valid, x = valid[: len(truth), None], inputs[:batch]
+    task = contenders.Task(model, plain, x, inputs)
+    forwards: dict[str, Callable[[Tensor], Tensor]] = {PLAIN: plain}
+    rows: dict[str, dict[str, Any]] = {PLAIN: {}}
+    for name in chosen:
+        start = time.perf_counter()
+        try:
+            forward = contenders.CONTENDERS[name].prepare(task)
+            forward(x)
+        except Exception as error:  # whatever a runtime has against a model, the others go on
+            Console(stderr=True).print(f"{name} cannot run {model.name}: {error}", markup=False)
+            continue
+        forwards[name] = forward
+        rows[name] = {"prepare_seconds": round(time.perf_counter() - start, 2)}
+        mask = by_batches(forwards[name], inputs, batch).sigmoid() > model.card.threshold
+        rows[name]["agreement"] = round((mask == truth)[valid].float().mean().item(), 6)
+    taken: dict[str, list[float]] = {name: [] for name in forwards}
+    for turn in range(rounds + 1):
+        for name, forward in forwards.items():
+            start = time.perf_counter()
+            forward(x)
+            if turn:  # the first one warms up
+                taken[name].append(time.perf_counter() - start)
+    for name, seconds in taken.items():
+        ratios = [a / b for a, b in zip(taken[PLAIN], seconds, strict=True)]
+        rows[name] |= {
+            "milliseconds": round(statistics.median(seconds) * 1000, 2),
+            "ratio": round(statistics.median(ratios), 2),
+            "least": round(min(ratios), 2),
+            "most": round(max(ratios), 2),
+        }
+    return rows
+
+
+def table(results: dict[str, Any]) -> str:
+    """README's rows: a contender each; the ratio of its median round at every batch."""
+    families = {name: results["families"][name] for name in FAMILIES if name in results["families"]}
+    batches = sorted({int(batch) for family in families.values() for batch in family})
+    lines = [
+        f"| ratio to plain eager, batch {' / '.join(map(str, batches))} | {' | '.join(families)} "
+        "| masks agree | ready in | on disk |",
+        "|---" * (len(families) + 4) + "|",
+    ]
+    for name in [PLAIN, *results["contenders"]]:
+        rows = [[family.get(str(b), {}).get(name) for b in batches] for family in families.values()]
+        found = [row for family in rows for row in family if row]
+        cells = [" / ".join(_cell(row, name) for row in family) for family in rows]
+        if name == PLAIN:
+            cells += ["", "", ""]
+        else:
+            size = results["contenders"][name]
+            ready = [family[0]["prepare_seconds"] for family in rows if family[0]]
+            cells += [
+                f"{min((row['agreement'] for row in found), default=0):.2%}",
+                f"{statistics.median(ready):.1f} s" if ready else "",
+                f"{size} MB" if size else "",
+            ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any] | None, name: str) -> str:
+    if row is None:
+        return "not run"
+    return f"{row['milliseconds']:,.1f} ms" if name == PLAIN else f"{row['ratio']:.2f}"
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-f", "--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument(
+        "-c", "--contenders", nargs="+", choices=contenders.CONTENDERS, metavar="NAME"
+    )
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 256], metavar="N")
+    parser.add_argument("--rounds", type=int, default=60, help="a tenth of them above batch 16")
+    arguments = parser.parse_args()
+    console = Console()
+    images = synthetic_dataset(15, 1280).images[: max(64, *arguments.batches)]
+    chosen, absent = contenders.present(arguments.contenders)
+    for name, package in absent.items():
+        console.print(f"{name} is left out: {package} is not installed")
+    results: dict[str, Any] = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+    families = results.setdefault("families", {})
+    for family in arguments.families:
+        model = load_checkpoint(ROOT / "checkpoints" / f"{FAMILIES[family]}.safetensors")
+        for batch in arguments.batches:
+            rounds = arguments.rounds if batch <= 16 else max(1, arguments.rounds // 10)
+            rows = measure(model, images, batch, chosen, rounds)
+            families.setdefault(family, {}).setdefault(str(batch), {}).update(rows)
+            console.print(f"{family}, batch {batch}")
+            console.print_json(data=rows)
+            results |= {"device": describe(torch.device("cpu")), "torch": torch.__version__}
+            sizes = {name: contenders.CONTENDERS[name].package for name in chosen}
+            known = results.get("contenders", {})
+            known |= {name: weigh(package) if package else None for name, package in sizes.items()}
+            results["contenders"] = {n: known[n] for n in contenders.CONTENDERS if n in known}
+            OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
+    renew(README, "inference", table(results))
+
+
+if __name__ == "__main__":
+    main()
