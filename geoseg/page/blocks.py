@@ -6,22 +6,22 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 
-from geoseg.page.api import endpoint
+from geoseg.page.api import endpoints
 from geoseg.page.browse import PatchSet
 from geoseg.page.live import MAX_NOISE, MAX_SHIFT, Request, answer, at_first, describe
+from geoseg.page.server import MAX_QUEUE, Page, options
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
 from geoseg.segmenter import Segmenter
 
 SCRIPTS = ("maps.js", "colours.js", "panels.js", "legend.js", "controls.js", "page.js")
-HOUR = 3600
 
 # The system's own fonts: nothing is fetched from anywhere else, so the page works offline.
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
@@ -55,9 +55,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
         }
         return (found if found.entries else own), receipt
 
-    with gr.Blocks(
-        title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)
-    ) as demo:
+    with Page(title="geoseg", analytics_enabled=False, fill_width=True) as demo:
         own = gr.State(None, time_to_live=KEPT_SECONDS)
         page = _html(asset("page.html"), _page_script(segmenter, patches, shown), elem_id="geoseg")
         request = _html("", _REQUEST, value=first, visible="hidden")
@@ -85,14 +83,25 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
             concurrency_id="files",
             api_visibility="private",
         )
-        gr.api(endpoint(segmenter), api_name="segment", concurrency_id="models")
-    return demo
+        # Not queued by Gradio: one request has its answer, and MCP needs no second one.
+        for name, function in endpoints(segmenter).items():
+            gr.api(
+                function,
+                api_name=name,
+                api_description=inspect.getdoc(function),
+                queue=False,
+                concurrency_id="programs",
+            )
+    return demo.queue(max_size=MAX_QUEUE, api_open=False)
 
 
-def launch(demo: gr.Blocks, host: str, port: int) -> str:
-    """Serve the page until `demo.close()`, and return its address; OSError for a taken port."""
-    # Gradio fetches any URL that it is given in place of an upload. Nobody needs that here.
-    processing_utils.async_ssrf_protected_download = _refuse
+def launch(
+    demo: gr.Blocks, host: str, port: int, root_path: str = "", accounts: Sequence[str] = ()
+) -> str:
+    """Serve the page until `demo.close()`, and return its address; OSError for a taken port.
+
+    `root_path` is where a proxy shows it, `accounts` ("user:password") those who may enter, or all.
+    """
     _, address, _ = demo.launch(
         server_name=host,
         server_port=port,
@@ -106,11 +115,11 @@ def launch(demo: gr.Blocks, host: str, port: int) -> str:
         enable_monitoring=False,
         show_error=True,
         footer_links=["api"],  # page.css hides the footer; the help dialog has the link
-        allowed_paths=[],
-        max_file_size=MAX_FILE_BYTES,
+        root_path=root_path,
         mcp_server=True,
         theme=THEME,
         css=asset("page.css"),
+        **options(accounts),
     )
     return address
 
@@ -137,7 +146,3 @@ def _page_script(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str]) 
     }
     code = "\n".join(asset(name) for name in SCRIPTS)
     return f"'use strict';\n{code}\nstart(element, props, watch, {json.dumps(facts)});"
-
-
-async def _refuse(url: str, cache_dir: str) -> str:
-    raise gr.Error("Addresses are not fetched; upload the file.", print_exception=False)
