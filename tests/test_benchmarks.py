@@ -1,5 +1,6 @@
 """What geoseg is measured against answers as geoseg does, and does what it says."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from benchmarks import textbook
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
+from tests.serving import make_checkpoints
 from train.experiments import find_experiments
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +24,7 @@ def scripts(monkeypatch):
 
 
 def test_readmes_tables_are_those_of_the_committed_figures(scripts):
+    import load
     import seeds
     import time_to_quality
     import training
@@ -31,6 +34,7 @@ def test_readmes_tables_are_those_of_the_committed_figures(scripts):
         (training.table, training.OUTPUT),
         (seeds.table, seeds.OUTPUT),
         (time_to_quality.tables, time_to_quality.OUTPUT),
+        (load.table, load.OUTPUT),
     ):
         results = json.loads(file.read_text())
         written = table(results)
@@ -58,6 +62,31 @@ def test_patches_until_a_score_is_reached(scripts):
 
     assert patches_until([0.1, 0.5, 0.4, 0.6], 0.5, 100) == 200
     assert patches_until([0.1, 0.5], 0.6, 100) is None
+
+
+def test_users_drag_sliders_of_the_real_page(scripts, tmp_path):
+    import load
+
+    make_checkpoints(tmp_path)
+    arguments = ["--device", "cpu", "--checkpoints", str(tmp_path)]
+    results = asyncio.run(load.measure(arguments, (1, 4), 1.5))
+    assert [row["users"] for row in results["levels"]] == [1, 4]
+    for row in results["levels"]:
+        assert row["errors"] == 0
+        assert row["requests"] >= row["users"]
+        assert 0 < row["p50"] <= row["p95"] <= row["p99"]
+    assert results["stored_bytes"] == {"before": 0, "after": 0}
+    assert results["memory_mb"]["growth"] < 0.25
+    assert "| 4 |" in load.table(results)
+
+
+@pytest.mark.parametrize("url", ["http://example.org", "http://10.0.0.1:7860", "7860", ""])
+def test_load_is_put_on_this_machine_only(scripts, url):
+    import load
+
+    with pytest.raises(ValueError, match="not on this machine"):
+        load.loopback(url)
+    assert load.loopback("http://[::1]:7860/") == "http://[::1]:7860"
 
 
 @pytest.mark.parametrize("number", ["200", "300", "402"])
