@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -71,6 +72,21 @@ def make_parser() -> Parser:
         default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
         help="port to listen on (default: %(default)s)",
     )
+    add(
+        "--root-path",
+        type=_root_path,
+        default=os.environ.get("GRADIO_ROOT_PATH", ""),
+        metavar="PATH",
+        help="where a proxy shows the page, such as /geoseg or https://example.org/geoseg",
+    )
+    add(
+        "--auth",
+        nargs="+",
+        default=os.environ.get("GEOSEG_AUTH", "").splitlines(),
+        metavar="USER:PASSWORD",
+        help="let in these users only, to page and endpoints; better in the environment variable "
+        "GEOSEG_AUTH, one a line, as others on this machine can read a command line",
+    )
     return parser
 
 
@@ -78,16 +94,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, load, serve until Ctrl-C or a polite kill."""
     parser = make_parser()
     options = parser.parse_args(arguments)
+    accounts = [line.strip() for line in options.auth if line.strip()]
+    # Whatever was typed may be a password: it is not repeated.
+    if not all(re.fullmatch("[^:]+:.+", account) for account in accounts):
+        parser.error("--auth, or a line of GEOSEG_AUTH, is USER:PASSWORD, neither of them empty")
     _check_address(parser, options.host, options.port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder below is removed
     try:
         with _private_folder():
-            serve(parser, options)
+            serve(parser, options, accounts)
     except KeyboardInterrupt:  # while it was loading
         sys.exit(130)
 
 
-def serve(parser: Parser, options: argparse.Namespace) -> None:
+def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) -> None:
     """Build the page and hold it up."""
     # Here, not above: `--help` and mistakes answer at once, and the folder's name is set by now.
     from geoseg.page import build, launch, load_set
@@ -98,7 +118,7 @@ def serve(parser: Parser, options: argparse.Namespace) -> None:
         for line in _list_rejected(patches.rejected):
             print(line, file=sys.stderr)
         segmenter = Segmenter(
-            _checkpoints(options.checkpoints, options.experiments), options.device
+            _checkpoints(options.checkpoints, options.experiments), options.device, "fast"
         )
         if options.preload:
             segmenter.preload()
@@ -108,7 +128,7 @@ def serve(parser: Parser, options: argparse.Namespace) -> None:
         parser.error(str(error))
     demo = build(segmenter, patches, segmenter.names if options.experiments else None)
     try:
-        url = launch(demo, options.host, options.port)
+        url = launch(demo, options.host, options.port, options.root_path, accounts)
     except OSError:
         parser.error(f"port {options.port} of {options.host} is taken; choose another with --port")
     print(f"{len(patches.entries):,} patches, {len(segmenter.names)} models on {segmenter.device}")
@@ -155,6 +175,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _root_path(text: str) -> str:
+    if text and not re.fullmatch(r"(https?:/)?(/[\w.~:-]+)+/?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a path like /geoseg nor an address")
+    return text.rstrip("/")
+
+
 def _check_address(parser: Parser, host: str, port: int) -> None:
     """Say that a port is taken before anything slow is loaded."""
     try:
@@ -172,6 +198,9 @@ def _private_folder() -> Iterator[None]:
     """A folder of our own for uploads, which nobody else can list, removed at the end."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    # Statistics of calls, which nobody looks at: 10,000 remembered, and summed up at each mistake.
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**62)
     for name in ("no_proxy", "NO_PROXY"):  # Gradio asks itself whether it is up, not a proxy
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
     with tempfile.TemporaryDirectory(prefix="geoseg-", ignore_cleanup_errors=True) as folder:

@@ -125,11 +125,11 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="print only; leave file and README")
     arguments = parser.parse_args()
     generator, loads = np.random.default_rng(0), {}
-    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
+    threads = str(os.cpu_count())
     with chromium() as browser:
         for name, (models, _) in LOADS.items():
             with (
-                serve(["-e", *models, "--preload"], threads) as url,
+                serve(["-e", *models, "--preload"], OMP_NUM_THREADS=threads) as url,
                 screens(browser, url) as open_one,
             ):
                 screen: Screen = open_one()

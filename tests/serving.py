@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import socket
 import subprocess
 import sys
@@ -23,6 +24,9 @@ MODELS = {
     "300-vanilla": ("vanilla", {"widths": [8, 8, 8, 8]}),
     "402-unet": ("unet", {}),
 }
+
+
+CPU = ("--device", "cpu")
 
 
 def free_port() -> int:
@@ -73,41 +77,64 @@ def make_checkpoints(folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def serve(arguments: Sequence[str], settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run app.py until the block ends; gives its address. `settings` are environment variables."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--device", "cpu", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            # Gradio leaves a loop open; a warning of that amid an import breaks Python 3.11.
-            "PYTHONWARNINGS": "default,ignore:unclosed event loop:ResourceWarning",
-            **(settings or {}),
-        },
-    )
-    lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_pump, args=(process, lines), daemon=True).start()
-    try:
-        heard = []
+class Server:
+    """A running app.py: its address, its process, and what it has said since it was up."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py"), "--port", str(port), *CPU, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                # Gradio leaves a loop open; a warning of that amid an import breaks Python 3.11.
+                "PYTHONWARNINGS": "default,ignore:unclosed event loop:ResourceWarning",
+                **environment,
+            },
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._pump, daemon=True).start()
+        heard: list[str] = []
         while not heard or "geoseg is at" not in heard[-1]:
-            line = lines.get(timeout=120)
+            line = self._lines.get(timeout=120)
             if not line:
                 raise RuntimeError("app.py stopped:\n" + "".join(heard))
             heard.append(line)
-        yield f"http://127.0.0.1:{port}"
+
+    def said(self) -> list[str]:
+        """What it printed since it was last asked."""
+        return [self._lines.get() for _ in range(self._lines.qsize())]
+
+    def memory(self) -> int:
+        """Bytes that are resident."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+    def _pump(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout:
+            for line in self.process.stdout:
+                self._lines.put(line)
+        self._lines.put("")
+
+
+@contextmanager
+def running(arguments: Sequence[str], **environment: str) -> Iterator[Server]:
+    """Run app.py until the block ends."""
+    server = Server(arguments, environment)
+    try:
+        yield server
     finally:
-        process.terminate()
-        process.wait(30)
+        server.process.terminate()
+        server.process.wait(30)
 
 
-def _pump(process: subprocess.Popen[str], lines: "queue.Queue[str]") -> None:
-    assert process.stdout is not None
-    with process.stdout:
-        for line in process.stdout:
-            lines.put(line)
-    lines.put("")
+@contextmanager
+def serve(arguments: Sequence[str], **environment: str) -> Iterator[str]:
+    """Run app.py until the block ends; gives its address."""
+    with running(arguments, **environment) as server:
+        yield server.url

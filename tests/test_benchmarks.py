@@ -1,5 +1,6 @@
 """What geoseg is measured against answers as geoseg does, and does what it says."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from benchmarks import textbook
 from geoseg.checkpoint import load_checkpoint
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
+from tests.serving import make_checkpoints
 from train.experiments import find_experiments
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +26,7 @@ def scripts(monkeypatch):
 
 def test_readmes_tables_are_those_of_the_committed_figures(scripts):
     import inference
+    import load
     import seeds
     import time_to_quality
     import training
@@ -34,6 +37,7 @@ def test_readmes_tables_are_those_of_the_committed_figures(scripts):
         (inference.table, inference.OUTPUT),
         (seeds.table, seeds.OUTPUT),
         (time_to_quality.tables, time_to_quality.OUTPUT),
+        (load.table, load.OUTPUT),
     ):
         results = json.loads(file.read_text())
         written = table(results)
@@ -89,6 +93,31 @@ def test_every_way_that_needs_only_torch_is_measured(scripts, monkeypatch):
     for name in quick:
         assert rows[name]["agreement"] >= 0.998
         assert 0 < rows[name]["least"] <= rows[name]["ratio"] <= rows[name]["most"]
+
+
+def test_users_drag_sliders_of_the_real_page(scripts, tmp_path):
+    import load
+
+    make_checkpoints(tmp_path)
+    arguments = ["--device", "cpu", "--checkpoints", str(tmp_path)]
+    results = asyncio.run(load.measure(arguments, (1, 4), 1.5))
+    assert [row["users"] for row in results["levels"]] == [1, 4]
+    for row in results["levels"]:
+        assert row["errors"] == 0
+        assert row["requests"] >= row["users"]
+        assert 0 < row["p50"] <= row["p95"] <= row["p99"]
+    assert results["stored_bytes"] == {"before": 0, "after": 0}
+    assert results["memory_mb"]["growth"] < 0.25
+    assert "| 4 |" in load.table(results)
+
+
+@pytest.mark.parametrize("url", ["http://example.org", "http://10.0.0.1:7860", "7860", ""])
+def test_load_is_put_on_this_machine_only(scripts, url):
+    import load
+
+    with pytest.raises(ValueError, match="not on this machine"):
+        load.loopback(url)
+    assert load.loopback("http://[::1]:7860/") == "http://[::1]:7860"
 
 
 @pytest.mark.parametrize("number", ["200", "300", "402", "1004", "3000"])

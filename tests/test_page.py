@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 import math
+import os
+import uuid
 from pathlib import Path
 
 import gradio as gr
@@ -11,12 +13,19 @@ import numpy as np
 import pytest
 
 from geoseg import create_model, find_checkpoints, save_checkpoint
-from geoseg.page import NoPatchesError, PatchSet, build, choose, load_set
-from geoseg.page.api import endpoint
+from geoseg.page import NoPatchesError, PatchSet, build, load_set
 from geoseg.page.browse import MAX_PIXELS, Entry, find_files, natural_key
 from geoseg.page.live import answer, at_first, view
 from geoseg.page.request import MAX_NOISE, Request
-from geoseg.page.uploads import MAX_FILE_BYTES, MAX_FILES, clean, read_uploads
+from geoseg.page.uploads import (
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    NOT_HERE,
+    clean,
+    inbox,
+    read_uploads,
+    sweep,
+)
 from geoseg.segmenter import Segmenter
 from tests.serving import make_checkpoints, make_folder, make_patch
 
@@ -36,14 +45,14 @@ def images(tmp_path) -> Path:
 
 @pytest.fixture
 def uploads(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "uploads"
-    folder.mkdir()
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
-    return folder
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    inbox().mkdir(parents=True)
+    return inbox()
 
 
 def upload(folder: Path, name: str, content: np.ndarray | bytes) -> dict:
-    path = folder / f"{len(list(folder.iterdir()))}.npy"
+    path = folder / uuid.uuid4().hex / "some.npy"
+    path.parent.mkdir()
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
@@ -192,12 +201,31 @@ def test_uploads_name_the_bad_and_keep_the_good(uploads):
 
 
 def test_uploads_are_bounded(uploads, monkeypatch):
-    one = upload(uploads, "a.npy", make_patch(1))
-    found = read_uploads([one] * (MAX_FILES + 2))
+    def some(count: int) -> list[dict]:
+        return [upload(uploads, "a.npy", make_patch(1)) for _ in range(count)]
+
+    found = read_uploads(some(MAX_FILES + 2))
     assert (len(found.entries), len(found.rejected)) == (MAX_FILES, 2)
+    assert not list(uploads.iterdir())
+    monkeypatch.setattr("geoseg.page.uploads.MAX_HELD_PIXELS", (MAX_FILES + 1) * 36 * 36)
+    full = read_uploads(some(3))
+    assert len(full.entries) == 1
+    assert "try again later" in full.rejected[0].reason
+    del found, full
     monkeypatch.setattr("geoseg.page.uploads.MAX_TOTAL_PIXELS", 2 * 36 * 36)
-    assert len(read_uploads([one] * 3).entries) == 2
+    assert len(read_uploads(some(3)).entries) == 2
     assert len(clean("x" * 999)) < 200
+
+
+def test_an_upload_is_read_once_and_forgotten_if_it_is_not(uploads):
+    once = upload(uploads, "a.npy", make_patch(1))
+    assert [len(read_uploads([once]).entries) for _ in range(2)] == [1, 0]
+    for folder in ("old", "new"):
+        (uploads / folder).mkdir()
+        np.save(uploads / folder / "a.npy", make_patch(1))
+    os.utime(uploads / "old" / "a.npy", (0, 0))
+    sweep()
+    assert [p.name for p in uploads.iterdir()] == ["new"]
 
 
 def test_only_the_upload_folder_is_read(uploads, tmp_path):
@@ -209,55 +237,7 @@ def test_only_the_upload_folder_is_read(uploads, tmp_path):
     for path in [*map(str, paths), str(uploads), str(uploads / "gone.npy"), "a\0b", "/dev/zero"]:
         found = read_uploads([{"path": path}])
         assert not found.entries
-        assert found.rejected[0].reason == "The file was not uploaded here; upload it first."
-
-
-def test_experiments_are_chosen_by_id_name_or_both():
-    assert choose(NAMES, "200") == ["200-stacked"]
-    assert choose(NAMES, "unet") == ["402-unet"]
-    assert choose(NAMES, "300-vanilla") == ["300-vanilla"]
-    assert choose(NAMES, "20") == choose(NAMES, "") == []
-    assert choose(("201-stacked", *NAMES), "stacked") == ["201-stacked", "200-stacked"]
-
-
-def test_the_endpoint_segments(segmenter, uploads):
-    patch = make_patch(3)
-    patch[0, 0] = np.nan
-    file = upload(uploads, "a.npy", patch)
-    segment = endpoint(segmenter)
-    plain = segment(file)
-    assert list(plain["models"]) == list(NAMES)
-    turned = segment(file, ["stacked"], shift=-5, probabilities=True)["models"]["200-stacked"]
-    straight = plain["models"]["200-stacked"]
-    np.testing.assert_array_equal(np.array(turned["mask"]), np.roll(straight["mask"], -5, 1))
-    assert turned["probability"][0][31] is None
-    assert "probability" not in straight
-    everything = segment(file, ["200"], threshold=0.0)["models"]["200-stacked"]["mask"]
-    assert np.sum(everything) == patch.size - 1
-    json.dumps(plain, allow_nan=False)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"models": ["999"]}, "there are 200-stacked"),
-        ({"models": 7}, "No model 7"),
-        ({"shift": 1.5}, "shift is 1.5"),
-        ({"seed": -1}, "seed is -1"),
-        ({"noise": -0.1}, "noise is -0.1"),
-        ({"noise": math.nan}, "noise is nan"),
-        ({"threshold": "high"}, "threshold is 'high'"),
-    ],
-)
-def test_the_endpoint_explains_mistakes(segmenter, uploads, options, said):
-    with pytest.raises(gr.Error, match=said):
-        endpoint(segmenter)(upload(uploads, "a.npy", make_patch(1)), **options)
-
-
-@pytest.mark.parametrize("file", [None, {}, {"path": "/etc/passwd"}, {"path": 3}, "a.npy"])
-def test_the_endpoint_reads_uploads_only(segmenter, uploads, file):
-    with pytest.raises(gr.Error, match="upload"):
-        endpoint(segmenter)(file)
+        assert found.rejected[0].reason == NOT_HERE
 
 
 def test_building_the_page_loads_no_model(tmp_path, images):

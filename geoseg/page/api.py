@@ -1,28 +1,54 @@
-"""The endpoint for programs: REST, the Python client, and MCP."""
+"""The endpoints for programs: REST, the Python client, and MCP.
+
+Z depth, A azimuth. Work is done one call after the other in a thread of its own, so that the page
+stays as quick as it is; calls beyond a few in line are refused.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import gradio as gr
 import numpy as np
+import torch
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from numpy.typing import NDArray
 
+from geoseg.metrics import Counts, average_scores, count, score
 from geoseg.page.browse import Entry, check_size
 from geoseg.page.live import view
 from geoseg.page.request import MAX_SEED
-from geoseg.page.uploads import uploaded_bytes
-from geoseg.patches import PatchError, read_patch
+from geoseg.page.uploads import file_name, uploaded_bytes
+from geoseg.patches import PatchError, read_mask, read_patch
 from geoseg.segmenter import Segmenter
 
+MAX_CALL_FILES = 256
+MAX_CALL_WORK = 2**19  # pixels times models of one call: 404 patches of 36x36 by one model
+MAX_WAITING = 8
 
-def endpoint(segmenter: Segmenter) -> Callable[..., dict[str, Any]]:
-    """The function `segment` that `gr.api` publishes, with its types and description."""
+Patches = gr.FileData | list[gr.FileData]
+T = TypeVar("T")
 
-    def segment(
-        patch: gr.FileData,
+
+def endpoints(segmenter: Segmenter) -> dict[str, Callable[..., Any]]:
+    """The functions that `gr.api` publishes, by name, with their types and descriptions."""
+    line = _Line()
+
+    async def list_models() -> dict[str, dict[str, Any]]:
+        """List the models that find corrosion grooves, and what each is worth.
+
+        Returns:
+            For each name: architecture, parameters, threshold (a probability above it is a
+            groove), experiment (how it was trained), data (on what) and scores (by what they were
+            measured on).
+        """
+        return await line(lambda: {name: _describe(segmenter, name) for name in segmenter.names})
+
+    async def segment(
+        patch: Patches,
         models: list[str] | None = None,
         shift: int = 0,
         noise: float = 0.0,
@@ -30,33 +56,101 @@ def endpoint(segmenter: Segmenter) -> Callable[..., dict[str, Any]]:
         threshold: float | None = None,
         probabilities: bool = False,
     ) -> dict[str, Any]:
-        """Find corrosion grooves in one patch of an ultrasonic image of a well pipe.
+        """Find corrosion grooves in one or more patches of an ultrasonic image of a well pipe.
+
+        A patch is a .npy file, shape (depth, azimuth), of wall thickness minus its row mean. No
+        address is fetched: over MCP a file is a data: URL, data:;base64,...
 
         Args:
-            patch: An uploaded .npy file, shape (depth, azimuth): wall thickness minus its row mean.
+            patch: One uploaded .npy file, or a list of them.
             models: Names or experiment ids of the models to run; all when left out.
-            shift: Columns by which the patch is first turned round the pipe, to the right.
+            shift: Columns by which a patch is first turned round the pipe, to the right.
             noise: Standard deviation of white noise added before that, in the patch's unit.
             seed: Seed of the noise.
             threshold: A probability above it is a groove; each model's own when left out.
             probabilities: Whether to return the probability of every pixel too.
 
         Returns:
-            The shape, and for each model: mask (rows of 0 and 1, of the shifted patch), threshold,
-            milliseconds, parameters, and, if asked for, probability (rows, null where nothing was
-            measured).
+            For one patch its shape, and for each model: mask (rows of 0 and 1, of the shifted
+            patch), threshold, milliseconds, parameters, and, if asked for, probability (rows, null
+            where nothing was measured). For a list, patches: the same for each, with its name.
         """
-        try:
+
+        def work() -> dict[str, Any]:
             names = _names(segmenter, models)
             _check(shift, noise, seed, threshold)
-            array = check_size(read_patch(uploaded_bytes(patch)))
-            shown = view(Entry("", array), shift % array.shape[1], float(noise), seed).patch
-            answers = {n: _answer(segmenter, n, shown, threshold, probabilities) for n in names}
+            answers = []
+            for name, array in _read(patch, len(names)):
+                shown = view(Entry("", array), shift % array.shape[1], float(noise), seed).patch
+                found = {n: _answer(segmenter, n, shown, threshold, probabilities) for n in names}
+                answers.append({"name": name, "shape": list(shown.shape), "models": found})
+            if isinstance(patch, list):
+                return {"patches": answers}
+            return {key: answers[0][key] for key in ("shape", "models")}
+
+        return await line(work)
+
+    async def evaluate(
+        patches: list[gr.FileData],
+        labels: list[gr.FileData],
+        models: list[str] | None = None,
+        threshold: float | None = None,
+    ) -> dict[str, Any]:
+        """Score models on patches whose grooves are known.
+
+        No address is fetched: over MCP a file is a data: URL, data:;base64,...
+
+        Args:
+            patches: Uploaded .npy files, as for segment.
+            labels: As many .npy files of 0 and 1 in the same order, each of its patch's shape.
+            models: Names or experiment ids of the models to score; all when left out.
+            threshold: A probability above it is a groove; each model's own when left out.
+
+        Returns:
+            patches: their names; and for each model its threshold, and accuracy, precision,
+            recall, dice and iou: patches (of each, in order), macro (their mean, the challenge's
+            score) and micro (all pixels pooled). A patch without a groove scores 1 where none is
+            predicted and 0 otherwise. Pixels that were not measured are left out.
+        """
+
+        def work() -> dict[str, Any]:
+            names = _names(segmenter, models)
+            _check(0, 0.0, 0, threshold)
+            read = _read(patches, len(names))
+            truths = _labels(labels, read)
+            answers = {}
+            for name in names:
+                limit = segmenter.cards[name].threshold if threshold is None else threshold
+                answers[name] = {
+                    "threshold": limit,
+                    **_scores(segmenter, name, limit, [array for _, array in read], truths),
+                }
+            return {"patches": [name for name, _ in read], "models": answers}
+
+        return await line(work)
+
+    return {"models": list_models, "segment": segment, "evaluate": evaluate}
+
+
+class _Line:
+    """One thing at a time, a few in line; mistakes become messages for the caller."""
+
+    def __init__(self) -> None:
+        self._limiter: CapacityLimiter | None = None
+        self._inside = 0
+
+    async def __call__(self, work: Callable[[], T]) -> T:
+        self._limiter = self._limiter or CapacityLimiter(1)  # needs the running event loop
+        if self._inside > MAX_WAITING:
+            text = f"{MAX_WAITING} calls wait already; try again in a minute."
+            raise gr.Error(text, print_exception=False)
+        self._inside += 1
+        try:
+            return await run_sync(work, limiter=self._limiter)
         except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
             raise gr.Error(str(error), print_exception=False) from None
-        return {"shape": list(shown.shape), "models": answers}
-
-    return segment
+        finally:
+            self._inside -= 1
 
 
 def choose(names: tuple[str, ...], wanted: str) -> list[str]:
@@ -81,10 +175,80 @@ def _check(shift: int, noise: float, seed: int, threshold: float | None) -> None
         if isinstance(whole, bool) or not isinstance(whole, int):
             raise PatchError(f"{name} is {repr(whole)[:40]}; it must be a whole number.")
     if not 0 <= seed <= MAX_SEED:
-        raise PatchError(f"seed is {seed}; it must be from 0 to {MAX_SEED}.")
+        raise PatchError(f"seed is {str(seed)[:40]}; it must be from 0 to {MAX_SEED}.")
     for name, value in (("noise", noise), ("threshold", 0.5 if threshold is None else threshold)):
         if not isinstance(value, int | float) or not 0 <= value <= 1:
             raise PatchError(f"{name} is {repr(value)[:40]}; it must be a number from 0 to 1.")
+
+
+def _read(files: Any, models: int) -> list[tuple[str, NDArray[np.float32]]]:
+    """The name and the array of each file, within the limits of a call for so many models."""
+    read = []
+    work = 0
+    for name, content in _contents(files):
+        array = check_size(_parse(read_patch, name, content))
+        work += array.size * models
+        if work > MAX_CALL_WORK:
+            raise PatchError(
+                f"The patches' pixels times {models} models are beyond the {MAX_CALL_WORK:,} of "
+                "one call; send fewer patches, or name fewer models."
+            )
+        read.append((name, array))
+    return read
+
+
+def _labels(
+    files: Any, patches: Sequence[tuple[str, NDArray[np.float32]]]
+) -> list[NDArray[np.uint8]]:
+    """The truth of each patch, its order, number and shape checked."""
+    labels = list(_contents(files))
+    if len(labels) != len(patches):
+        raise PatchError(f"There are {len(patches)} patches and {len(labels)} labels; pair them.")
+    names, theirs = [name for name, _ in patches], [name for name, _ in labels]
+    if names != theirs and sorted(names) == sorted(theirs):
+        raise PatchError("The labels are in another order than the patches; pair them.")
+    truths = []
+    for (name, content), (patch_name, patch) in zip(labels, patches, strict=True):
+        truth = _parse(read_mask, name, content)
+        if truth.shape != patch.shape:
+            raise PatchError(
+                f"{name} has the shape {truth.shape}, its patch {patch_name} {patch.shape}; "
+                "pair them."
+            )
+        truths.append(truth)
+    return truths
+
+
+def _contents(files: Any) -> Iterator[tuple[str, bytes]]:
+    several = files if isinstance(files, list) else [files]
+    if not several:
+        raise PatchError("No file was given; upload a .npy file first.")
+    if len(several) > MAX_CALL_FILES:
+        raise PatchError(
+            f"{len(several):,} files are beyond the {MAX_CALL_FILES} of one call; send fewer."
+        )
+    for file in several:
+        yield file_name(file), uploaded_bytes(file)
+
+
+def _parse(read: Callable[[bytes], T], name: str, content: bytes) -> T:
+    try:
+        return read(content)
+    except PatchError as error:
+        raise PatchError(str(error).replace("The file", name, 1)) from None
+
+
+def _describe(segmenter: Segmenter, name: str) -> dict[str, Any]:
+    parameters = segmenter.model(name).count_parameters()
+    card = segmenter.cards[name]
+    return {
+        "architecture": card.architecture,
+        "parameters": parameters,
+        "threshold": card.threshold,
+        "experiment": card.experiment,
+        "data": card.data,
+        "scores": card.metrics,
+    }
 
 
 def _answer(
@@ -103,6 +267,32 @@ def _answer(
         "parameters": segmenter.model(name).count_parameters(),
     }
     if probabilities:  # JSON has no NaN
-        rows = result.probability.tolist()
-        answer["probability"] = [[None if math.isnan(p) else p for p in row] for row in rows]
+        answer["probability"] = [_plain(row) for row in result.probability.tolist()]
     return answer
+
+
+def _scores(
+    segmenter: Segmenter,
+    name: str,
+    threshold: float,
+    patches: Sequence[NDArray[np.float32]],
+    truths: Sequence[NDArray[np.uint8]],
+) -> dict[str, Any]:
+    """One model's five scores: of each patch, their mean, and of all pixels."""
+    each = []
+    for patch, truth in zip(patches, truths, strict=True):
+        probability = torch.from_numpy(segmenter.probabilities(patch[None], [name])[name])
+        valid = ~probability.isnan()
+        each.append(count(probability > threshold, torch.from_numpy(truth[None]) != 0, valid))
+    counts = Counts(*map(torch.cat, zip(*each, strict=True)))
+    columns = {metric: _plain(value.tolist()) for metric, value in score(counts).items()}
+    rows = zip(*columns.values(), strict=True)
+    return {
+        "patches": [dict(zip(columns, row, strict=True)) for row in rows],
+        "macro": average_scores(counts),
+        "micro": average_scores(counts, average="micro"),
+    }
+
+
+def _plain(values: Iterable[float]) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values]

@@ -7,21 +7,24 @@ stopped. `page` and its scripts beside this file build everything that is seen.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 
-from geoseg.page.api import endpoint
+from geoseg.page.api import endpoints
 from geoseg.page.browse import PatchSet
 from geoseg.page.catalogue import MOST, SIDE, catalogue
 from geoseg.page.export import export
 from geoseg.page.live import answer, at_first, describe
 from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields
+from geoseg.page.server import MAX_QUEUE, Page, options
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
 from geoseg.segmenter import Segmenter
 
@@ -43,7 +46,6 @@ SCRIPTS = (
     "drawer.js",
     "page.js",
 )
-HOUR = 3600
 
 # The system's own fonts: nothing is fetched from anywhere else, so the page works offline.
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
@@ -63,15 +65,17 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     at first, by default those of `at_first`.
     """
     shown = at_first(segmenter) if shown is None else list(shown)
-    one_at_a_time = threading.Lock()  # of the live answers: two at once would both be late
+    # Live answers come one at a time: two at once would both be late. One thread for all of them
+    # keeps what their work needs once.
+    live = ThreadPoolExecutor(1, "live")
 
     def chosen(raw: Any, own: PatchSet | None) -> PatchSet:
         return own if own is not None and fields(raw).get("source") == "uploads" else patches
 
-    def look(raw: Any, own: PatchSet | None) -> dict[str, Any]:
+    async def look(raw: Any, own: PatchSet | None) -> dict[str, Any]:
         request, found = Request.parse(raw, segmenter.names), chosen(raw, own)
-        with one_at_a_time:
-            message = answer(segmenter, found, request)
+        work = partial(answer, segmenter, found, request)
+        message = await asyncio.get_running_loop().run_in_executor(live, work)
         return {**message, "source": "start" if found is patches else "uploads"}
 
     def browse(raw: Any, own: PatchSet | None) -> dict[str, Any]:
@@ -80,23 +84,29 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     def pack(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
         yield from export(segmenter, chosen(raw, own), raw)
 
-    with gr.Blocks(
-        title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)
-    ) as demo:
+    with Page(title="geoseg", analytics_enabled=False, fill_width=True) as demo:
         own = gr.State(None, time_to_live=KEPT_SECONDS)
         _html(asset("page.html"), _page_script(segmenter, patches, shown), elem_id="geoseg")
-        # Without the queue an answer is a third sooner; the lock takes its place.
-        _channel("look", look, own, queue=False)
+        # Without the queue an answer is a third sooner; the one thread takes its place.
+        _channel("look", look, own, {"models": shown}, queue=False)
         _channel("browse", browse, own, queue=False)
         _job("export", pack, own)
         _upload_channel(own)
-        gr.api(endpoint(segmenter), api_name="segment", concurrency_id="models")
-    return demo
+        # Not queued by Gradio: one request has its answer, and MCP needs no second one.
+        for name, function in endpoints(segmenter).items():
+            gr.api(
+                function,
+                api_name=name,
+                api_description=inspect.getdoc(function),
+                queue=False,
+                concurrency_id="programs",
+            )
+    return demo.queue(max_size=MAX_QUEUE, api_open=False)
 
 
-def _channel(name: str, handler: Handler, own: gr.State, **options: Any) -> Any:
+def _channel(name: str, handler: Handler, own: gr.State, value: Any = None, **options: Any) -> Any:
     """A channel of that name, whose handler gets each message and the user's own patches."""
-    ask = _html("", _ASK % json.dumps(name), value={}, visible="hidden")
+    ask = _html("", _ASK % json.dumps(name), value=value or {}, visible="hidden")
     hear = _html("", _HEAR % json.dumps(name), visible="hidden")
     return ask.input(
         handler,
@@ -142,10 +152,13 @@ def _upload_channel(own: gr.State) -> None:
     )
 
 
-def launch(demo: gr.Blocks, host: str, port: int) -> str:
-    """Serve the page until `demo.close()`, and return its address; OSError for a taken port."""
-    # Gradio fetches any URL that it is given in place of an upload. Nobody needs that here.
-    processing_utils.async_ssrf_protected_download = _refuse
+def launch(
+    demo: gr.Blocks, host: str, port: int, root_path: str = "", accounts: Sequence[str] = ()
+) -> str:
+    """Serve the page until `demo.close()`, and return its address; OSError for a taken port.
+
+    `root_path` is where a proxy shows it, `accounts` ("user:password") those who may enter, or all.
+    """
     _, address, _ = demo.launch(
         server_name=host,
         server_port=port,
@@ -159,12 +172,12 @@ def launch(demo: gr.Blocks, host: str, port: int) -> str:
         enable_monitoring=False,
         show_error=True,
         footer_links=["api"],  # page.css hides the footer; the help dialog has the link
-        allowed_paths=[],
-        max_file_size=MAX_FILE_BYTES,
+        root_path=root_path,
         mcp_server=True,
         theme=THEME,
         # Not as `css`: Gradio rewrites that, and loses what it does not know, such as @container.
         head=f"<style>{asset('page.css')}</style>",
+        **options(accounts),
     )
     return address
 
@@ -194,7 +207,3 @@ def _page_script(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str]) 
     }
     code = "\n".join(asset(name) for name in SCRIPTS)
     return f"'use strict';\n{code}\nstart(element, {json.dumps(facts)});"
-
-
-async def _refuse(url: str, cache_dir: str) -> str:
-    raise gr.Error("Addresses are not fetched; upload the file.", print_exception=False)

@@ -1,12 +1,25 @@
-"""A user's own files: read once into memory, kept for that user alone, forgotten after a while."""
+"""A user's own files: from HTTP to memory, on disk for moments only, kept for that user alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import base64
+import binascii
+import logging
+import re
+import secrets
+import time
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gradio.utils import get_upload_folder
+from python_multipart.exceptions import FormParserError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from geoseg.page.browse import Entry, PatchSet, Rejected, check_size, natural_key
 from geoseg.patches import PatchError, printable, read_patch
@@ -14,33 +27,46 @@ from geoseg.patches import PatchError, printable, read_patch
 MAX_FILES = 512
 MAX_FILE_BYTES = 2**20
 MAX_TOTAL_PIXELS = 2**22  # of one user: 3,236 patches of 36x36, or 16 MiB of memory
+MAX_HELD_PIXELS = 2**28  # of all users at once: 1 GiB
+MAX_INBOX_BYTES = 2**29  # of files that nobody has read yet
 KEPT_SECONDS = 4 * 3600
+UNREAD_SECONDS = 600
+NOT_HERE = "The file was not uploaded here, or was read already; upload it first."
+
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it reports each broken form
+
+_held: weakref.WeakSet[PatchSet] = weakref.WeakSet()
 
 
 def read_uploads(files: Iterable[Mapping[str, Any]]) -> PatchSet:
     """The patches among uploaded files (Gradio's FileData); the rest by name, with reasons.
 
-    Unlike a set from `load_set` it may be empty. No message holds a path.
+    Unlike a set from `load_set` it may be empty. No message holds a path. The files are gone.
     """
     entries: list[Entry] = []
     rejected: list[Rejected] = []
-    pixels = 0
-    named = ((clean(file.get("orig_name") or file["path"]), file) for file in files)
+    pixels, others = 0, sum(_pixels(held) for held in _held)
+    named = [(file_name(file), file) for file in files]
     for number, (name, file) in enumerate(sorted(named, key=lambda pair: natural_key(pair[0]))):
         try:
+            content = uploaded_bytes(file)
             if number >= MAX_FILES:
                 raise PatchError(f"Only {MAX_FILES} files fit in one upload; send it in parts.")
-            patch = check_size(read_patch(uploaded_bytes(file)))
+            patch = check_size(read_patch(content))
             if pixels + patch.size > MAX_TOTAL_PIXELS:
                 raise PatchError(
                     f"The upload is beyond {MAX_TOTAL_PIXELS:,} pixels; send it in parts."
                 )
+            if others + pixels + patch.size > MAX_HELD_PIXELS:
+                raise PatchError("The server's memory for patches is full; try again later.")
         except PatchError as error:
             rejected.append(Rejected(name, str(error)))
         else:
             pixels += patch.size
             entries.append(Entry(name, patch))
-    return PatchSet("Your files", tuple(entries), tuple(rejected))
+    found = PatchSet("Your files", tuple(entries), tuple(rejected))
+    _held.add(found)
+    return found
 
 
 def clean(name: str) -> str:
@@ -49,24 +75,141 @@ def clean(name: str) -> str:
     return printable(base)[:120] or "unnamed"
 
 
-def uploaded_bytes(file: Any) -> bytes:
-    """The content of one uploaded file.
+def file_name(file: Any) -> str:
+    """What to call an uploaded file, whichever way it was sent."""
+    if isinstance(file, Mapping):
+        file = file.get("orig_name") or file.get("path")
+    is_path = isinstance(file, str) and not file.startswith("data:")
+    return clean(file) if is_path else "unnamed"
 
-    Bytes, so that no later message can name the path. PatchError for anything that is not a file
-    in the upload folder: Gradio lets a path without its `meta` mark through unchecked.
+
+def uploaded_bytes(file: Any) -> bytes:
+    """The content of one uploaded file, which is deleted.
+
+    A file is Gradio's FileData, the path that `/upload` gave, or a `data:` URL of base64. Bytes,
+    so that no later message can name the path. PatchError for anything that is not a file in the
+    inbox: Gradio lets a path without its `meta` mark through unchecked.
     """
-    path = file.get("path") if isinstance(file, Mapping) else None
+    path = file.get("path") if isinstance(file, Mapping) else file
     if not isinstance(path, str) or not path:
         raise PatchError("No file was given; upload a .npy file first.")
-    try:
-        real = Path(path).resolve(strict=True)
-        inside = real.is_relative_to(Path(get_upload_folder()).resolve()) and real.is_file()
-        size = real.stat().st_size
-        content = real.read_bytes() if inside and size <= MAX_FILE_BYTES else b""
-    except (OSError, RuntimeError, ValueError):  # gone, a loop of links, a null character
-        inside = False
-    if not inside:
-        raise PatchError("The file was not uploaded here; upload it first.")
-    if size > MAX_FILE_BYTES:
+    content = _data_url(path) if path.startswith("data:") else _take(path)
+    if len(content) > MAX_FILE_BYTES:
         raise PatchError(f"The file is larger than {MAX_FILE_BYTES:,} bytes; cut it into slices.")
     return content
+
+
+def _data_url(url: str) -> bytes:
+    head, _, body = url.partition(",")
+    try:
+        if not head.endswith(";base64"):
+            raise ValueError
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise PatchError("The data: URL is not base64; encode the whole .npy file.") from None
+
+
+def _take(path: str) -> bytes:
+    """Read a file of the inbox, whose length the inbox has checked, and delete it."""
+    real = _find(path)
+    try:
+        content = real.read_bytes()
+        _remove(real)
+    except OSError:  # somebody else was faster
+        raise PatchError(NOT_HERE) from None
+    return content
+
+
+def _find(path: Any) -> Path:
+    if not isinstance(path, str) or re.match(r"[A-Za-z][\w+.-]*://", path):
+        raise PatchError("Addresses are not fetched; upload the file, or send a data: URL of it.")
+    try:
+        real = Path(path).resolve(strict=True)
+        if real.is_relative_to(inbox().resolve()) and real.is_file():
+            return real
+    except (OSError, RuntimeError, ValueError):  # gone, a loop of links, a null character
+        pass
+    raise PatchError(NOT_HERE)
+
+
+def check_paths(value: Any) -> None:
+    """PatchError where anything in a call's JSON names a file outside the inbox, or an address.
+
+    Before Gradio sees it, which would fetch the one and say where it looked for the other.
+    """
+    if isinstance(value, Mapping):
+        if "path" in value:
+            _find(value["path"])
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for one in value:
+        check_paths(one)
+
+
+def inbox() -> Path:
+    """The folder of files that were uploaded and not read yet, which no address shows."""
+    return Path(get_upload_folder()) / "inbox"
+
+
+async def receive(request: Request) -> Response:
+    """`POST /gradio_api/upload`: keep the form's `files` and answer with their paths.
+
+    In place of Gradio's own, which leaves files behind that nothing deletes (aborted uploads,
+    other fields) and gives one path to all who upload the same bytes. 400 for a form that cannot
+    be read or has too many files, 413 for too large a file, 503 while the inbox is full.
+    """
+    try:
+        async with request.form(max_files=MAX_FILES, max_fields=8, max_part_size=1024) as form:
+            files = [f for f in form.getlist("files") if isinstance(f, UploadFile)]
+            if any((f.size or 0) > MAX_FILE_BYTES for f in files):
+                return _sentence(f"A file is larger than {MAX_FILE_BYTES:,} bytes.", 413)
+            paths = await run_in_threadpool(_store, files)
+    except (FormParserError, KeyError, UnicodeError):
+        return _sentence("The form cannot be read; send files as multipart/form-data.", 400)
+    if paths is None:
+        return _sentence("Too many uploads wait to be read; try again in ten minutes.", 503)
+    return JSONResponse(paths)
+
+
+def _store(files: Sequence[UploadFile]) -> list[str] | None:
+    """Write each file into a folder that cannot be guessed; None where there is no room."""
+    present = sum(f.stat().st_size for f in inbox().rglob("*") if f.is_file())
+    if present + sum(f.size or 0 for f in files) > MAX_INBOX_BYTES:
+        return None
+    paths = []
+    for file in files:
+        folder = inbox() / secrets.token_urlsafe(16)
+        folder.mkdir(mode=0o700, parents=True)
+        path = folder / _on_disk(clean(file.filename or ""))
+        path.write_bytes(file.file.read())
+        paths.append(str(path))
+    return paths
+
+
+def _on_disk(name: str) -> str:
+    """The name with nothing in it that a file system or a shell could take for more."""
+    safe = re.sub(r"[^\w.-]", "_", name).encode()[-200:].decode(errors="ignore")
+    return f"_{safe}" if safe.startswith((".", "-")) else safe
+
+
+def sweep(age: float = UNREAD_SECONDS) -> None:
+    """Delete what has waited in the inbox for more than `age` seconds."""
+    for path in inbox().glob("*/*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > age:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    with suppress(OSError):  # others read the rest of it
+        path.parent.rmdir()
+
+
+def _pixels(found: PatchSet) -> int:
+    return sum(entry.patch.size for entry in found.entries)
+
+
+def _sentence(text: str, status: int) -> Response:
+    return JSONResponse({"detail": text}, status)

@@ -1,0 +1,90 @@
+"""Behind a reverse proxy that shows the page below a path, as a site's administrator sets it up."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.screen import Screen, chromium
+from tests.serving import ROOT, free_port, make_checkpoints, make_folder, running
+from tests.wire import API, basic, call, event, fire, send, upload_paths
+
+PREFIX = "/tools/geoseg"
+
+
+@contextmanager
+def proxy(target: str, cut: bool) -> Iterator[str]:
+    """A proxy that passes PREFIX on, with or without it; gives its own address."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.proxy", str(port), target, PREFIX]
+    process = subprocess.Popen(command + ["--cut"] * cut, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with suppress(ConnectionError):
+                send(f"http://127.0.0.1:{port}", "/favicon.ico")
+                break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}{PREFIX}"
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("proxy")
+    (folder / "checkpoints").mkdir()
+    make_checkpoints(folder / "checkpoints")
+    make_folder(folder / "set")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def target(root) -> Iterator[str]:
+    arguments = ["-i", str(root / "set" / "images"), "--checkpoints", str(root / "checkpoints")]
+    with running([*arguments, "--root-path", PREFIX, "--auth", "ann:secret"]) as server:
+        yield server.url
+
+
+CLIENT = """
+import json, sys
+from gradio_client import Client, handle_file
+login = json.loads(sys.argv[2])
+client = Client(sys.argv[1] + "/", headers=login, verbose=False, analytics_enabled=False)
+print(json.dumps(client.predict(handle_file(sys.argv[3]), api_name="/segment")))
+"""
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_page_and_endpoints_work_below_a_path(target, root, cut):
+    login = basic("ann:secret")
+    patch = root / "set" / "images" / "well_9_patch_0.npy"
+    with proxy(target, cut) as url:
+        assert send(url, "/").status == 401
+        assert f'"root":"{url}"' in send(url, "/", **login).text
+        assert send(url, "/config", **login).json["root"] == url
+        assert send(url, f"{API}/file=/etc/passwd", **login).status == 404
+        (path,) = upload_paths(url, patch, **login)
+        assert "402-unet" in call(url, "segment", path, **login)["models"]
+        command = [sys.executable, "-c", CLIENT, url, json.dumps(login), str(patch)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert "402-unet" in json.loads(done.stdout.splitlines()[-1])["models"], done.stderr
+        page = fire(url, event(url, "load", **login), [{}, None], "proxied", **login)
+        assert page["data"][0]
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_page_below_a_path_to_a_user(target):
+    with proxy(target, cut=True) as url, chromium() as browser:
+        context = browser.new_context(http_credentials={"username": "ann", "password": "secret"})
+        screen = Screen(context.new_page(), url + "/")
+        screen.press("ArrowRight")
+        assert screen.name == "well_9_patch_5.npy"
+        context.close()
+        assert not screen.faults

@@ -1,0 +1,426 @@
+"""What a stranger can reach of a running server: nothing but the page and its endpoints."""
+
+import asyncio
+import http.server
+import itertools
+import json
+import queue
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import gradio as gr
+import pytest
+from starlette.routing import BaseRoute, Mount
+
+from geoseg.page import build, load_set
+from geoseg.page.server import DOORS, MAX_UPLOAD_BODY, Gate, forget_unread, options
+from geoseg.page.uploads import MAX_FILES
+from geoseg.segmenter import Segmenter
+from tests.serving import ROOT, Server, make_checkpoints, make_folder, running
+from tests.wire import API, basic, call, event, fire, form, post, send, upload, upload_paths
+
+CANARY = "the-canary-sings-7f3a"
+USERS = "ann:first:secret\nbob:naïve"
+ACCOUNTS = USERS.splitlines()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Checkpoints, patches, and a secret beside them."""
+    folder = tmp_path_factory.mktemp("safety")
+    (folder / "checkpoints").mkdir()
+    make_checkpoints(folder / "checkpoints")
+    make_folder(folder / "set")
+    (folder / "canary.txt").write_text(CANARY)
+    (folder / "temporary").mkdir()
+    return folder
+
+
+def arguments(root: Path) -> list[str]:
+    return ["-i", str(root / "set" / "images"), "--checkpoints", str(root / "checkpoints")]
+
+
+@pytest.fixture(scope="module")
+def server(root) -> Iterator[Server]:
+    with running(arguments(root), TMPDIR=str(root / "temporary"), PYTHONWARNINGS="") as running_one:
+        yield running_one
+
+
+@pytest.fixture(scope="module")
+def locked(root) -> Iterator[Server]:
+    with running(arguments(root), GEOSEG_AUTH=USERS) as running_one:
+        yield running_one
+
+
+@pytest.fixture(scope="module")
+def routes(root) -> list[tuple[str, str]]:
+    """Method and path of every route that Gradio has, so that a new one is tried as well."""
+    segmenter = Segmenter(sorted((root / "checkpoints").iterdir()), "cpu")
+
+    async def make() -> list[BaseRoute]:  # inside a loop: Gradio leaves one open otherwise
+        demo = build(segmenter, load_set([str(root / "set" / "images")], ""))
+        kwargs = options()["app_kwargs"]
+        return gr.routes.App.create_app(demo, mcp_server=True, app_kwargs=kwargs).routes
+
+    found = set(walk(asyncio.run(make())))
+    assert {("GET", f"{API}/file={{path_or_url:path}}"), ("POST", f"{API}/upload")} <= found
+    assert len(found) > 60
+    return sorted(found)
+
+
+def walk(routes: list[BaseRoute], start: str = "") -> Iterator[tuple[str, str]]:
+    for route in routes:
+        if isinstance(route, Mount):
+            yield "POST", start + route.path + "/"
+            yield from walk(route.routes, start + route.path)
+        elif hasattr(route, "path"):
+            yield from ((m, start + route.path) for m in route.methods or ["GET"])
+        else:  # a router that FastAPI resolves when it is first asked
+            yield from walk(route.original_router.routes, start)
+
+
+@contextmanager
+def canary() -> Iterator[tuple[str, list[str]]]:
+    """A server inside that nobody may make geoseg ask; gives its address and who did."""
+    asked: list[str] = []
+
+    class Canary(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(CANARY.encode())
+
+        def send_error(self, *_: object) -> None:
+            asked.append(self.command)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Canary) as inside:
+        threading.Thread(target=inside.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{inside.server_port}", asked
+        inside.shutdown()
+
+
+def targets(root: Path, inside: str) -> list[str]:
+    """What must never be read, in the spellings that attackers try."""
+    files = [str(root / "canary.txt"), "/etc/passwd", str(ROOT / "app.py")]
+    climbs = ["../" * 9 + "etc/passwd", "..%2f" * 9 + "etc%2fpasswd", "....//" * 9 + "etc/passwd"]
+    windows = ["..\\" * 9 + "etc\\passwd", "C:\\Windows\\win.ini", "\\\\127.0.0.1\\share\\x"]
+    addresses = [
+        f"{inside}/x.npy",
+        "http://169.254.169.254/latest",
+        "http://[::1]:1/",
+        "//a.test/x",
+    ]
+    others = ["file:///etc/passwd", "/proc/self/environ", "/dev/zero", "a\0.npy", "%2e%2e/%2e%2e/x"]
+    return files + climbs + windows + addresses + others
+
+
+def spellings(path: str) -> set[str]:
+    once = quote(path, safe="/:=.")
+    return {
+        once,
+        quote(path, safe=""),
+        quote(quote(path, safe=""), safe=""),
+        once.replace("..", "%2e%2e"),
+    }
+
+
+def harmless(text: str) -> bool:
+    leaks = (CANARY, "root:x:", "import argparse", "PYTHONWARNINGS", "Traceback", "site-packages")
+    return not any(leak in text for leak in leaks)
+
+
+def fill(path: str, value: str) -> str:
+    """The route's path with every parameter replaced."""
+    while "{" in path:
+        start, end = path.index("{"), path.index("}")
+        path = path[:start] + value + path[end + 1 :]
+    return path
+
+
+def test_no_route_gives_a_file_or_fetches_an_address(server, root, routes):
+    with canary() as (inside, asked):
+        for (method, path), target in itertools.product(routes, targets(root, inside)):
+            if method not in ("GET", "POST"):
+                continue
+            for value in spellings(target) if "{" in path else [""]:
+                address = fill(path, value)
+                queries = f"?path={quote(target)}&url={quote(target)}&session_hash=x&deep_link=x"
+                body = json.dumps({"data": [target], "path": target, "url": target}).encode()
+                if address.startswith((f"{API}/mcp", f"{API}/heartbeat")) and method == "GET":
+                    continue  # streams without end; they take no name
+                reply = send(
+                    server.url,
+                    address + queries,
+                    body if method == "POST" else None,
+                    Content_Type="application/json",
+                )
+                assert harmless(reply.text), (method, address)
+        assert asked == []
+    assert server.said() == []
+
+
+def test_routes_that_nobody_needs_are_shut(server, routes):
+    shut = 0
+    for method, path in routes:
+        address = fill(path, "x")
+        if re.fullmatch(DOORS.get(method, "(?!)"), address):
+            continue
+        shut += 1
+        assert send(server.url, address, method=method).status in (404, 405), (method, path)
+    assert shut > 40
+    for path in (
+        "file=/etc/passwd",
+        "proxy=http://x",
+        "vibe-code",
+        "component_server",
+        "deep_link",
+    ):
+        assert send(server.url, f"{API}/{path}").status == 404
+
+
+@pytest.mark.parametrize("way", ["run", "call", "page"])
+def test_no_file_is_taken_by_its_name(server, root, way):
+    meta = {"_type": "gradio.FileData"}
+    page = event(server.url, "upload")
+    with canary() as (inside, asked):
+        for target in targets(root, inside):
+            forged = [target, {"path": target}, {"path": target, "meta": meta}]
+            forged.append({"path": target, "url": target, "meta": meta, "is_stream": True})
+            for file in forged:
+                if way == "run":
+                    text = post(server.url, f"{API}/run/segment", {"data": [[file]]}).text
+                    assert json.loads(text)["error"], file
+                elif way == "call":
+                    (text,) = queued(server.url, "segment", file)
+                    assert "event: error" in text
+                else:
+                    text = json.dumps(fire(server.url, page, [[file], None], "forger"))
+                    assert '"accepted": 1' not in text
+                assert harmless(text)
+                assert str(root / "temporary") not in text
+        assert asked == []
+    assert server.said() == []
+
+
+def queued(url: str, name: str, *data) -> list[str]:
+    answer = post(url, f"{API}/call/{name}", {"data": list(data)}).json
+    return [send(url, f"{API}/call/{name}/{answer['event_id']}").text]
+
+
+def test_an_upload_is_nobody_elses_and_gone_once_read(server, root):
+    path = root / "set" / "images" / "well_9_patch_0.npy"
+    first, second = (upload_paths(server.url, path)[0] for _ in range(2))
+    assert first != second, "the same bytes must not share a path"
+    assert Path(first).stat().st_mode & 0o077 == 0 or Path(first).parent.stat().st_mode & 0o077 == 0
+    for address in (f"file={first}", f"file/{first}", f"file=..{first}", f"stream/{first}"):
+        assert send(server.url, f"{API}/{address}").status == 404
+    assert "models" in call(server.url, "segment", first)
+    assert not Path(first).exists()
+    assert "read already" in call(server.url, "segment", first)
+    assert Path(second).exists()
+    fire(server.url, event(server.url, "upload"), [[marked(second)], None], "own")
+    assert not Path(second).exists()
+
+
+def marked(path: str) -> dict:
+    meta = {"_type": "gradio.FileData"}
+    return {"path": path, "orig_name": Path(path).name, "meta": meta}
+
+
+def test_uploads_are_shown_to_their_user_only(server, root):
+    page = event(server.url, "load")
+    (path,) = upload_paths(server.url, root / "set" / "images" / "well_9_patch_5.npy")
+    fire(server.url, event(server.url, "upload"), [[marked(path)], None], "mine")
+    asked = [{"source": "uploads", "models": []}, None]
+    mine, theirs = (json.dumps(fire(server.url, page, asked, s)) for s in ("mine", "theirs"))
+    assert '"source": "uploads"' in mine
+    assert '"source": "start"' in theirs
+
+
+def test_what_is_sent_has_a_limit(server):
+    def chunks(size: int) -> Iterator[bytes]:
+        yield from itertools.repeat(b"x" * 2**16, size // 2**16 + 1)
+
+    for path in ("queue/join", "upload", "mcp/"):
+        assert send(server.url, f"{API}/{path}", b"", Content_Length=str(2**30)).status == 413
+    before = server.memory()
+    kind = "multipart/form-data; boundary=x"
+    try:
+        reply = send(
+            server.url, f"{API}/queue/join", chunks(2**22), Content_Type="application/json"
+        )
+        assert reply.status == 413
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it stopped listening
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+    try:
+        body = itertools.chain([head], chunks(MAX_UPLOAD_BODY))
+        assert send(server.url, f"{API}/upload", body, Content_Type=kind).status == 413
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert upload(server.url, [("a.npy", b"0" * (2**20 + 1))]).status == 413
+    assert upload(server.url, [("a.npy", b"0")] * (MAX_FILES + 1)).status == 400
+    assert server.memory() - before < 2**25
+    assert server.said() == []
+
+
+def test_a_broken_form_leaves_nothing_behind(server, root):
+    whole, kind = form([("a.npy", b"0" * 5000)])
+    files = set((root / "temporary").rglob("*"))
+    for body, what in (
+        (whole[:-40], kind),
+        (whole, "multipart/form-data"),
+        (whole, "text/plain"),
+        (b"--", kind),
+        (b"", kind),
+        (whole.replace(b'name="files"', b"nome=x"), kind),
+        (whole.replace(b'name="files"', b'name="other"'), kind),
+        (whole.replace(b"\r\n\r\n", b"\r\n" + b"x" * 9000), kind),
+    ):
+        reply = send(server.url, f"{API}/upload", body, Content_Type=what)
+        assert reply.status in (200, 400)
+        assert harmless(reply.text)
+    leftover = [p for p in set((root / "temporary").rglob("*")) - files if p.stat().st_size > 5000]
+    assert leftover == []
+    assert server.said() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nothing",
+        b"[" * 100_000,
+        b'{"a":' * 900 + b"1" + b"}" * 900,
+        b"[]",
+        b"null",
+        b'{"data": 3}',
+        b'{"data": []}',
+        b'{"data": [], "fn_index": 999, "session_hash": "x"}',
+        b'{"data": [], "fn_index": "x", "session_hash": "x"}',
+        b'{"data": [{"path": "x", "meta": "x"}], "fn_index": 1, "session_hash": "x"}',
+        b'{"data": [1e999, NaN], "fn_index": 0, "session_hash": "x", "trigger_id": 99}',
+        json.dumps({"data": [], "fn_index": 0, "session_hash": "x" * 5000}).encode(),
+        json.dumps({"data": [], "fn_index": 0, "session_hash": "x", "batched": True}).encode(),
+        b'{"data": ["\\ud800"], "fn_index": 0, "session_hash": "x"}',
+    ],
+)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "queue/join",
+        "run/predict",
+        "run/segment",
+        "call/segment",
+        "call/v2/segment",
+        "cancel",
+        "run/none",
+        "call/v2/none",
+        "mcp/",
+    ],
+)
+def test_a_body_that_means_nothing_is_one_sentence(server, path, body):
+    reply = send(server.url, f"{API}/{path}", body, Content_Type="application/json", Accept="*/*")
+    assert harmless(reply.text)
+    assert not [line for line in server.said() if "failed: " not in line]
+
+
+def test_headers_of_an_answer(server):
+    for path in ("/", "/config", f"{API}/info", f"{API}/file=x"):
+        headers = send(server.url, path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "frame-ancestors 'self' https://huggingface.co" in headers["Content-Security-Policy"]
+        assert headers["X-Frame-Options"] is None  # it would shut Spaces out
+        assert headers["Set-Cookie"] is None
+    other = send(server.url, f"{API}/info", Origin="http://evil.test").headers
+    assert other["Access-Control-Allow-Origin"] is None
+
+
+def test_nobody_can_write_an_address_into_what_others_read(server):
+    for path in ("/", "/config", f"{API}/info", f"{API}/info?page=x", f"{API}/openapi.json"):
+        send(server.url, path, X_Forwarded_Host="evil.test", X_Gradio_Server="http://evil.test")
+        assert "evil.test" not in send(server.url, path).text
+
+
+def test_without_login_nothing_is_given(locked, routes, root):
+    for (method, path), account in itertools.product(routes, (None, "ann:wrong")):
+        if account and not path.startswith("/config"):
+            continue  # a wrong password takes a second
+        headers = basic(account) if account else {}
+        reply = send(locked.url, fill(path, "x"), method=method, **headers)
+        assert reply.status == 401, (method, path)
+        assert "geoseg" not in reply.text
+    for header in ("Basic", "Basic !", "Basic YW5u", "Bearer YW5uOmZpcnN0OnNlY3JldA==", "\xff"):
+        assert send(locked.url, "/", Authorization=header).status == 401
+    assert upload(locked.url, [("a.npy", b"")]).status == 401
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_users_get_everything(locked, root, account):
+    login = basic(account)
+    assert "geoseg" in send(locked.url, "/", **login).text
+    (path,) = upload_paths(locked.url, root / "set" / "images" / "well_9_patch_0.npy", **login)
+    assert "models" in call(locked.url, "segment", path, **login)
+    hello = {"protocolVersion": "2025-03-26", "capabilities": {}}
+    hello["clientInfo"] = {"name": "test", "version": "1"}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    accept = "application/json, text/event-stream"
+    said = post(locked.url, f"{API}/mcp/", message, Accept=accept, **login)
+    assert "serverInfo" in said.text
+    tool = {"name": "list_models", "arguments": {}}
+    message = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": tool}
+    assert "402-unet" in post(locked.url, f"{API}/mcp/", message, Accept=accept, **login).text
+
+
+def test_answers_that_nobody_fetches_are_forgotten():
+    class Queue:
+        def __init__(self) -> None:
+            self.pending_messages_per_session = {n: queue.Queue() for n in ("left", "read", "idle")}
+            self.pending_event_ids_session = {n: set() for n in ("left", "read", "idle", "gone")}
+
+    held = Queue()
+    for name in ("left", "read"):
+        held.pending_messages_per_session[name].put("answer")
+    counts = forget_unread(held, {})
+    assert counts == {"left": 1, "read": 1}
+    held.pending_messages_per_session["read"].get()
+    assert forget_unread(held, counts) == {}
+    assert set(held.pending_messages_per_session) == {"read", "idle"}
+    assert set(held.pending_event_ids_session) == {"read", "idle"}
+
+
+def test_streams_are_counted_and_let_go(monkeypatch):
+    monkeypatch.setattr("geoseg.page.server.MAX_STREAMS", 3)
+
+    async def watch() -> list[int]:
+        done, statuses = asyncio.Event(), []
+
+        async def stream(scope, receive, send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await done.wait()
+
+        gate = Gate(stream)
+
+        async def ask(path: str) -> None:
+            async def send(message) -> None:
+                statuses.extend([message["status"]] if "status" in message else [])
+
+            scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+            await gate({**scope, "query_string": b""}, None, send)
+
+        open_ones = [asyncio.create_task(ask(f"{API}/heartbeat/x")) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        done.set()
+        await asyncio.gather(*open_ones)
+        await ask(f"{API}/heartbeat/x")
+        return statuses
+
+    assert asyncio.run(watch()) == [200, 200, 200, 503, 200]
