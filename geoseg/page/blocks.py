@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -17,12 +17,15 @@ import gradio as gr
 from gradio import processing_utils
 
 from geoseg.page.api import endpoint
-from geoseg.page.browse import PatchSet
+from geoseg.page.browse import Patches, PatchSet
 from geoseg.page.catalogue import MOST, SIDE, catalogue
 from geoseg.page.live import answer, at_first, describe
-from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields
+from geoseg.page.pipes import COUNT, KNOBS, Pipes, stamped
+from geoseg.page.probe import probe
+from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields, source
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
 from geoseg.segmenter import Segmenter
+from geoseg.toys import MODES
 
 SCRIPTS = (
     "words.js",
@@ -36,10 +39,14 @@ SCRIPTS = (
     "link.js",
     "controls.js",
     "strip.js",
+    "curves.js",
+    "probe.js",
+    "synthetic.js",
     "sheets.js",
     "drawer.js",
     "page.js",
 )
+STYLES = ("page.css", "probe.css")
 HOUR = 3600
 
 # The system's own fonts: nothing is fetched from anywhere else, so the page works offline.
@@ -62,17 +69,23 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     shown = at_first(segmenter) if shown is None else list(shown)
     one_at_a_time = threading.Lock()  # of the live answers: two at once would both be late
 
-    def chosen(raw: Any, own: PatchSet | None) -> PatchSet:
-        return own if own is not None and fields(raw).get("source") == "uploads" else patches
+    def chosen(raw: Any, own: PatchSet | None) -> Patches:
+        wanted = source(fields(raw))
+        found = Pipes.parse(raw) if wanted == "synthetic" else patches
+        return stamped(own if own is not None and wanted == "uploads" else found, raw)
 
     def look(raw: Any, own: PatchSet | None) -> dict[str, Any]:
-        request, found = Request.parse(raw, segmenter.names), chosen(raw, own)
+        request = Request.parse(raw, segmenter.names)
+        gone = request.source == "uploads" and own is None
         with one_at_a_time:
-            message = answer(segmenter, found, request)
-        return {**message, "source": "start" if found is patches else "uploads"}
+            message = answer(segmenter, chosen(raw, own), request)
+        return {**message, "source": "start" if gone else request.source}
 
     def browse(raw: Any, own: PatchSet | None) -> dict[str, Any]:
         return catalogue(chosen(raw, own), raw)
+
+    def examine(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
+        yield from probe(segmenter, chosen(raw, own), raw)
 
     with gr.Blocks(
         title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)
@@ -82,6 +95,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
         # Without the queue an answer is a third sooner; the lock takes its place.
         _channel("look", look, own, queue=False)
         _channel("browse", browse, own, queue=False)
+        _job("probe", examine, own)
         _upload_channel(own)
         gr.api(endpoint(segmenter), api_name="segment", concurrency_id="models")
     return demo
@@ -156,7 +170,7 @@ def launch(demo: gr.Blocks, host: str, port: int) -> str:
         max_file_size=MAX_FILE_BYTES,
         mcp_server=True,
         theme=THEME,
-        css=asset("page.css"),
+        css="\n".join(asset(name) for name in STYLES),
     )
     return address
 
@@ -182,6 +196,8 @@ def _page_script(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str]) 
         "maxNoise": MAX_NOISE,
         "maxSeed": MAX_SEED,
         "small": {"side": SIDE, "most": MOST},
+        "pipes": {"count": COUNT, "knobs": {name: knob._asdict() for name, knob in KNOBS.items()}},
+        "toys": ["none", *MODES],
         "words": json.loads(asset("words.json")),
     }
     code = "\n".join(asset(name) for name in SCRIPTS)

@@ -65,7 +65,7 @@ function makeStrip(app) {
     pictures.clear();
     list = { names: [], wells: [], count: 0 };
     busy = true;
-    app.channels.call('browse', { source: state.source }, answer => {
+    app.channels.call('browse', setOf(state), answer => {
       busy = false;
       if (set !== wanted) return;
       list = answer;
@@ -80,7 +80,7 @@ function makeStrip(app) {
     if (busy || !missing.length) return;
     busy = true;
     const wanted = set;
-    app.channels.call('browse', { source: state.source, indices: missing }, answer => {
+    app.channels.call('browse', { ...setOf(state), indices: missing }, answer => {
       busy = false;
       if (set !== wanted) return;
       const bytes = bytesOf(answer.pictures), size = facts.small.side ** 2;
