@@ -22,7 +22,7 @@ from geoseg.page.catalogue import MOST, SIDE, catalogue
 from geoseg.page.live import answer, at_first, describe
 from geoseg.page.pipes import COUNT, KNOBS, Pipes, stamped
 from geoseg.page.probe import probe
-from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields, source
+from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields, source, ticket
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
 from geoseg.segmenter import Segmenter
 from geoseg.toys import MODES
@@ -57,7 +57,7 @@ THEME = gr.themes.Base(font=list(FONTS), font_mono=["ui-monospace", "Consolas", 
 _ASK = """(window.geosegAsk ??= {})[%s] = value => { props.value = value; trigger('input'); };"""
 _HEAR = """watch('value', () => window.geosegHear?.(%s, props.value));"""
 
-Handler = Callable[[Any, PatchSet | None], Any]
+Handler = Callable[..., Any]
 
 
 def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None = None) -> gr.Blocks:
@@ -101,26 +101,50 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     return demo
 
 
-def _channel(name: str, handler: Handler, own: gr.State, **options: Any) -> Any:
-    """A channel of that name, whose handler gets each message and the user's own patches."""
+def _channel(name: str, handler: Handler, *more: gr.State, **options: Any) -> None:
+    """A channel of that name, whose handler gets each message and the states `more`."""
     ask = _html("", _ASK % json.dumps(name), value={}, visible="hidden")
     hear = _html("", _HEAR % json.dumps(name), visible="hidden")
-    return ask.input(
+    ask.input(
         handler,
-        [ask, own],
+        [ask, *more],
         hear,
-        trigger_mode="always_last",
         show_progress="hidden",
         api_visibility="private",
-        **options,
+        **{"trigger_mode": "always_last"} | options,
     )
 
 
 def _job(name: str, handler: Handler, own: gr.State) -> None:
-    """A channel whose handler yields its answers; a message on `stop-NAME` ends it."""
-    event = _channel(name, handler, own, concurrency_id="jobs", concurrency_limit=1)
-    stop = _html("", _ASK % json.dumps(f"stop-{name}"), value={}, visible="hidden")
-    stop.input(None, cancels=[event], queue=False, api_visibility="private")
+    """A channel whose handler yields its answers; a message on `stop-NAME` ends it.
+
+    Gradio's own `cancels` loses or repeats what is asked soon after. So a stop tells up to which
+    ticket nobody waits any more, and a run looks at that between its answers.
+    """
+    stopped = gr.State({})  # one dict a user, which run and stop share
+
+    def run(raw: Any, own: PatchSet | None, stopped: dict[str, int]) -> Iterator[Any]:
+        mine = ticket(fields(raw))
+        for message in handler(raw, own):
+            yield message
+            if mine <= stopped.get(name, -1):
+                return
+
+    def stop(raw: Any, stopped: dict[str, int]) -> None:
+        stopped[name] = max(ticket(fields(raw)), stopped.get(name, -1))
+
+    _channel(
+        name, run, own, stopped, trigger_mode="multiple", concurrency_id="jobs", concurrency_limit=1
+    )
+    ask = _html("", _ASK % json.dumps(f"stop-{name}"), value={}, visible="hidden")
+    ask.input(
+        stop,
+        [ask, stopped],
+        trigger_mode="multiple",
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
 
 
 def _upload_channel(own: gr.State) -> None:

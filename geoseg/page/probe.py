@@ -32,7 +32,8 @@ def probe(segmenter: Segmenter, patches: Patches, raw: Any) -> Iterator[dict[str
     turning keeps the noise, noise keeps the shift. Beside the fields of a Request the message may
     have `probes`, some of PROBES, and `threshold`, 0 to 1, instead of each model's own.
 
-    An answer counts the pieces of work that are `done`, `of` how many. Its `curves` are by probe:
+    An answer counts the pieces of work that are `done`, `of` how many; only in the last answer as
+    many. Its `curves` are by probe:
     `at`, the values of the change, and `models` by name, each with `kept`, the IoU with the model's
     mask of the unchanged patch, and `iou`, that with the truth, None where there is none. Both are
     lists over the values: `mean`, `low` and `high` over the repeats; None where no pixel is
@@ -53,8 +54,9 @@ def probe(segmenter: Segmenter, patches: Patches, raw: Any) -> Iterator[dict[str
             masks: list[Tensor] = []
             try:
                 for piece in subject.pieces:
+                    if masks:
+                        yield answer(done + len(masks))
                     masks.append(_mask(segmenter, model, piece, message))
-                    yield answer(done + len(masks))
                 found = _curves(subject, torch.cat(masks))
             except (ValueError, RuntimeError) as error:  # as on the page itself
                 found = {"error": (str(error).splitlines() or ["it failed"])[0]}
