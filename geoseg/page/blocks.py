@@ -25,7 +25,6 @@ from geoseg.page.probe import probe
 from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields, source, ticket
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
 from geoseg.segmenter import Segmenter
-from geoseg.toys import MODES
 
 SCRIPTS = (
     "words.js",
@@ -221,7 +220,6 @@ def _page_script(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str]) 
         "maxSeed": MAX_SEED,
         "small": {"side": SIDE, "most": MOST},
         "pipes": {"count": COUNT, "knobs": {name: knob._asdict() for name, knob in KNOBS.items()}},
-        "toys": ["none", *MODES],
         "words": json.loads(asset("words.json")),
     }
     code = "\n".join(asset(name) for name in SCRIPTS)

@@ -1,6 +1,6 @@
 // Line charts: one line a model, a cursor for the pointer and the keys, and the result in words.
 
-const CHART = { width: 384, height: 152, left: 34, right: 10, top: 8, bottom: 22 };
+const CHART = { width: 384, height: 152, left: 34, right: 10, top: 8, bottom: 25 };
 const DASHES = ['', '7 3', '2 3', '9 3 2 3', '12 4', '4 4', '1 4', '6 2 2 2'];
 
 /** The colours and dashes that tell models apart: a model keeps its own, whoever else is shown. */
@@ -65,7 +65,10 @@ function makeChart({ ticks, nameOf, pick }) {
       parts.push(svg('path', { class: 'gs-grid', d: `M${left} ${y(v)}H${width - right}` }));
       parts.push(write(v.toFixed(1), left - 7, y(v) + 4, 'end'));
     }
-    for (const [i, text] of ticks(data.at)) parts.push(write(text, x(i), height - 6, 'middle'));
+    for (const [i, text] of ticks(data.at)) {
+      const ends = i && i === data.at.length - 1; // at the right edge a long text has no room beyond it
+      parts.push(write(text, ends ? width : x(i), height - 6, ends ? 'end' : 'middle'));
+    }
     return parts;
   }
 

@@ -24,7 +24,7 @@ function makeProbe(app) {
   const { state, facts, channels } = app;
   const numberOf = name => facts.models.findIndex(m => m.name === name);
   const memory = new Map(), charts = {};
-  let running = null, waiting = 0, refused = '', progress = null;
+  let running = '', waiting = 0, refused = '', progress = null;
 
   const node = el('div', 'gs-probe');
   const measures = el('div', 'gs-group gs-measures');
@@ -45,7 +45,7 @@ function makeProbe(app) {
   bar.setAttribute('aria-label', say('probe.progress'));
   halter.type = 'button';
   work.append(bar, told, halter);
-  node.append(el('p', '', say('probe.what')), measures, verdicts, work);
+  node.append(el('p', '', say('probe.what')), measures, work, el('h3', '', say('probe.verdicts')), verdicts);
   for (const [name, { ticks, set }] of Object.entries(PROBES)) {
     const title = el('h3', '', say(`probe.${name}`));
     title.append(' ', el('small', '', say(`probe.${name}_unit`)));
@@ -60,7 +60,7 @@ function makeProbe(app) {
     node.append(title, charts[name].node);
   }
   halter.addEventListener('click', () => {
-    if (running) { refused = running.key; halt(); } else refused = '';
+    if (running) { refused = running; halt(); } else refused = '';
     app.paint();
   });
 
@@ -96,40 +96,42 @@ function makeProbe(app) {
   function halt() {
     clearTimeout(waiting);
     if (running) channels.stop('probe');
-    running = progress = null;
+    running = '';
+    progress = null;
   }
 
-  function ask(message, key) {
-    const keys = {};
+  function ask(inputs) {
+    const message = lacking(), keys = {};
+    if (!message) return;
     for (const name of message.probes) {
       keys[name] = Object.fromEntries(message.models.map(model => [model, keyOf(name, model)]));
     }
-    running = { key };
+    running = inputs;
     channels.call('probe', message, answer => {
       remember(keys, answer.curves);
-      if (!running || running.key !== key) return;
+      if (running !== inputs) return;
       if (state.sheet !== 'probe') return halt();
       progress = answer;
-      if (answer.done === answer.of) running = progress = null;
+      if (answer.done === answer.of) { running = ''; progress = null; }
       app.paint();
     });
+    paint();
   }
+
+  /** What a run is for: another one makes it stale. */
+  const inputsNow = () => JSON.stringify([state.models, state.threshold, inputOf(state), state.seed]);
 
   /** Ask for what is lacking once the page has come to rest; a run for something else is ended. */
   function update() {
     if (state.name || !state.models.length) return; // the place of the patch is not known yet
-    const message = lacking(), key = JSON.stringify(message);
-    if (running && (!message || running.inputs !== inputKey())) halt();
-    if (!message || running || key === refused) return;
+    const inputs = inputsNow(), complete = !lacking();
+    if (running && (complete || running !== inputs)) halt();
+    if (complete || running || inputs === refused) return;
     clearTimeout(waiting);
     waiting = setTimeout(() => {
-      if (state.sheet !== 'probe' || running || key !== JSON.stringify(lacking())) return;
-      ask(message, key);
-      running.inputs = inputKey();
-      paint();
+      if (state.sheet === 'probe' && !running && inputs === inputsNow()) ask(inputs);
     }, PROBE_AFTER_MS);
   }
-  const inputKey = () => JSON.stringify([state.models, state.threshold, inputOf(state), state.seed]);
 
   const measureOfScene = () => (app.scene && app.scene.truth ? state.measure : 'kept');
 
@@ -168,21 +170,23 @@ function makeProbe(app) {
     }
     paintVerdicts();
     for (const [name, { set }] of Object.entries(PROBES)) {
-      const known = state.models.map(model => ({ model, curve: memory.get(keyOf(name, model)) })).filter(({ curve }) => curve && (curve.error || curve[measure]));
+      const known = state.models.map(model => ({ model, curve: memory.get(keyOf(name, model)) }))
+        .filter(({ curve }) => curve && (curve.error || curve[measure]));
       // What was seen last stays, faintly, until there is something newer.
       charts[name].node.classList.toggle('gs-stale', !known.length);
       if (!known.length && state.models.length) continue;
       const lines = known.filter(({ curve }) => curve[measure])
         .map(({ model, curve }) => ({ name: model, number: numberOf(model), ...curve[measure] }));
-      charts[name].paint({ at: known.length ? known[0].curve.at : [], lines, now: set && state[set], label: words(name, known, measure) });
+      const at = known.length ? known[0].curve.at : [];
+      charts[name].paint({ at, lines, now: set && state[set], label: words(name, known, measure) });
     }
-    const message = lacking();
-    work.classList.toggle('gs-idle', !message);
+    const complete = !lacking(), stopped = refused === inputsNow();
+    work.classList.toggle('gs-idle', complete);
     bar.max = progress ? Math.max(progress.of, 1) : 1;
-    bar.value = progress ? progress.done : message ? 0 : 1;
-    told.textContent = say(!message ? 'probe.done' : JSON.stringify(message) === refused ? 'probe.halted' : 'probe.busy');
+    bar.value = progress ? progress.done : complete ? 1 : 0;
+    told.textContent = say(complete ? 'probe.done' : stopped ? 'probe.halted' : 'probe.busy');
     halter.textContent = running ? say('probe.stop') : say('probe.again');
-    halter.hidden = !message || (!running && JSON.stringify(message) !== refused);
+    halter.hidden = complete || !(running || stopped);
   }
 
   return {

@@ -143,6 +143,7 @@ function makeStrip(app) {
 
   /** Keep the patch that is shown in sight. */
   function follow() {
+    paint(); // a new set gets its width first: there is no scrolling beyond it
     const place = placeOf(state);
     const left = place * CELL, room = film.clientWidth;
     if (place >= 0 && (left < film.scrollLeft || left + CELL > film.scrollLeft + room)) {

@@ -98,7 +98,8 @@ function makeSynthetic(app) {
       slider.value = value;
       row.classList.toggle('gs-fixed', fixed !== undefined);
       text.textContent = fixed === undefined
-        ? say('synthetic.drawn', { value: knobText(name, value) }) : knobText(name, value);
+        ? say(name === 'collar' ? 'synthetic.drawn_collar' : 'synthetic.drawn', { value: knobText(name, value) })
+        : knobText(name, value);
       slider.setAttribute('aria-valuetext', text.textContent);
       own.disabled = fixed === undefined;
     }
