@@ -168,15 +168,18 @@ def test_a_character_is_fixed_by_name_only():
 
 def test_the_list_of_pipes_is_a_count():
     listed = catalogue(Pipes(), {"ticket": 3})
-    assert listed == {
-        "ticket": 3,
-        "label": "Synthetic pipes",
-        "count": COUNT,
-        "names": [],
-        "wells": [],
-    }
+    assert listed.pop("label") == "Synthetic pipes"
+    assert listed == {"ticket": 3, "count": COUNT, "names": [], "wells": [], "labelled": COUNT}
     shown = catalogue(Pipes(), {"indices": [0, 5, COUNT, -1]})
     assert shown["indices"] == [0, 5]
+
+
+def test_a_set_with_toys_is_listed_as_before():
+    plain = PatchSet("Mine", (Entry("well_2_patch_1.npy", make_patch(2)),))
+    before, after = catalogue(plain, {}), catalogue(Stamped(plain, "easy"), {})
+    assert after == {**before, "labelled": 1}
+    assert after["wells"] == [2]
+    assert before["labelled"] == 0
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -53,6 +53,14 @@ class Patches(Protocol):
     def label(self) -> str:
         """What the set is called, or nothing."""
 
+    @property
+    def names(self) -> list[str]:
+        """The name of every patch; empty where there are too many to list."""
+
+    @property
+    def labelled(self) -> int:
+        """How many patches have a truth."""
+
     def __len__(self) -> int:
         """How many patches there are, at least 1."""
 
@@ -70,6 +78,16 @@ class PatchSet:
     label: str
     entries: tuple[Entry, ...]
     rejected: tuple[Rejected, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The name of every patch."""
+        return [entry.name for entry in self.entries]
+
+    @property
+    def labelled(self) -> int:
+        """How many patches have a truth."""
+        return sum(entry.truth is not None for entry in self.entries)
 
     def __len__(self) -> int:
         """How many patches there are."""

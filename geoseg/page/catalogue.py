@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.page.browse import Patches, PatchSet
+from geoseg.page.browse import Patches
 from geoseg.page.live import encode
 from geoseg.page.request import fields, number, ticket
 
@@ -24,17 +24,16 @@ _WELL = re.compile(r"well_(\d{1,9})(?!\d)")
 def list_patches(patches: Patches) -> dict[str, Any]:
     """Name and well of every patch (None where its name has none), and how many have a truth.
 
-    Patches that are made when they are asked for are too many to name: only their count is given.
+    Patches that are made when they are asked for are too many to name.
     """
-    if not isinstance(patches, PatchSet):
-        return {"label": patches.label, "count": len(patches), "names": [], "wells": []}
-    found = [_WELL.search(entry.name) for entry in patches.entries]
+    names = patches.names
+    found = [_WELL.search(name) for name in names]
     return {
         "label": patches.label,
         "count": len(patches),
-        "names": [entry.name for entry in patches.entries],
+        "names": names,
         "wells": [int(match[1]) if match else None for match in found],
-        "labelled": sum(entry.truth is not None for entry in patches.entries),
+        "labelled": patches.labelled,
     }
 
 

@@ -56,6 +56,16 @@ class Pipes:
     knobs: tuple[tuple[str, float], ...] = ()
     label: str = "Synthetic pipes"
 
+    @property
+    def names(self) -> list[str]:
+        """None: they are too many, and `find` knows them all."""
+        return []
+
+    @property
+    def labelled(self) -> int:
+        """All of them."""
+        return COUNT
+
     @classmethod
     def parse(cls, raw: Any) -> Pipes:
         """The pipes of a message; its `knobs` are values by name, brought into range."""
@@ -97,6 +107,16 @@ class Stamped:
     def label(self) -> str:
         """That of the patches."""
         return self.patches.label
+
+    @property
+    def names(self) -> list[str]:
+        """Those of the patches."""
+        return self.patches.names
+
+    @property
+    def labelled(self) -> int:
+        """All of them, small ones apart."""
+        return len(self.patches)
 
     def __len__(self) -> int:
         """How many patches there are."""
