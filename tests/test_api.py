@@ -347,7 +347,7 @@ def test_the_page_stays_quick_beside_a_long_call(url, folder):
     path = folder / "images" / "well_2_patch_0.npy"
     paths = upload_paths(url, *[path] * 130)
     long = threading.Thread(target=call, args=(url, "segment", paths))
-    page, taken = event(url, "load"), []
+    page, taken = event(url, "input"), []
     fire(url, page, [{}, None], "quick")
     long.start()
     while long.is_alive():

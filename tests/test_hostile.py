@@ -86,7 +86,7 @@ def test_what_was_accepted_can_be_looked_at(server, temporary):
     output = fire(server.url, event(server.url, "upload"), [sent, None], "looks")
     assert "data" in output, output
     count = next(r["accepted"] for r in output["data"] if isinstance(r, dict) and "accepted" in r)
-    page = event(server.url, "load")
+    page = event(server.url, "input")
     for index in range(count):
         asked = {"source": "uploads", "index": index, "models": ["300-vanilla", "200-stacked"]}
         shown = fire(server.url, page, [asked, None], "looks")

@@ -75,7 +75,7 @@ def test_page_and_endpoints_work_below_a_path(target, root, cut):
         command = [sys.executable, "-c", CLIENT, url, json.dumps(login), str(patch)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert "402-unet" in json.loads(done.stdout.splitlines()[-1])["models"], done.stderr
-        page = fire(url, event(url, "load", **login), [{}, None], "proxied", **login)
+        page = fire(url, event(url, "input", **login), [{}, None], "proxied", **login)
         assert page["data"][0]
 
 

@@ -236,7 +236,7 @@ def marked(path: str) -> dict:
 
 
 def test_uploads_are_shown_to_their_user_only(server, root):
-    page = event(server.url, "load")
+    page = event(server.url, "input")
     (path,) = upload_paths(server.url, root / "set" / "images" / "well_9_patch_5.npy")
     fire(server.url, event(server.url, "upload"), [[marked(path)], None], "mine")
     asked = [{"source": "uploads", "models": []}, None]

@@ -12,15 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from geoseg import probes
 from geoseg.metrics import average_scores, count
+from geoseg.probes import amplify
 from geoseg.segmenter import Segmenter
 from geoseg.transforms import add_noise, roll
 from train.cases import Case
 from train.progress import shown
 
-# The original viewer's noise slider, in the unit of the images, and from a quarter to four times.
-NOISE = tuple(i / 1000 for i in range(6))
-GAIN = (0.25, 0.5, 1.0, 2.0, 4.0)
+# Every other step of the page's probe.
+NOISE = probes.NOISE[::2]
+GAIN = probes.GAIN[::2]
 _NOISE_SEED = 0
 
 
@@ -74,16 +76,12 @@ def examine(
     return Robustness(
         subject.turn(rolls),
         subject.curve("noise", NOISE, _add_noise),
-        subject.curve("gain", GAIN, _amplify),
+        subject.curve("gain", GAIN, lambda gain, images: amplify(images, gain)),
     )
 
 
 def _add_noise(sigma: float, images: Tensor) -> Tensor:
     return add_noise(images, sigma, _NOISE_SEED)
-
-
-def _amplify(gain: float, images: Tensor) -> Tensor:
-    return images * gain
 
 
 class Subject(NamedTuple):

@@ -19,11 +19,13 @@ from typing import Any
 import gradio as gr
 
 from geoseg.page.api import endpoints
-from geoseg.page.browse import PatchSet
+from geoseg.page.browse import Patches, PatchSet
 from geoseg.page.catalogue import MOST, SIDE, catalogue
 from geoseg.page.export import export
 from geoseg.page.live import answer, at_first, describe
-from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields
+from geoseg.page.pipes import COUNT, KNOBS, Pipes, stamped
+from geoseg.page.probe import probe
+from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields, source, ticket
 from geoseg.page.server import MAX_QUEUE, Page, options
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
 from geoseg.segmenter import Segmenter
@@ -40,12 +42,16 @@ SCRIPTS = (
     "link.js",
     "controls.js",
     "strip.js",
+    "curves.js",
+    "probe.js",
+    "synthetic.js",
     "picture.js",
     "save.js",
     "sheets.js",
     "drawer.js",
     "page.js",
 )
+STYLES = ("page.css", "probe.css")
 
 # The system's own fonts: nothing is fetched from anywhere else, so the page works offline.
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
@@ -55,7 +61,7 @@ THEME = gr.themes.Base(font=list(FONTS), font_mono=["ui-monospace", "Consolas", 
 _ASK = """(window.geosegAsk ??= {})[%s] = value => { props.value = value; trigger('input'); };"""
 _HEAR = """watch('value', () => window.geosegHear?.(%s, props.value));"""
 
-Handler = Callable[[Any, PatchSet | None], Any]
+Handler = Callable[..., Any]
 
 
 def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None = None) -> gr.Blocks:
@@ -69,14 +75,17 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     # keeps what their work needs once.
     live = ThreadPoolExecutor(1, "live")
 
-    def chosen(raw: Any, own: PatchSet | None) -> PatchSet:
-        return own if own is not None and fields(raw).get("source") == "uploads" else patches
+    def chosen(raw: Any, own: PatchSet | None) -> Patches:
+        wanted = source(fields(raw))
+        found = Pipes.parse(raw) if wanted == "synthetic" else patches
+        return stamped(own if own is not None and wanted == "uploads" else found, raw)
 
     async def look(raw: Any, own: PatchSet | None) -> dict[str, Any]:
-        request, found = Request.parse(raw, segmenter.names), chosen(raw, own)
-        work = partial(answer, segmenter, found, request)
+        request = Request.parse(raw, segmenter.names)
+        work = partial(answer, segmenter, chosen(raw, own), request)
         message = await asyncio.get_running_loop().run_in_executor(live, work)
-        return {**message, "source": "start" if found is patches else "uploads"}
+        gone = request.source == "uploads" and own is None
+        return {**message, "source": "start" if gone else request.source}
 
     def browse(raw: Any, own: PatchSet | None) -> dict[str, Any]:
         return catalogue(chosen(raw, own), raw)
@@ -84,13 +93,17 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     def pack(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
         yield from export(segmenter, chosen(raw, own), raw)
 
+    def examine(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
+        yield from probe(segmenter, chosen(raw, own), raw)
+
     with Page(title="geoseg", analytics_enabled=False, fill_width=True) as demo:
         own = gr.State(None, time_to_live=KEPT_SECONDS)
         _html(asset("page.html"), _page_script(segmenter, patches, shown), elem_id="geoseg")
         # Without the queue an answer is a third sooner; the one thread takes its place.
-        _channel("look", look, own, {"models": shown}, queue=False)
+        _channel("look", look, own, value={"models": shown}, queue=False)
         _channel("browse", browse, own, queue=False)
         _job("export", pack, own)
+        _job("probe", examine, own)
         _upload_channel(own)
         # Not queued by Gradio: one request has its answer, and MCP needs no second one.
         for name, function in endpoints(segmenter).items():
@@ -104,26 +117,52 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     return demo.queue(max_size=MAX_QUEUE, api_open=False)
 
 
-def _channel(name: str, handler: Handler, own: gr.State, value: Any = None, **options: Any) -> Any:
-    """A channel of that name, whose handler gets each message and the user's own patches."""
+def _channel(
+    name: str, handler: Handler, *more: gr.State, value: Any = None, **options: Any
+) -> None:
+    """A channel of that name, whose handler gets each message and the states `more`."""
     ask = _html("", _ASK % json.dumps(name), value=value or {}, visible="hidden")
     hear = _html("", _HEAR % json.dumps(name), visible="hidden")
-    return ask.input(
+    ask.input(
         handler,
-        [ask, own],
+        [ask, *more],
         hear,
-        trigger_mode="always_last",
         show_progress="hidden",
         api_visibility="private",
-        **options,
+        **{"trigger_mode": "always_last"} | options,
     )
 
 
 def _job(name: str, handler: Handler, own: gr.State) -> None:
-    """A channel whose handler yields its answers; a message on `stop-NAME` ends it."""
-    event = _channel(name, handler, own, concurrency_id="jobs", concurrency_limit=1)
-    stop = _html("", _ASK % json.dumps(f"stop-{name}"), value={}, visible="hidden")
-    stop.input(None, cancels=[event], queue=False, api_visibility="private")
+    """A channel whose handler yields its answers; a message on `stop-NAME` ends it.
+
+    Gradio's own `cancels` loses or repeats what is asked soon after. So a stop tells up to which
+    ticket nobody waits any more, and a run looks at that between its answers.
+    """
+    stopped = gr.State({})  # one dict a user, which run and stop share
+
+    def run(raw: Any, own: PatchSet | None, stopped: dict[str, int]) -> Iterator[Any]:
+        mine = ticket(fields(raw))
+        for message in handler(raw, own):
+            yield message
+            if mine <= stopped.get(name, -1):
+                return
+
+    def stop(raw: Any, stopped: dict[str, int]) -> None:
+        stopped[name] = max(ticket(fields(raw)), stopped.get(name, -1))
+
+    _channel(
+        name, run, own, stopped, trigger_mode="multiple", concurrency_id="jobs", concurrency_limit=1
+    )
+    ask = _html("", _ASK % json.dumps(f"stop-{name}"), value={}, visible="hidden")
+    ask.input(
+        stop,
+        [ask, stopped],
+        trigger_mode="multiple",
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
 
 
 def _upload_channel(own: gr.State) -> None:
@@ -176,7 +215,7 @@ def launch(
         mcp_server=True,
         theme=THEME,
         # Not as `css`: Gradio rewrites that, and loses what it does not know, such as @container.
-        head=f"<style>{asset('page.css')}</style>",
+        head="<style>" + "\n".join(asset(name) for name in STYLES) + "</style>",
         **options(accounts),
     )
     return address
@@ -203,6 +242,7 @@ def _page_script(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str]) 
         "maxNoise": MAX_NOISE,
         "maxSeed": MAX_SEED,
         "small": {"side": SIDE, "most": MOST},
+        "pipes": {"count": COUNT, "knobs": {name: knob._asdict() for name, knob in KNOBS.items()}},
         "words": json.loads(asset("words.json")),
     }
     code = "\n".join(asset(name) for name in SCRIPTS)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +35,40 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One patch of a set: float32 (Z, A) with NaN at nulls; its truth is uint8 (Z, A) or None."""
+    """One patch of a set: float32 (Z, A) with NaN at nulls; its truth is uint8 (Z, A) or None.
+
+    `facts` is what else the page should know, such as a `note` to the user.
+    """
 
     name: str
     patch: NDArray[np.float32]
     truth: NDArray[np.uint8] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Patches(Protocol):
+    """What can be browsed: in memory, or made when it is asked for."""
+
+    @property
+    def label(self) -> str:
+        """What the set is called, or nothing."""
+
+    @property
+    def names(self) -> list[str]:
+        """The name of every patch; empty where there are too many to list."""
+
+    @property
+    def labelled(self) -> int:
+        """How many patches have a truth."""
+
+    def __len__(self) -> int:
+        """How many patches there are, at least 1."""
+
+    def entry(self, index: int) -> Entry:
+        """The patch at `index`, from 0."""
+
+    def find(self, name: str, index: int) -> int:
+        """Where the patch called `name` is, or else the place `index`, counted round and round."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +78,16 @@ class PatchSet:
     label: str
     entries: tuple[Entry, ...]
     rejected: tuple[Rejected, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The name of every patch."""
+        return [entry.name for entry in self.entries]
+
+    @property
+    def labelled(self) -> int:
+        """How many patches have a truth."""
+        return sum(entry.truth is not None for entry in self.entries)
 
     def __len__(self) -> int:
         """How many patches there are."""

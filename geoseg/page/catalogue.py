@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.page.browse import PatchSet
+from geoseg.page.browse import Patches
 from geoseg.page.live import encode
 from geoseg.page.request import fields, number, ticket
 
@@ -21,19 +21,23 @@ _RANGE = 0.05  # inches: black and white of a small picture, as of a large one
 _WELL = re.compile(r"well_(\d{1,9})(?!\d)")
 
 
-def list_patches(patches: PatchSet) -> dict[str, Any]:
-    """Name and well of every patch (None where its name has none), and which have a truth."""
-    found = [_WELL.search(entry.name) for entry in patches.entries]
+def list_patches(patches: Patches) -> dict[str, Any]:
+    """Name and well of every patch (None where its name has none), and how many have a truth.
+
+    Patches that are made when they are asked for are too many to name.
+    """
+    names = patches.names
+    found = [_WELL.search(name) for name in names]
     return {
         "label": patches.label,
         "count": len(patches),
-        "names": [entry.name for entry in patches.entries],
+        "names": names,
         "wells": [int(match[1]) if match else None for match in found],
-        "labelled": sum(entry.truth is not None for entry in patches.entries),
+        "labelled": patches.labelled,
     }
 
 
-def catalogue(patches: PatchSet, raw: Any) -> dict[str, Any]:
+def catalogue(patches: Patches, raw: Any) -> dict[str, Any]:
     """Answer a browser: small pictures where it gives `indices`, else the list.
 
     `pictures` is base64 of uint8 (N, SIDE, SIDE): 0 a null, 1 black to 255 white, of the indices

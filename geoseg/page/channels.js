@@ -13,7 +13,7 @@ function makeChannels() {
     const ask = (window.geosegAsk || {})[name];
     if (ask) return ask(message);
     // The page is still being put together; by then something newer may have been asked.
-    return setTimeout(() => { if (open.get(name).last === message.ticket) send(name, message); }, RETRY_MS);
+    return setTimeout(() => { if (!open.has(name) || open.get(name).last === message.ticket) send(name, message); }, RETRY_MS);
   };
 
   window.geosegHear = (name, answer) => {
@@ -39,10 +39,10 @@ function makeChannels() {
     listen(name, heard) { open.set(name, { heard: new Map([[undefined, heard]]), last: undefined }); },
     stop(name) {
       const channel = open.get(name);
-      if (!channel) return;
+      if (!channel || !channel.last) return;
+      send(`stop-${name}`, { ticket: channel.last }); // and all before it
       channel.last = 0;
       channel.heard.clear();
-      send(`stop-${name}`, { ticket: tickets });
     },
   };
 }

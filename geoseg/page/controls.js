@@ -6,6 +6,8 @@ const CHOICES = {
   display: ['errors', 'mask', 'probability', 'uncertainty', 'disagreement'],
   range: ['fixed', 'percentile', 'full'],
   palette: ['classic', 'safe'],
+  measure: ['iou', 'kept'],
+  toy: ['none', 'trivial', 'easy', 'medium'],
 };
 
 /** Settings at the start. `name` wins over `index` until it is found; `order` null is the files'. */
@@ -14,7 +16,7 @@ function initialState(facts) {
     source: 'start', uploads: 0, index: 0, name: '', order: null, sort: 'file', well: 'all',
     shift: 0, noise: 0, seed: 0, models: [...facts.shown], focus: facts.shown[0] || facts.models[0].name,
     display: 'errors', truth: true, range: 'fixed', threshold: null, opacity: 35,
-    palette: 'classic', sheet: null,
+    palette: 'classic', sheet: null, measure: 'iou', knobs: {}, toy: 'none',
   };
 }
 
@@ -84,7 +86,9 @@ function showState(root, facts, state, truth) {
   for (const needy of ['[data-display=errors]', '[data-toggle=truth]']) root.querySelector(needy).disabled = !truth;
   root.querySelector('[data-display=disagreement]').disabled = state.models.length < 2;
   root.querySelector('[data-do=palette]').setAttribute('aria-pressed', String(state.palette === 'safe'));
-  root.querySelector('[data-do=back]').hidden = state.source === 'start';
+  const back = root.querySelector('[data-do=back]');
+  back.hidden = state.source === 'start';
+  back.textContent = say(state.source === 'synthetic' ? 'synthetic.leave' : 'bar.back');
 }
 
 function ownThreshold(facts, state) {
@@ -98,6 +102,7 @@ function keyIsTaken(event, root) {
   if (root.querySelector('.gs-help').open) return event.key !== '?'; // Escape closes it by itself
   const target = event.target;
   if (!(target instanceof HTMLElement)) return false;
+  if ('arrows' in target.dataset) return /^(Arrow|Home|End|Enter)/.test(event.key);
   if (target.isContentEditable || target.matches('textarea, select')) return true;
   if (!target.matches('input') || target.type === 'checkbox') return false;
   return target.type !== 'range' || /^(Arrow|Page|Home|End)/.test(event.key);

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.page.batches import steps
-from geoseg.page.browse import PatchSet
+from geoseg.page.browse import Patches
 from geoseg.page.live import view
 from geoseg.page.request import Request, fields, number, ticket
 from geoseg.segmenter import Segmenter
@@ -24,7 +24,7 @@ from geoseg.segmenter import Segmenter
 MAX_BYTES = 2**26  # of arrays, before they are compressed: they travel in one message
 
 
-def export(segmenter: Segmenter, patches: PatchSet, raw: Any) -> Iterator[dict[str, Any]]:
+def export(segmenter: Segmenter, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
     """Segment every patch as the message's sliders have it, and pack the answers.
 
     Yields how many patches are `done` of `total`, and at last `zip`, base64 of a file with
@@ -38,10 +38,9 @@ def export(segmenter: Segmenter, patches: PatchSet, raw: Any) -> Iterator[dict[s
     message, request = fields(raw), Request.parse(raw, segmenter.names)
     probabilities = bool(message.get("probabilities"))
     head = {"ticket": ticket(message), "total": len(patches)}
-    pixels = sum(entry.patch.size for entry in patches.entries)
-    size = pixels * len(request.models) * (5 if probabilities else 1)
-    if not request.models or size > MAX_BYTES:
-        yield {**head, "error": "no_model" if size == 0 else "too_large"}
+    refusal = _refusal(patches, len(request.models) * (5 if probabilities else 1))
+    if refusal:
+        yield {**head, "error": refusal}
         return
     given = message.get("threshold")
     thresholds = {
@@ -72,7 +71,17 @@ def export(segmenter: Segmenter, patches: PatchSet, raw: Any) -> Iterator[dict[s
     yield {**head, "done": len(patches), "zip": base64.b64encode(file.getvalue()).decode("ascii")}
 
 
-def _about(request: Request, patches: PatchSet, thresholds: dict[str, float]) -> dict[str, Any]:
+def _refusal(patches: Patches, bytes_a_pixel: int) -> str:
+    """The word for why this set is not packed, or nothing."""
+    if not bytes_a_pixel:
+        return "no_model"
+    if not patches.names:
+        return "endless"
+    pixels = sum(patches.entry(i).patch.size for i in range(len(patches)))
+    return "too_large" if pixels * bytes_a_pixel > MAX_BYTES else ""
+
+
+def _about(request: Request, patches: Patches, thresholds: dict[str, float]) -> dict[str, Any]:
     return {
         "set": patches.label,
         "patches": len(patches),
@@ -83,7 +92,7 @@ def _about(request: Request, patches: PatchSet, thresholds: dict[str, float]) ->
     }
 
 
-def _stem(patches: PatchSet, index: int) -> str:
+def _stem(patches: Patches, index: int) -> str:
     """A patch's name without its ending; the place is added where the set has the name twice."""
     name = patches.entry(index).name
     stem = name.removesuffix(".npy") or "unnamed"

@@ -1,7 +1,10 @@
 // A link that opens the same patch, models and settings: the state, as far as it is not the usual one.
 
 const LINKED = {
-  patch: { read: text => text, of: (state, app) => (state.source === 'start' ? app.name : '') },
+  patch: { read: text => text, of: (state, app) => (state.source === 'uploads' ? '' : app.name) },
+  source: { of: state => (state.source === 'synthetic' ? state.source : '') }, // uploads stay where they are
+  knobs: { of: state => (state.source === 'synthetic' ? writeKnobs(state.knobs) : '') },
+  toy: {}, measure: {},
   models: { read: text => text.split(',').filter(Boolean), write: list => list.join(',') },
   focus: {}, shift: { read: Number }, noise: { read: Number }, seed: { read: Number },
   display: {}, truth: { read: text => text === 'true' }, range: {}, threshold: { read: Number },
@@ -13,7 +16,7 @@ function linkOf(state, usual, app) {
   const words = new URLSearchParams();
   for (const [key, { write = String, of }] of Object.entries(LINKED)) {
     const value = of ? of(state, app) : state[key];
-    if (of ? value : write(value) !== write(usual[key])) words.set(key, write(value));
+    if (of ? value : write(value) !== write(usual[key])) words.set(key, of ? value : write(value));
   }
   return words.toString();
 }
@@ -24,8 +27,9 @@ function readLink(hash, usual, facts) {
   for (const [key, text] of new URLSearchParams(hash.replace(/^#/, ''))) {
     const { read = String } = LINKED[key] || {};
     if (!LINKED[key] || (read === Number && !Number.isFinite(Number(text)))) continue;
-    if (key === 'patch') state.name = text; else state[key] = read(text);
+    if (key === 'patch') state.name = text; else state[key] = key === 'knobs' ? readKnobs(text, facts) : read(text);
   }
+  if (state.source !== 'synthetic') state.source = usual.source;
   const names = facts.models.map(m => m.name);
   state.models = names.filter(name => state.models.includes(name));
   if (!names.includes(state.focus)) state.focus = state.models[0] || names[0];

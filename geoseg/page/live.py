@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.page.browse import Entry, PatchSet
+from geoseg.page.browse import Entry, Patches
 from geoseg.page.request import Request
 from geoseg.segmenter import Segmenter
 from geoseg.transforms import add_noise, roll
@@ -31,10 +32,10 @@ def view(entry: Entry, shift: int, noise: float, seed: int) -> Entry:
     truth = entry.truth
     if truth is not None:
         truth = roll(torch.from_numpy(truth), shift).numpy()
-    return Entry(entry.name, roll(patch, shift).numpy(), truth)
+    return replace(entry, patch=roll(patch, shift).numpy(), truth=truth)
 
 
-def answer(segmenter: Segmenter, patches: PatchSet, request: Request) -> dict[str, Any]:
+def answer(segmenter: Segmenter, patches: Patches, request: Request) -> dict[str, Any]:
     """Segment one patch of a set with the models that are shown.
 
     Arrays are base64: `patch` and `probability` little-endian float32 (Z, A), NaN at nulls,
@@ -55,6 +56,7 @@ def answer(segmenter: Segmenter, patches: PatchSet, request: Request) -> dict[st
         "count": len(patches),
         "index": index,
         "name": shown.name,
+        "facts": dict(shown.facts),
         "shape": list(shown.patch.shape),
         "patch": encode(shown.patch, "<f4"),
         "truth": None if shown.truth is None else encode(shown.truth, "u1"),

@@ -4,10 +4,15 @@ const REMEMBERED = 96; // answers kept, the latest used ones; about 25 kB each w
 const AHEAD_AFTER_MS = 30; // of quiet, before the next patch is fetched
 const AHEAD_BELOW_MS = 200; // a server slower than this is left alone
 
+/** Which set is browsed: another one has other lists, pictures and scores. */
+function setOf({ source, uploads, knobs, toy }) {
+  return { source, uploads: source === 'uploads' ? uploads : 0, knobs: source === 'synthetic' ? knobs : {}, toy };
+}
+
 /** The input of the models: what a change of needs the server. */
 function inputOf(state) {
-  const { source, uploads, index, shift, noise, seed } = state;
-  return { source, uploads, index, shift, noise, seed: noise > 0 ? seed : 0 };
+  const { index, shift, noise, seed } = state;
+  return { ...setOf(state), index, shift, noise, seed: noise > 0 ? seed : 0 };
 }
 
 /** Decode an answer into typed arrays, once; every repaint reuses them. */

@@ -2,6 +2,7 @@
 
 const SLOW_MS = 250; // a shorter wait needs no sign
 const LOST_MS = 15000;
+const REST_MS = 400;
 const LINK_MS = 400; // browsers refuse an address that changes too often
 
 /** Classes and scores at the threshold in force, and which model is best at what. */
@@ -35,7 +36,7 @@ function start(element, facts) {
   root.style.setProperty('--loading', JSON.stringify(say('panel.loading')));
   const patchCard = makePatchCard();
   const cards = new Map();
-  let scene = null, asked = 0, count = facts.count, slow = 0, lost = 0, silent = false, refused = [], linking = 0;
+  let scene = null, asked = 0, count = facts.count, slow = 0, lost = 0, silent = false, refused = [], linking = 0, loading = 0, noted = '';
 
   const focus = name => { state.focus = name; paint(); };
   for (const { name } of facts.models) cards.set(name, makeModelCard(name, focus));
@@ -76,7 +77,11 @@ function start(element, facts) {
       if (state.name && state.name !== scene.name) notify(say('notice.missing', { name: state.name }));
       state.name = '';
       state.index = scene.index;
-      strip.load();
+      if (scene.facts.note && scene.facts.note !== noted) notify(say('synthetic.note', { note: scene.facts.note }));
+      noted = scene.facts.note;
+      // Every step of a knob is another set: its pictures are made once the knob rests.
+      clearTimeout(loading);
+      if (state.source === 'synthetic' && strip.list.count) loading = setTimeout(strip.load, REST_MS); else strip.load();
     }
     paint();
     if (last) root.dataset.ticket = asked;
@@ -157,6 +162,8 @@ function start(element, facts) {
   function jumpTo(text) {
     const names = strip.list.names, wanted = text.trim().toLowerCase();
     if (!wanted) return paint();
+    const seed = state.source === 'synthetic' ? Number(/\d*$/.exec(wanted)[0]) : 0; // "synthetic 17", or 17
+    if (seed >= 1 && seed <= count) return jump(seed - 1);
     const exact = names.findIndex(name => name.toLowerCase() === wanted);
     const index = exact >= 0 ? exact : names.findIndex(name => name.toLowerCase().includes(wanted));
     if (index >= 0) return jump(index);
@@ -164,8 +171,8 @@ function start(element, facts) {
     return paint();
   }
 
-  function browse(source) {
-    Object.assign(state, { source, index: 0, name: '', order: null, sort: 'file', well: 'all' });
+  function browse(source, index = 0) {
+    Object.assign(state, { source, index, name: '', order: null, sort: 'file', well: 'all' });
     ask();
     paint();
   }
@@ -197,8 +204,11 @@ function start(element, facts) {
     get scene() { return scene; },
     get name() { return scene ? scene.name : state.name; },
     get views() { return [patchCard, ...state.models.map(name => cards.get(name))]; },
-    /** Which set is browsed: another one has other lists, pictures and scores. */
-    setKey: () => `${state.source} ${state.source === 'uploads' ? state.uploads : ''}`,
+    setKey: () => JSON.stringify(setOf(state)),
+    browse,
+    /** From the synthetic pipes back to what was browsed before. */
+    before: { source: 'start', index: 0 },
+    leave: () => { if (state.source === 'synthetic') browse(app.before.source, app.before.index); else browse('start'); },
     ask: () => { ask(); paint(); },
     link: () => `#${linkOf(state, usual, app)}`,
     /** Something needs the scores of the whole set: the sheet that has them says how. */
@@ -234,7 +244,7 @@ function start(element, facts) {
     help: () => { const help = $('.gs-help'); if (help.open) help.close(); else help.showModal(); },
     api: () => { $('.gs-help').close(); openApiPage(); },
     open: () => $('.gs-files').click(),
-    back: () => browse('start'),
+    back: () => app.leave(),
     close: () => drawer.close(),
     dismiss: () => { if ($('.gs-notice').hidden) drawer.close(); else $('.gs-notice').hidden = true; },
   };

@@ -111,6 +111,7 @@ function paintPatch(view, scene, state) {
   view.low.textContent = signed(range[0]);
   view.high.textContent = signed(range[1]);
   view.note.textContent = [
+    truth && state.toy !== 'none' ? say('panel.toy') : '',
     focus && state.opacity > 0 ? say('panel.tint', { model: focus.name }) : '',
     !truth ? say('panel.no_labels') : truth.includes(1) ? '' : say('panel.no_groove'),
     scene.lost ? many(scene.lost, 'null') : '',

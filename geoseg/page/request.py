@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+SOURCES = ("start", "uploads", "synthetic")
 MAX_NOISE = 0.005  # the original viewer's range, in the unit of the patches
 MAX_SHIFT = 35  # one column short of a full turn
 MAX_SEED = 2**31 - 1
@@ -16,7 +17,7 @@ class Request:
     """What a browser wants to see; `ticket` comes back with the answer.
 
     Attributes:
-        source: the set: "start", or the user's own "uploads".
+        source: the set: "start", the user's own "uploads", or "synthetic" pipes.
         index: of the patch in its set, counted round and round.
         name: of the patch; where the set has it, it counts instead of the index.
         shift: columns, 0 to MAX_SHIFT. noise: standard deviation, 0 to MAX_NOISE. seed: of it.
@@ -39,7 +40,7 @@ class Request:
         name = message.get("name")
         return cls(
             ticket=ticket(message),
-            source="uploads" if message.get("source") == "uploads" else "start",
+            source=source(message),
             index=int(number(message.get("index"), -(2**31), 2**31)),
             name=name if isinstance(name, str) else "",
             shift=int(number(message.get("shift"), 0, MAX_SHIFT)),
@@ -52,6 +53,11 @@ class Request:
 def fields(raw: Any) -> dict[str, Any]:
     """The message, or an empty one."""
     return raw if isinstance(raw, dict) else {}
+
+
+def source(message: dict[str, Any]) -> str:
+    """The set that a message asks for, one of SOURCES."""
+    return next((name for name in SOURCES if name == message.get("source")), SOURCES[0])
 
 
 def ticket(message: dict[str, Any]) -> int:

@@ -87,10 +87,10 @@ function makeSaveSheet(app) {
   }
 
   function zip(probabilities) {
-    const { source, shift, noise, seed, threshold, models } = state;
+    const { shift, noise, seed, threshold, models } = state;
     said.textContent = '';
     waiting(true);
-    channels.call('export', { source, shift, noise, seed, threshold, models, probabilities }, answer => {
+    channels.call('export', { ...setOf(state), shift, noise, seed, threshold, models, probabilities }, answer => {
       if (answer.error) {
         said.textContent = say(`save.${answer.error}`, { reason: answer.reason });
         waiting(false);

@@ -1,5 +1,5 @@
 // The sheets of the drawer, in the order of their buttons.
 
 function makeSheets(app, strip) {
-  return [makeSaveSheet(app)];
+  return [makeProbe(app), makeSynthetic(app), makeSaveSheet(app)];
 }

@@ -66,7 +66,7 @@ function makeStrip(app) {
     pictures.clear();
     list = { names: [], wells: [], count: 0 };
     busy = true;
-    app.channels.call('browse', { source: state.source }, answer => {
+    app.channels.call('browse', setOf(state), answer => {
       busy = false;
       if (set !== wanted) return;
       list = answer;
@@ -81,7 +81,7 @@ function makeStrip(app) {
     if (busy || !missing.length) return;
     busy = true;
     const wanted = set;
-    app.channels.call('browse', { source: state.source, indices: missing }, answer => {
+    app.channels.call('browse', { ...setOf(state), indices: missing }, answer => {
       busy = false;
       if (set !== wanted) return;
       const bytes = bytesOf(answer.pictures), area = facts.small.side ** 2;
@@ -144,6 +144,7 @@ function makeStrip(app) {
 
   /** Keep the patch that is shown in sight. */
   function follow() {
+    paint(); // a new set gets its width first: there is no scrolling beyond it
     const place = placeOf(state);
     const left = place * size, room = film.clientWidth;
     if (place >= 0 && (left < film.scrollLeft || left + size > film.scrollLeft + room)) {

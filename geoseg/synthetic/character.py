@@ -4,7 +4,8 @@ Ranges were measured on real logs (wall thickness minus its row average, inches)
 is 10 degrees of azimuth, whatever the number of columns of the image.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -140,3 +141,21 @@ def draw_character(draw: Draw, wells: int) -> Character:
         echo=draw.log_uniform(1e-3, 0.1, wells) * choice(0.0, 1.0),
         stuck=draw.log_uniform(1e-3, 0.03, wells) * choice(1e-3, 1e-3, 1.0),
     )
+
+
+def fix_character(character: Character, fixed: Mapping[str, float | Sequence[float]]) -> Character:
+    """The wells with the same value of some fields, by name, instead of their own.
+
+    `spectrum` and `occupancy` take one value for all their columns, or one each, of which NaN
+    leaves what was drawn. All else is drawn as before, so a pipe of the same seed stays the same in
+    everything that the field does not shape. ValueError for a name that is no field.
+    """
+    unknown = fixed.keys() - vars(character).keys()
+    if unknown:
+        raise ValueError(f"a well's character has no {', '.join(sorted(unknown))}")
+    values = {}
+    for name, value in fixed.items():
+        own = getattr(character, name)
+        given = torch.as_tensor(value, dtype=own.dtype, device=own.device).expand_as(own)
+        values[name] = torch.where(given.isnan(), own, given)
+    return replace(character, **values)

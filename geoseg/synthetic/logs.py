@@ -1,11 +1,12 @@
 """Whole logs of pipes whose grooves are known, made from physics alone, a batch at a time."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.character import draw_character
+from geoseg.synthetic.character import draw_character, fix_character
 from geoseg.synthetic.draw import Draw
 from geoseg.synthetic.faults import add_collars, add_noise, add_nulls, add_scars, hold_still
 from geoseg.synthetic.grooves import grooves
@@ -33,12 +34,16 @@ def synthesize(
     columns: int = 36,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    fixed: Mapping[str, float | Sequence[float]] | None = None,
+    collar_row: int | None = None,
 ) -> Logs:
     """Make logs of `wells` pipes, each with a character of its own.
 
-    `rows` >= 1 along depth, `columns` >= 8 round the full circumference. The same arguments give
-    the same logs. Beside the result it takes about 100 bytes a pixel, of one well or, where those
-    are small, of as many as make MOST_PIXELS.
+    `rows` >= 1 along depth, `columns` >= 8 round the full circumference. `fixed` gives all wells
+    the same value of some of `Character`'s fields, as `fix_character` does; `collar_row` lays a
+    collar over the wall from that row on, beside the well's own. The same arguments give the same
+    logs. Beside the result it takes about 100 bytes a pixel, of one well or, where those are small,
+    of as many as make MOST_PIXELS.
 
     >>> images, masks = synthesize(2, 100, seed=1)
     >>> images.shape, masks.dtype
@@ -50,15 +55,25 @@ def synthesize(
     draw = Draw(seed, device)
     together = max(1, MOST_PIXELS // (rows * columns))
     batches = [
-        _batch(draw, min(together, wells - first), rows, columns)
+        _batch(draw, min(together, wells - first), rows, columns, fixed or {}, collar_row)
         for first in range(0, wells, together)
     ]
     return Logs(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
 
 
-def _batch(draw: Draw, wells: int, rows: int, columns: int) -> Logs:
-    character = draw_character(draw, wells)
+def _batch(
+    draw: Draw,
+    wells: int,
+    rows: int,
+    columns: int,
+    fixed: Mapping[str, float | Sequence[float]],
+    collar_row: int | None,
+) -> Logs:
+    character = fix_character(draw_character(draw, wells), fixed)
     joint, since = joints(draw, character, rows)
+    if collar_row is not None:
+        here = torch.arange(rows, device=draw.device) - collar_row
+        since = torch.where(here >= 0, here.minimum(since), since)
     images = wall(draw, character, joint, columns)
     images += lookalikes(draw, character, rows, columns)
     carved, label = grooves(draw, character, joint, columns)

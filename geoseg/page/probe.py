@@ -1,0 +1,124 @@
+"""How every model's mask holds when the patch that is shown is turned, made noisy, louder, or torn.
+
+V values of the change, R repeats, Z depth, A azimuth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.page.browse import Entry, Patches
+from geoseg.page.live import view
+from geoseg.page.request import Request, fields, number
+from geoseg.probes import Spread, Trials, amplified, blanked, compare, noisy, turned
+from geoseg.segmenter import Segmenter
+from geoseg.transforms import roll
+
+PROBES = ("shift", "noise", "gain", "nulls")
+PIECE = 2**16  # pixels that a model gets at once: between two pieces a job can be stopped
+
+
+def probe(segmenter: Segmenter, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
+    """Answer a browser bit by bit; every answer holds all that is known by then.
+
+    Each probe changes one thing of the patch as the message asks for it, and leaves the others:
+    turning keeps the noise, noise keeps the shift. Beside the fields of a Request the message may
+    have `probes`, some of PROBES, and `threshold`, 0 to 1, instead of each model's own.
+
+    An answer counts the pieces of work that are `done`, `of` how many; only in the last answer as
+    many. Its `curves` are by probe:
+    `at`, the values of the change, and `models` by name, each with `kept`, the IoU with the model's
+    mask of the unchanged patch, and `iou`, that with the truth, None where there is none. Both are
+    lists over the values: `mean`, `low` and `high` over the repeats; None where no pixel is
+    measured. A model that cannot take the patch has an `error` instead.
+    """
+    message, request = fields(raw), Request.parse(raw, segmenter.names)
+    subjects = _subjects(patches.entry(patches.find(request.name, request.index)), message, request)
+    curves: dict[str, Any] = {s.name: {"at": list(s.trials.at), "models": {}} for s in subjects}
+    done, of = 0, len(request.models) * sum(len(s.pieces) for s in subjects)
+
+    def answer(done: int) -> dict[str, Any]:
+        # A copy: Gradio sends what differs from the answer before.
+        return {"ticket": request.ticket, "done": done, "of": of, "curves": deepcopy(curves)}
+
+    yield answer(0)
+    for subject in subjects:
+        for model in request.models:
+            masks: list[Tensor] = []
+            try:
+                for piece in subject.pieces:
+                    if masks:
+                        yield answer(done + len(masks))
+                    masks.append(_mask(segmenter, model, piece, message))
+                found = _curves(subject, torch.cat(masks))
+            except (ValueError, RuntimeError) as error:  # as on the page itself
+                found = {"error": (str(error).splitlines() or ["it failed"])[0]}
+            curves[subject.name]["models"][model] = found
+            done += len(subject.pieces)
+            yield answer(done)
+
+
+class _Subject(NamedTuple):
+    """What one probe looks at; `truth` (Z, A) bool or None lies as the unchanged patch does."""
+
+    name: str
+    trials: Trials
+    truth: Tensor | None
+
+    @property
+    def pieces(self) -> tuple[Tensor, ...]:
+        """The images, (B, Z, A) each."""
+        images = self.trials.images.flatten(0, 1)
+        return images.split(max(1, PIECE // images[0].numel()))
+
+
+def _subjects(entry: Entry, message: dict[str, Any], request: Request) -> list[_Subject]:
+    wanted = message.get("probes")
+    chosen = [name for name in PROBES if not isinstance(wanted, list) or name in wanted]
+    subjects = []
+    for name in chosen:
+        shift = 0 if name == "shift" else request.shift
+        shown = view(entry, shift, 0 if name == "noise" else request.noise, request.seed)
+        patch = torch.from_numpy(shown.patch)
+        if name == "shift":
+            trials = turned(patch)
+        elif name == "noise":  # added before the turn, as everywhere on the page
+            trials = noisy(roll(patch, -shift), request.seed)
+            trials = trials._replace(images=roll(trials.images, shift))
+        else:
+            trials = amplified(patch) if name == "gain" else blanked(patch)
+        truth = None if shown.truth is None else torch.from_numpy(shown.truth) == 1
+        subjects.append(_Subject(name, trials, truth))
+    return subjects
+
+
+def _mask(segmenter: Segmenter, model: str, images: Tensor, message: dict[str, Any]) -> Tensor:
+    """Where a model marks `images` (B, Z, A), bool, at the message's threshold or its own."""
+    probability = segmenter.probabilities(images.numpy(), [model])[model]
+    limit = segmenter.cards[model].threshold  # known for sure once the model is loaded
+    if message.get("threshold") is not None:
+        limit = number(message["threshold"], 0, 1)
+    return torch.from_numpy(probability > np.float32(limit))
+
+
+def _curves(subject: _Subject, masks: Tensor) -> dict[str, Any]:
+    trials, truth = subject.trials, subject.truth
+    masks = masks.view(trials.images.shape)
+    kept = compare(trials, masks, masks[trials.rest, 0])
+    iou = None if truth is None else _spread(compare(trials, masks, truth))
+    return {"kept": _spread(kept), "iou": iou}
+
+
+def _spread(spread: Spread) -> dict[str, list[float | None]]:
+    """Lists for JSON, which has no NaN."""
+    return {
+        name: [None if math.isnan(value) else value for value in values.tolist()]
+        for name, values in spread._asdict().items()
+    }
