@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -20,6 +20,7 @@ from geoseg.page.api import endpoint
 from geoseg.page.browse import PatchSet
 from geoseg.page.catalogue import MOST, SIDE, catalogue
 from geoseg.page.live import answer, at_first, describe
+from geoseg.page.ranking import Ranking
 from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
 from geoseg.segmenter import Segmenter
@@ -36,10 +37,16 @@ SCRIPTS = (
     "link.js",
     "controls.js",
     "strip.js",
+    "csv.js",
+    "ranks.js",
+    "chart.js",
+    "set.js",
+    "doubts.js",
     "sheets.js",
     "drawer.js",
     "page.js",
 )
+STYLES = ("page.css", "set.css")
 HOUR = 3600
 
 # The system's own fonts: nothing is fetched from anywhere else, so the page works offline.
@@ -61,6 +68,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     """
     shown = at_first(segmenter) if shown is None else list(shown)
     one_at_a_time = threading.Lock()  # of the live answers: two at once would both be late
+    ranking = Ranking(segmenter, one_at_a_time)
 
     def chosen(raw: Any, own: PatchSet | None) -> PatchSet:
         return own if own is not None and fields(raw).get("source") == "uploads" else patches
@@ -74,6 +82,11 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     def browse(raw: Any, own: PatchSet | None) -> dict[str, Any]:
         return catalogue(chosen(raw, own), raw)
 
+    def rank(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
+        found = chosen(raw, own)
+        for message in ranking.answers(raw, found):
+            yield {**message, "source": "start" if found is patches else "uploads"}
+
     with gr.Blocks(
         title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)
     ) as demo:
@@ -82,6 +95,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
         # Without the queue an answer is a third sooner; the lock takes its place.
         _channel("look", look, own, queue=False)
         _channel("browse", browse, own, queue=False)
+        _job("rank", rank, own)
         _upload_channel(own)
         gr.api(endpoint(segmenter), api_name="segment", concurrency_id="models")
     return demo
@@ -156,7 +170,7 @@ def launch(demo: gr.Blocks, host: str, port: int) -> str:
         max_file_size=MAX_FILE_BYTES,
         mcp_server=True,
         theme=THEME,
-        css=asset("page.css"),
+        css="\n".join(asset(name) for name in STYLES),
     )
     return address
 

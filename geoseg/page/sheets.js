@@ -1,5 +1,6 @@
 // The sheets of the drawer, in the order of their buttons.
 
 function makeSheets(app, strip) {
-  return [];
+  const ranks = makeRanks(app, strip);
+  return [makeSetSheet(app, strip, ranks), makeDoubtsSheet(app, strip, ranks)];
 }
