@@ -41,7 +41,8 @@ function averageOf(rank, key, indices, average) {
 /**
  * The scores of the set in force. `known` is null until they are there, then `{ labelled, models:
  * Map of name to rank, together, disagreement, suspects }`: `together` are the models that were
- * compared with each other. `job` is null unless one runs. `heard(listener)` is told of changes.
+ * compared with each other, and `version` counts what became known. `job` is null unless one runs.
+ * `heard(listener)` is told of all changes.
  */
 function makeRanks(app, strip) {
   const { state, facts } = app;
@@ -49,7 +50,6 @@ function makeRanks(app, strip) {
   let known = null, job = null, fault = '', set = '', version = 0;
 
   function changed() {
-    version += 1;
     for (const listener of listeners) listener();
   }
 
@@ -61,6 +61,7 @@ function makeRanks(app, strip) {
     const compared = names.length > 1 || !known
       ? { together: names, disagreement: floatsOf(answer.disagreement), suspects: answer.suspects } : {};
     known = { ...known, labelled, models, ...compared };
+    version += 1;
   }
 
   function score(models) {
@@ -121,6 +122,7 @@ function makeRanks(app, strip) {
     if (app.setKey() !== set) { // another set is browsed
       set = app.setKey();
       known = null;
+      version += 1;
       fault = '';
       cancel();
       changed();

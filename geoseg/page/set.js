@@ -66,6 +66,7 @@ function makeSetSheet(app, strip, ranks) {
   const keys = () => (strip.list.labelled ? SCORES : ['share']);
   const format = value => (Number.isNaN(value) ? '\u2013' : value.toFixed(3));
   const again = () => { shown = ''; paint(); };
+  const nameOf = part => part.getAttribute('aria-label') || part.textContent;
 
   function averageChoice() {
     const group = el('div', 'gs-group');
@@ -141,18 +142,30 @@ function makeSetSheet(app, strip, ranks) {
     return barChart(groups, ranked.map(rank => colourOfModel(facts, rank.name)));
   }
 
-  /** The patches by the focused model's score, and what the line under the small pictures means. */
+  /** The patches by the focused model's score. */
   function spread(rank, indices) {
     const score = say(`set.scores.${metric}`);
-    const chart = histogram(rank.values[metric], indices, colourOfModel(facts, rank.name),
+    return histogram(rank.values[metric], indices, colourOfModel(facts, rank.name),
       (n, low, high) => say('set.bin', { patches: many(n, 'patch'), score, low: low.toFixed(2), high: high.toFixed(2) }),
       bin => app.jump(bin[(bin.indexOf(state.index) + 1) % bin.length]));
-    const parts = [el('h3', '', say('set.spread', { score, model: rank.name })), chart];
-    if (strip.list.labelled) {
-      const legend = swatch('gs-ramp-marks', say('set.marks', { model: rank.name }), `linear-gradient(90deg, ${MARKS.map(css).join(', ')})`);
-      parts.push(legend);
+  }
+
+  /** Both charts, with the choice of their score beside the first title. */
+  function charts(ranked, indices) {
+    const focus = ranks.known.models.get(state.focus) || ranked[0];
+    const choice = metricChoice();
+    const title = el('h3', '', say('set.spread', { score: say(`set.scores.${metric}`), model: focus.name }));
+    const parts = [title, spread(focus, indices)];
+    if (new Set(strip.list.wells).size > 1) {
+      parts.unshift(el('h3', '', say('set.by_well')), wells(ranked), el('p', '', say('set.pick_well')));
     }
-    return parts;
+    const row = el('div', 'gs-row');
+    row.append(parts[0], ...(keys().length > 1 ? [choice] : []));
+    return [row, ...parts.slice(1)];
+  }
+
+  function marksLegend(name) {
+    return swatch('gs-ramp-marks', say('set.marks', { model: name }), `linear-gradient(90deg, ${MARKS.map(css).join(', ')})`);
   }
 
   function exportScores() {
@@ -173,18 +186,16 @@ function makeSetSheet(app, strip, ranks) {
     const now = [ranks.version, state.well, state.focus, strip.list.count].join();
     if (now === shown) return;
     shown = now;
+    const held = results.contains(document.activeElement) ? nameOf(document.activeElement) : null;
     results.replaceChildren();
     if (!known || known.labelled.length !== strip.list.count) return;
     const ranked = facts.models.map(m => known.models.get(m.name)).filter(Boolean);
     const indices = strip.list.names.map((_, i) => i).filter(inWell);
-    const focus = known.models.get(state.focus) || ranked[0];
-    if (!keys().includes(metric)) metric = keys().at(-1);
-    const title = el('div', 'gs-row');
-    title.append(el('h3', '', say('set.by_well')), metricChoice());
-    results.append(averageChoice(), table(ranked, indices));
-    if (new Set(strip.list.wells).size > 1) results.append(title, wells(ranked), el('p', '', say('set.pick_well')));
-    else results.append(title.lastChild);
-    results.append(...spread(focus, indices), sheetButton(say('set.export'), exportScores));
+    results.append(averageChoice(), table(ranked, indices), ...charts(ranked, indices));
+    if (strip.list.labelled && known.models.has(state.focus)) results.append(marksLegend(state.focus));
+    results.append(sheetButton(say('set.export'), exportScores));
+    const same = held && [...results.querySelectorAll('button, select, [tabindex]')].find(part => nameOf(part) === held);
+    if (same) same.focus();
   }
 
   ranks.heard(() => { if (state.sheet === 'set') paint(); });
