@@ -278,7 +278,7 @@ function start(element, facts) {
   bindPointer(root, () => scene, [patchCard, ...cards.values()]);
   channels.listen('upload', received);
   window.geoseg = {
-    state, facts, channels, sheets, strip, zoom, get asked() { return asked; }, get scene() { return scene; },
+    state, facts, channels, sheets, strip, zoom, markColour, get asked() { return asked; }, get scene() { return scene; },
     get settled() { return Number(root.dataset.ticket) === asked; },
   };
   app.ask();

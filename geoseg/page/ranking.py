@@ -30,7 +30,6 @@ MOST_SUSPECTS = 200  # labels in one list; nobody reviews more at a sitting
 BATCH_SECONDS = 0.05  # of one batch: as long may a live answer have to wait
 MOST_AT_ONCE = 256  # patches in a batch, however fast the machine is
 _JUDGED_PIXELS = 32 * 36 * 36  # whose labels are doubted in one go
-_GAP_SECONDS = 0.001  # between batches: without it the lock would go round to ourselves
 _TOLD_SECONDS = 0.15  # from one message of progress to the next
 
 Shape = tuple[int, ...]
@@ -208,7 +207,6 @@ class Ranking:
             yield found
             faster = min(BATCH_SECONDS / max(seconds, 1e-9), 2)
             size = min(max(int(len(batch) * faster), 1), MOST_AT_ONCE)
-            time.sleep(_GAP_SECONDS)
 
     def _doubt(
         self, patches: PatchSet, groups: Groups, verdicts: Sequence[Verdict]
@@ -228,7 +226,6 @@ class Ranking:
                 with self._turn:
                     found = find_suspects(torch.from_numpy(answers), limits, truth, MOST_SUSPECTS)
                 yield [s._replace(patch=int(indices[places[s.patch]])) for s in found], len(places)
-                time.sleep(_GAP_SECONDS)
 
 
 def disagreement(groups: Groups, verdicts: Sequence[Verdict], patches: int) -> NDArray[np.float32]:
