@@ -45,6 +45,7 @@ function makeRunner(app, strip, ranks) {
     start.textContent = n ? say('set.score', { patches: many(strip.list.count, 'patch'), models: many(n, 'model') }) : say('set.no_models');
     bar.hidden = cancel.hidden = !job;
     if (job && job.total) { bar.max = job.total; bar.value = job.done; } else bar.removeAttribute('value');
+    text.setAttribute('aria-live', job && !job.waiting ? 'off' : 'polite'); // the bar has the numbers
     text.textContent = sayWhat();
     text.hidden = !text.textContent;
     node.hidden = start.hidden && text.hidden && !job;
