@@ -130,7 +130,10 @@ function makeSetSheet(app, strip, ranks) {
 
   function wells(ranked) {
     const byWell = new Map();
-    strip.list.wells.forEach((well, i) => byWell.set(well, [...(byWell.get(well) || []), i]));
+    strip.list.wells.forEach((well, i) => {
+      if (!byWell.has(well)) byWell.set(well, []);
+      byWell.get(well).push(i);
+    });
     const groups = [...byWell].sort(([a], [b]) => (a ?? Infinity) - (b ?? Infinity)).map(([well, indices]) => {
       const values = ranked.map(rank => averageOf(rank, metric, indices, average));
       const note = many(indices.length, 'patch');
