@@ -80,7 +80,9 @@ def open_page(browser, url):
 
 @pytest.fixture
 def screen(open_page) -> Screen:
-    return open_page()
+    opened = open_page()
+    opened.page.wait_for_selector(".gs-cell")  # the list of the set comes after its first patch
+    return opened
 
 
 def score_set(screen: Screen) -> None:
