@@ -51,7 +51,7 @@ def probe(screen: Screen) -> None:
 
 
 def chart(screen: Screen, number: int):
-    return screen.page.locator(".gs-chart").nth(number)
+    return screen.page.locator(".gs-curves").nth(number)
 
 
 def at_step(screen: Screen, number: int, step: int, steps: int) -> None:
@@ -168,9 +168,21 @@ def test_a_run_that_is_stale_ends_and_the_next_one_comes_through(screen):
 
 
 def test_a_run_can_be_stopped_and_gone_on_with(screen):
-    screen.press("i")
+    # Small models are done before a hand could be there.
+    screen.page.evaluate("""() => new Promise(resolve => {
+        const press = () => {
+            const stop = document.querySelector('.gs-sheet .gs-work button');
+            if (!stop || stop.textContent !== 'Stop' || !stop.checkVisibility()) return;
+            watch.disconnect();
+            stop.click();
+            resolve();
+        };
+        const watch = new MutationObserver(press);
+        watch.observe(document.querySelector('.gs-drawer'),
+            { subtree: true, childList: true, attributes: true, characterData: true });
+        document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'i', bubbles: true }));
+    })""")
     stop = screen.page.locator(".gs-work button")
-    screen.page.get_by_role("button", name="Stop").click()
     screen.page.get_by_text("Stopped.").wait_for()
     assert stop.inner_text() == "Go on"
     stop.click()

@@ -2,12 +2,14 @@
 
 import json
 import math
+from threading import Lock
 
 import numpy as np
 import pytest
 import torch
 
 from geoseg import scores
+from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.live import view
 from geoseg.page.probe import PROBES, probe
@@ -36,7 +38,7 @@ def labels() -> np.ndarray:
 
 
 def last(segmenter, patches, **message) -> dict:
-    *_, answer = probe(segmenter, patches, message)
+    *_, answer = probe(Work(segmenter, Lock()), patches, message)
     json.dumps(answer, allow_nan=False)
     return answer["curves"]
 
@@ -114,12 +116,16 @@ def test_the_threshold_of_the_page_counts(segmenter):
 
 def test_answers_grow_and_only_the_last_is_done(segmenter):
     patches = one(np.zeros((1000, 36), np.float32))  # a single one to a piece
-    answers = list(probe(segmenter, patches, {"probes": ["gain"], "models": [FLAT], "ticket": 4}))
+    answers = list(
+        probe(Work(segmenter, Lock()), patches, {"probes": ["gain"], "models": [FLAT], "ticket": 4})
+    )
     assert [answer["done"] for answer in answers] == list(range(len(GAIN) + 1))
     assert {answer["of"] for answer in answers} == {len(GAIN)}
     assert {answer["ticket"] for answer in answers} == {4}
     assert [bool(answer["curves"]["gain"]["models"]) for answer in answers] == [False] * 9 + [True]
-    assert [a["done"] == a["of"] for a in probe(segmenter, patches, {"models": []})] == [True]
+    assert [
+        a["done"] == a["of"] for a in probe(Work(segmenter, Lock()), patches, {"models": []})
+    ] == [True]
 
 
 def test_nulls_count_nowhere(segmenter):
@@ -149,7 +155,7 @@ def test_a_model_that_fails_leaves_the_others_alone(segmenter, monkeypatch):
         return probabilities(patches, names)
 
     monkeypatch.setattr(segmenter, "probabilities", fail)
-    *_, answer = probe(segmenter, one(), {"probes": ["shift"]})
+    *_, answer = probe(Work(segmenter, Lock()), one(), {"probes": ["shift"]})
     models = answer["curves"]["shift"]["models"]
     assert models[FLAT] == {"error": "height 35 is odd; pad to 36"}
     assert models[CIRCULAR]["kept"]["mean"] == [1] * 36
@@ -167,7 +173,7 @@ def test_a_model_that_fails_leaves_the_others_alone(segmenter, monkeypatch):
     ],
 )
 def test_any_message_has_an_answer(segmenter, raw):
-    *_, answer = probe(segmenter, one(np.zeros((8, 8), np.float32)), raw)
+    *_, answer = probe(Work(segmenter, Lock()), one(np.zeros((8, 8), np.float32)), raw)
     json.dumps(answer, allow_nan=False)
     assert answer["done"] == answer["of"]
     assert set(answer["curves"]) <= set(PROBES)

@@ -90,3 +90,14 @@ def test_no_script_speaks_english_itself(name):
     shown += re.findall(r"\bnotify\([`'\"]([^`'\"]*)", code)
     plain = [re.sub(r"\$\{[^}]*\}|\\u[0-9a-f]{4}", "", text) for text in shown]
     assert [text for text in plain if re.search("[A-Za-z]{2}", text)] == []
+
+
+def test_scripts_share_one_scope_without_taking_each_others_names():
+    names = [
+        name
+        for code in CODE.values()
+        for name in re.findall(
+            r"^(?:async )?(?:function|const|let|class) (\w+)", code, re.MULTILINE
+        )
+    ]
+    assert len(names) == len(set(names)), sorted(n for n in names if names.count(n) > 1)

@@ -1,19 +1,61 @@
-"""A whole set through the models in small steps, so that the live page stays quick meanwhile."""
+"""Many patches through a model in short batches: between two of them it is somebody else's turn.
+
+B patches of a batch, Z depth, A azimuth.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.page.browse import Patches
+from geoseg.segmenter import Segmenter
 
-STEP_PIXELS = 16 * 36 * 36  # a step of the largest shipped model is then a fifth of a second
+BATCH_SECONDS = 0.03  # of one batch: as long may a live answer wait; longer ones are hardly faster
+MOST_AT_ONCE = 256  # patches in a batch, however fast the machine is
+
+Indices = NDArray[np.intp]
 
 
-def steps(patches: Patches) -> Iterator[Sequence[int]]:
-    """Indices of all patches, in runs of one shape and at most STEP_PIXELS, one patch at least."""
-    shapes = [patches.entry(i).patch.shape for i in range(len(patches))]
-    for (rows, columns), run in groupby(range(len(shapes)), key=lambda i: shapes[i]):
-        indices = list(run)
-        size = max(1, STEP_PIXELS // (rows * columns))
-        yield from (indices[i : i + size] for i in range(0, len(indices), size))
+class Work:
+    """The models, for whatever is no live answer.
+
+    Attributes:
+        segmenter: has the models.
+        turn: held by whoever computes.
+    """
+
+    def __init__(self, segmenter: Segmenter, turn: threading.Lock) -> None:
+        self.segmenter, self.turn = segmenter, turn
+
+    def run(
+        self, name: str, indices: Indices, images: Callable[[Indices], NDArray[np.float32]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """Probabilities (B, Z, A) of the model `name`, as many at once as fit in BATCH_SECONDS.
+
+        `images` makes the patches (B, Z, A) of some of the `indices`. Raises as the segmenter does.
+        """
+        size = 1
+        while len(indices):
+            batch, indices = indices[:size], indices[size:]
+            patches = images(batch)
+            with self.turn:
+                started = time.perf_counter()
+                found = self.segmenter.probabilities(patches, [name])[name]
+                seconds = time.perf_counter() - started
+            yield found
+            faster = min(BATCH_SECONDS / max(seconds, 1e-9), 2)
+            size = min(max(int(len(batch) * faster), 1), MOST_AT_ONCE)
+
+
+def by_shape(patches: Patches) -> dict[tuple[int, ...], Indices]:
+    """Where in the set the patches of each shape are: only they go together."""
+    places = defaultdict(list)
+    for i in range(len(patches)):
+        places[patches.entry(i).patch.shape].append(i)
+    return {shape: np.array(indices) for shape, indices in places.items()}

@@ -10,21 +10,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
 from geoseg.page.api import endpoints
+from geoseg.page.batches import Work
 from geoseg.page.browse import Patches, PatchSet
 from geoseg.page.catalogue import MOST, SIDE, catalogue
 from geoseg.page.export import export
 from geoseg.page.live import answer, at_first, describe
 from geoseg.page.pipes import COUNT, KNOBS, Pipes, stamped
 from geoseg.page.probe import probe
+from geoseg.page.ranking import Ranking
 from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields, source, ticket
 from geoseg.page.server import MAX_QUEUE, Page, options
 from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
@@ -42,6 +44,11 @@ SCRIPTS = (
     "link.js",
     "controls.js",
     "strip.js",
+    "csv.js",
+    "ranks.js",
+    "chart.js",
+    "set.js",
+    "doubts.js",
     "curves.js",
     "probe.js",
     "synthetic.js",
@@ -51,7 +58,7 @@ SCRIPTS = (
     "drawer.js",
     "page.js",
 )
-STYLES = ("page.css", "probe.css")
+STYLES = ("page.css", "set.css", "probe.css")
 
 # The system's own fonts: nothing is fetched from anywhere else, so the page works offline.
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
@@ -71,30 +78,42 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     at first, by default those of `at_first`.
     """
     shown = at_first(segmenter) if shown is None else list(shown)
-    # Live answers come one at a time: two at once would both be late. One thread for all of them
-    # keeps what their work needs once.
+    # Live answers have a thread of their own, which keeps once what their work needs. Jobs compute
+    # in short batches, and between them it is the turn of whoever waits.
     live = ThreadPoolExecutor(1, "live")
+    work = Work(segmenter, threading.Lock())
+    ranking = Ranking(work)
+
+    def place(raw: Any, own: PatchSet | None) -> str:
+        wanted = source(fields(raw))
+        return "start" if wanted == "uploads" and own is None else wanted
 
     def chosen(raw: Any, own: PatchSet | None) -> Patches:
-        wanted = source(fields(raw))
-        found = Pipes.parse(raw) if wanted == "synthetic" else patches
-        return stamped(own if own is not None and wanted == "uploads" else found, raw)
+        sets = {"start": patches, "uploads": own, "synthetic": Pipes.parse(raw)}
+        return stamped(sets[place(raw, own)] or patches, raw)
 
     async def look(raw: Any, own: PatchSet | None) -> dict[str, Any]:
-        request = Request.parse(raw, segmenter.names)
-        work = partial(answer, segmenter, chosen(raw, own), request)
-        message = await asyncio.get_running_loop().run_in_executor(live, work)
-        gone = request.source == "uploads" and own is None
-        return {**message, "source": "start" if gone else request.source}
+        request, found = Request.parse(raw, segmenter.names), chosen(raw, own)
+
+        def see() -> dict[str, Any]:
+            with work.turn:
+                return answer(segmenter, found, request)
+
+        message = await asyncio.get_running_loop().run_in_executor(live, see)
+        return {**message, "source": place(raw, own)}
 
     def browse(raw: Any, own: PatchSet | None) -> dict[str, Any]:
         return catalogue(chosen(raw, own), raw)
 
     def pack(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
-        yield from export(segmenter, chosen(raw, own), raw)
+        yield from export(work, chosen(raw, own), raw)
 
     def examine(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
-        yield from probe(segmenter, chosen(raw, own), raw)
+        yield from probe(work, chosen(raw, own), raw)
+
+    def rank(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
+        for message in ranking.answers(raw, chosen(raw, own)):
+            yield {**message, "source": place(raw, own)}
 
     with Page(title="geoseg", analytics_enabled=False, fill_width=True) as demo:
         own = gr.State(None, time_to_live=KEPT_SECONDS)
@@ -104,6 +123,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
         _channel("browse", browse, own, queue=False)
         _job("export", pack, own)
         _job("probe", examine, own)
+        _job("rank", rank, own)
         _upload_channel(own)
         # Not queued by Gradio: one request has its answer, and MCP needs no second one.
         for name, function in endpoints(segmenter).items():

@@ -5,7 +5,7 @@ const DASHES = ['', '7 3', '2 3', '9 3 2 3', '12 4', '4 4', '1 4', '6 2 2 2'];
 
 /** The colours and dashes that tell models apart: a model keeps its own, whoever else is shown. */
 function lineOf(number) {
-  return { stroke: `var(--line-${number % 8})`, 'stroke-dasharray': DASHES[number % DASHES.length] };
+  return { stroke: `var(--model-${number % 8})`, 'stroke-dasharray': DASHES[number % DASHES.length] };
 }
 
 /** Lowest and highest value of the axis: tenths, and never so near that noise looks like a cliff. */
@@ -21,15 +21,16 @@ function axisOf(lines) {
  * are written at the axis as `[index, text]`, `nameOf(value)` a step in words, and `pick(value)`, if
  * there is one, takes the step that is clicked.
  */
-function makeChart({ ticks, nameOf, pick }) {
+function makeCurves({ title, ticks, nameOf, pick }) {
   const { width, height, left, right, top, bottom } = CHART;
-  const node = el('div', 'gs-chart');
+  const node = el('div', 'gs-curves');
   const plot = svg('svg', { viewBox: `0 0 ${width} ${height}`, 'aria-hidden': 'true' });
   const tip = el('div', 'gs-tip');
   let data = { at: [], lines: [], label: '' }, axis = [0, 1], cursor = -1;
   node.tabIndex = 0;
   node.dataset.arrows = ''; // the arrow keys are the chart's own
   node.setAttribute('role', 'slider');
+  node.setAttribute('aria-label', title);
   node.classList.toggle('gs-picks', Boolean(pick));
   tip.hidden = true;
   node.append(plot, tip);

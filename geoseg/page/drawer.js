@@ -1,8 +1,9 @@
 // The drawer at the right: one sheet at a time, opened by its button or key, closed by either.
 
 /**
- * `sheets` are `{ name, title, tip, key, node, open, seen }`: `open()` is called when a sheet comes
- * into sight, `seen(scene)` for every scene that is painted while it is.
+ * `sheets` are `{ name, title, tip, key, node, open, seen, keys }`: `open()` is called when a sheet
+ * comes into sight, `seen(scene)` for every scene that is painted while it is; `keys`, such as
+ * `[[['k'], act, 'line of the help']]`, work meanwhile.
  */
 function makeDrawer(app, sheets) {
   const { root, state } = app;

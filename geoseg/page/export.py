@@ -15,60 +15,82 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.page.batches import steps
+from geoseg.page.batches import Indices, Work, by_shape
 from geoseg.page.browse import Patches
 from geoseg.page.live import view
 from geoseg.page.request import Request, fields, number, ticket
 from geoseg.segmenter import Segmenter
 
 MAX_BYTES = 2**26  # of arrays, before they are compressed: they travel in one message
+TOLD = 16  # patches from one message of progress to the next
 
 
-def export(segmenter: Segmenter, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
+def export(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
     """Segment every patch as the message's sliders have it, and pack the answers.
 
-    Yields how many patches are `done` of `total`, and at last `zip`, base64 of a file with
+    Yields how many are `done` of `total`, a patch for each model, and at last `zip`, base64 of
 
         masks/MODEL/PATCH.npy            uint8 (Z, A), 1 above the threshold, 0 at nulls
         probabilities/MODEL/PATCH.npy    float32 (Z, A), NaN at nulls; with `probabilities`
         about.json                       models, thresholds and sliders
 
-    or `error`, a sentence for the user.
+    or `error`, a word for the user, with a `reason`.
     """
-    message, request = fields(raw), Request.parse(raw, segmenter.names)
+    message, request = fields(raw), Request.parse(raw, work.segmenter.names)
     probabilities = bool(message.get("probabilities"))
-    head = {"ticket": ticket(message), "total": len(patches)}
+    head = {"ticket": ticket(message), "patches": len(patches)}
     refusal = _refusal(patches, len(request.models) * (5 if probabilities else 1))
     if refusal:
         yield {**head, "error": refusal}
         return
-    given = message.get("threshold")
-    thresholds = {
-        name: segmenter.cards[name].threshold if given is None else number(given, 0, 1)
-        for name in request.models
-    }
+    head["total"], done = len(patches) * len(request.models), 0
+    thresholds = _thresholds(work.segmenter, request, message.get("threshold"))
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("about.json", json.dumps(_about(request, patches, thresholds), indent=2))
-        for indices in steps(patches):
-            yield {**head, "done": indices[0]}
-            views = [
-                view(patches.entry(i), request.shift, request.noise, request.seed).patch
-                for i in indices
-            ]
-            try:
-                answers = segmenter.probabilities(np.stack(views), list(thresholds))
-            except (ValueError, RuntimeError) as error:  # a size it cannot take, no memory
-                yield {**head, "error": "failed", "reason": str(error).splitlines()[0]}
-                return
-            for name, answer in answers.items():
-                for i, probability in zip(indices, answer, strict=True):
-                    place = f"{name}/{_stem(patches, i)}.npy"
-                    mask = (probability > np.float32(thresholds[name])).astype(np.uint8)
-                    archive.writestr(f"masks/{place}", _npy(mask))
-                    if probabilities:
-                        archive.writestr(f"probabilities/{place}", _npy(probability))
-    yield {**head, "done": len(patches), "zip": base64.b64encode(file.getvalue()).decode("ascii")}
+        try:
+            for name, index, probability in _segment(work, patches, request):
+                place = f"{name}/{_stem(patches, index)}.npy"
+                mask = (probability > np.float32(thresholds[name])).astype(np.uint8)
+                archive.writestr(f"masks/{place}", _npy(mask))
+                if probabilities:
+                    archive.writestr(f"probabilities/{place}", _npy(probability))
+                if done % TOLD == 0:
+                    yield {**head, "done": done}
+                done += 1
+        except (ValueError, RuntimeError) as error:  # a size it cannot take, no memory
+            yield {**head, "error": "failed", "reason": str(error).splitlines()[0]}
+            return
+    yield {**head, "done": done, "zip": base64.b64encode(file.getvalue()).decode("ascii")}
+
+
+def _segment(
+    work: Work, patches: Patches, request: Request
+) -> Iterator[tuple[str, int, NDArray[np.float32]]]:
+    """Model, place and probability (Z, A) of every patch as the sliders have it."""
+
+    def shown(indices: Indices) -> NDArray[np.float32]:
+        views = (
+            view(patches.entry(i), request.shift, request.noise, request.seed) for i in indices
+        )
+        return np.stack([one.patch for one in views])
+
+    for name in request.models:
+        for indices in by_shape(patches).values():
+            at = 0
+            for found in work.run(name, indices, shown):
+                for probability in found:
+                    yield name, int(indices[at]), probability
+                    at += 1
+
+
+def _thresholds(segmenter: Segmenter, request: Request, given: Any) -> dict[str, float]:
+    """What counts as a groove, by model: the threshold of the message, or each model's own."""
+    cards = segmenter.cards
+    return {
+        name: cards[name].threshold if given is None else number(given, 0, 1)
+        for name in request.models
+    }
 
 
 def _refusal(patches: Patches, bytes_a_pixel: int) -> str:

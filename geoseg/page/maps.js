@@ -25,6 +25,11 @@ function scoresOf(classes) {
   const n = [0, 0, 0, 0, 0, 0];
   for (const c of classes) n[c] += 1;
   const [tn, fp, fn, tp] = n;
+  return scoresFrom(tp, fp, fn, tn);
+}
+
+/** The same from counts of pixels. */
+function scoresFrom(tp, fp, fn, tn) {
   const total = tn + fp + fn + tp;
   if (total === 0) return null;
   const agreed = tp + fp + fn === 0 ? 1 : 0; // neither holds a groove

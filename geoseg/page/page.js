@@ -213,6 +213,8 @@ function start(element, facts) {
     link: () => `#${linkOf(state, usual, app)}`,
     /** Something needs the scores of the whole set: the sheet that has them says how. */
     wanted: () => {},
+    /** Ways to sort a set that has just been listed. */
+    sorts: () => [],
   };
   const show = display => { state.display = display; paint(); };
   const flip = key => { state[key] = !state[key]; paint(); };
@@ -253,8 +255,13 @@ function start(element, facts) {
   const sheets = makeSheets(app, strip);
   const drawer = makeDrawer(app, sheets);
   const zoom = makeZoom(root, [patchCard, ...cards.values()].map(view => view.frame), step);
-  const sheetKeys = sheets.map(({ name, key, tip }) => [[key], `sheet ${name}`, tip]);
-  for (const { name } of sheets) actions[`sheet ${name}`] = () => drawer.toggle(name);
+  const sheetKeys = sheets.flatMap(({ name, key, tip, keys = [] }) => [
+    [[key], `sheet ${name}`, tip], ...keys.map(([all, , line], i) => [all, `sheet ${name} ${i}`, line])]);
+  for (const { name, keys = [] } of sheets) {
+    actions[`sheet ${name}`] = () => drawer.toggle(name);
+    // A sheet's further keys work while it is open.
+    keys.forEach(([, act], i) => { actions[`sheet ${name} ${i}`] = () => { if (state.sheet === name) act(); }; });
+  }
 
   const emptyCard = el('article', 'gs-card gs-empty');
   emptyCard.append(el('p', '', say('panel.no_model')));
@@ -285,7 +292,7 @@ function start(element, facts) {
   bindPointer(root, () => scene, [patchCard, ...cards.values()]);
   channels.listen('upload', received);
   window.geoseg = {
-    state, facts, channels, looks, sheets, strip, zoom, keys, paint, get asked() { return asked; }, get scene() { return scene; },
+    state, facts, channels, looks, sheets, strip, zoom, keys, paint, markColour, get asked() { return asked; }, get scene() { return scene; },
     get settled() { return Number(root.dataset.ticket) === asked; },
   };
   app.ask();

@@ -49,7 +49,8 @@ function makeProbe(app) {
   for (const [name, { ticks, set }] of Object.entries(PROBES)) {
     const title = el('h3', '', say(`probe.${name}`));
     title.append(' ', el('small', '', say(`probe.${name}_unit`)));
-    charts[name] = makeChart({
+    charts[name] = makeCurves({
+      title: title.textContent,
       ticks,
       nameOf: value => say(`probe.${name}_at`, { value: nameOfStep(name, value) }),
       pick: set && (value => {

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.page.batches import Indices, Work
 from geoseg.page.browse import Entry, Patches
 from geoseg.page.live import view
 from geoseg.page.request import Request, fields, number
@@ -22,27 +24,26 @@ from geoseg.segmenter import Segmenter
 from geoseg.transforms import roll
 
 PROBES = ("shift", "noise", "gain", "nulls")
-PIECE = 2**16  # pixels that a model gets at once: between two pieces a job can be stopped
 
 
-def probe(segmenter: Segmenter, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
+def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
     """Answer a browser bit by bit; every answer holds all that is known by then.
 
     Each probe changes one thing of the patch as the message asks for it, and leaves the others:
     turning keeps the noise, noise keeps the shift. Beside the fields of a Request the message may
     have `probes`, some of PROBES, and `threshold`, 0 to 1, instead of each model's own.
 
-    An answer counts the pieces of work that are `done`, `of` how many; only in the last answer as
+    An answer counts the images that are `done`, `of` how many; only in the last answer as
     many. Its `curves` are by probe:
     `at`, the values of the change, and `models` by name, each with `kept`, the IoU with the model's
     mask of the unchanged patch, and `iou`, that with the truth, None where there is none. Both are
     lists over the values: `mean`, `low` and `high` over the repeats; None where no pixel is
     measured. A model that cannot take the patch has an `error` instead.
     """
-    message, request = fields(raw), Request.parse(raw, segmenter.names)
+    message, request = fields(raw), Request.parse(raw, work.segmenter.names)
     subjects = _subjects(patches.entry(patches.find(request.name, request.index)), message, request)
     curves: dict[str, Any] = {s.name: {"at": list(s.trials.at), "models": {}} for s in subjects}
-    done, of = 0, len(request.models) * sum(len(s.pieces) for s in subjects)
+    done, of = 0, len(request.models) * sum(len(s.images) for s in subjects)
 
     def answer(done: int) -> dict[str, Any]:
         # A copy: Gradio sends what differs from the answer before.
@@ -53,15 +54,15 @@ def probe(segmenter: Segmenter, patches: Patches, raw: Any) -> Iterator[dict[str
         for model in request.models:
             masks: list[Tensor] = []
             try:
-                for piece in subject.pieces:
+                for found in work.run(model, np.arange(len(subject.images)), subject.pick):
                     if masks:
-                        yield answer(done + len(masks))
-                    masks.append(_mask(segmenter, model, piece, message))
-                found = _curves(subject, torch.cat(masks))
+                        yield answer(done + sum(map(len, masks)))
+                    masks.append(_mask(work.segmenter, model, found, message))
+                found_curves = _curves(subject, torch.cat(masks))
             except (ValueError, RuntimeError) as error:  # as on the page itself
-                found = {"error": (str(error).splitlines() or ["it failed"])[0]}
-            curves[subject.name]["models"][model] = found
-            done += len(subject.pieces)
+                found_curves = {"error": (str(error).splitlines() or ["it failed"])[0]}
+            curves[subject.name]["models"][model] = found_curves
+            done += len(subject.images)
             yield answer(done)
 
 
@@ -73,10 +74,13 @@ class _Subject(NamedTuple):
     truth: Tensor | None
 
     @property
-    def pieces(self) -> tuple[Tensor, ...]:
-        """The images, (B, Z, A) each."""
-        images = self.trials.images.flatten(0, 1)
-        return images.split(max(1, PIECE // images[0].numel()))
+    def images(self) -> Tensor:
+        """(V * R, Z, A) float32."""
+        return self.trials.images.flatten(0, 1)
+
+    def pick(self, indices: Indices) -> NDArray[np.float32]:
+        """Some of the images."""
+        return self.images[torch.from_numpy(indices)].numpy()
 
 
 def _subjects(entry: Entry, message: dict[str, Any], request: Request) -> list[_Subject]:
@@ -99,9 +103,10 @@ def _subjects(entry: Entry, message: dict[str, Any], request: Request) -> list[_
     return subjects
 
 
-def _mask(segmenter: Segmenter, model: str, images: Tensor, message: dict[str, Any]) -> Tensor:
-    """Where a model marks `images` (B, Z, A), bool, at the message's threshold or its own."""
-    probability = segmenter.probabilities(images.numpy(), [model])[model]
+def _mask(
+    segmenter: Segmenter, model: str, probability: NDArray[np.float32], message: dict[str, Any]
+) -> Tensor:
+    """Where a model's probability (B, Z, A) is above the message's threshold or its own, bool."""
     limit = segmenter.cards[model].threshold  # known for sure once the model is loaded
     if message.get("threshold") is not None:
         limit = number(message["threshold"], 0, 1)

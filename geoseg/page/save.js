@@ -73,7 +73,7 @@ function makeSaveSheet(app) {
   const masks = button('masks', () => zip(false)), both = button('both', () => zip(true));
   const said = el('p', 'gs-said');
   said.setAttribute('role', 'status');
-  const work = el('div', 'gs-work');
+  const work = el('div', 'gs-run');
   work.append(progress, stop);
   const choices = el('div', 'gs-choices');
   choices.append(masks, both);
@@ -96,7 +96,7 @@ function makeSaveSheet(app) {
         waiting(false);
       } else if (answer.zip) {
         download('geoseg.zip', new Blob([bytesOf(answer.zip)], { type: 'application/zip' }));
-        said.textContent = say('save.done', { patches: many(answer.total, 'patch') });
+        said.textContent = say('save.done', { patches: many(answer.patches, 'patch') });
         waiting(false);
       } else {
         progress.max = answer.total;

@@ -1,5 +1,8 @@
 // The sheets of the drawer, in the order of their buttons.
 
 function makeSheets(app, strip) {
-  return [makeProbe(app), makeSynthetic(app), makeSaveSheet(app)];
+  const ranks = makeRanks(app, strip);
+  return [
+    makeSetSheet(app, strip, ranks), makeDoubtsSheet(app, strip, ranks), makeProbe(app), makeSynthetic(app), makeSaveSheet(app),
+  ];
 }

@@ -24,8 +24,8 @@ function orderOf(count, values, wanted) {
 
 /**
  * The strip. `load()` fetches the list of the set in force, `paint()` draws; `offer(sorts)` adds ways
- * to sort, `[{ key, label, values }]`, lowest value first (`values` null: the way is not known yet,
- * and `wanted(key)` asks for it); `mark(colourOf)` draws a line of `colourOf(index)` under each picture.
+ * to sort, `[{ key, label, values, group }]`, lowest value first (`values` null: the way is not known
+ * yet, and `wanted(key)` asks for it; ways of one `group` stand together); `mark(colourOf)` draws a line of `colourOf(index)` under each picture.
  */
 function makeStrip(app) {
   const { root, state, facts } = app;
@@ -39,7 +39,13 @@ function makeStrip(app) {
   const option = (value, text) => Object.assign(el('option', '', text), { value });
 
   function fillChoices() {
-    sort.replaceChildren(option('file', say('strip.file')), ...sorts.map(s => option(s.key, s.label)));
+    sort.replaceChildren(option('file', say('strip.file')));
+    const groups = new Map();
+    for (const { key, label, values, group } of sorts) {
+      if (group && !groups.has(group)) groups.set(group, sort.appendChild(Object.assign(el('optgroup'), { label: group })));
+      const way = (groups.get(group) || sort).appendChild(option(key, label));
+      way.classList.toggle('gs-unknown', !values);
+    }
     const wells = [...new Set(list.wells)].sort((a, b) => (a ?? Infinity) - (b ?? Infinity));
     well.replaceChildren(option('all', say('strip.every_well')), ...wells.map(
       k => option(String(k), k === null ? say('strip.no_well') : say('strip.some_well', { well: k }))));
@@ -52,9 +58,11 @@ function makeStrip(app) {
 
   function reorder() {
     const way = sorts.find(s => s.key === state.sort);
+    well.value = state.well;
     if (way && !way.values) app.wanted(way.key);
     state.order = orderOf(list.count, way && way.values,
       i => state.well === 'all' || String(list.wells[i]) === state.well);
+    sort.value = state.sort; // which asking may have changed
     shown = '';
     if (state.order && state.order.length && placeOf(state) < 0) app.jump(state.order[0]); else app.paint();
   }
@@ -70,6 +78,7 @@ function makeStrip(app) {
       busy = false;
       if (set !== wanted) return;
       list = answer;
+      sorts = app.sorts();
       root.querySelector('#gs-names').replaceChildren(...[...new Set(list.names)].map(name => option(name, '')));
       fillChoices();
       reorder();
@@ -127,7 +136,7 @@ function makeStrip(app) {
     const n = state.order ? state.order.length : list.count;
     const first = Math.max(0, Math.floor(film.scrollLeft / size) - 2);
     const last = Math.min(n, Math.ceil((film.scrollLeft + film.clientWidth) / size) + 2);
-    const now = [set, n, first, last, state.index].join();
+    const now = [set, n, first, last, state.index, colourOf && state.focus].join();
     if (now === shown) return;
     shown = now;
     reel.style.width = `${n * size}px`;

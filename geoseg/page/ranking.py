@@ -1,0 +1,262 @@
+"""A whole set in numbers: how right each model is, how far they differ, which labels they doubt.
+
+N patches of a set, n of one shape, Z depth, A azimuth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import combinations
+from typing import Any, NamedTuple, cast
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.metrics import count
+from geoseg.page.batches import Work, by_shape
+from geoseg.page.browse import Patches
+from geoseg.page.live import encode
+from geoseg.page.request import fields, models, ticket
+from geoseg.suspects import Suspect, find_suspects
+
+MOST_SUSPECTS = 200  # labels in one list; nobody reviews more at a sitting
+_JUDGED_PIXELS = 32 * 36 * 36  # whose labels are doubted in one go
+_TOLD_SECONDS = 0.15  # from one message of progress to the next
+
+Shape = tuple[int, ...]
+Answers = NDArray[np.float32] | NDArray[np.bool_]
+Groups = dict[Shape, NDArray[np.intp]]
+
+
+class Step(NamedTuple):
+    """How far a job is: `done` of `total` looks at a patch, the last by `model` ("" for none)."""
+
+    done: int
+    total: int
+    model: str
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What one model makes of a set.
+
+    Attributes:
+        counts: int32 (N, 4), pixels of each patch that are true positive, false positive, false
+            negative, true negative at the model's own threshold. A patch without a truth counts as
+            labelled empty; all are 0 where nothing was measured or the model failed.
+        answers: by shape (n, Z, A): float32 probabilities, NaN at nulls, where some patch has a
+            truth; else bool masks, which are all that is needed of them.
+        threshold: above it is a groove.
+        left_out: how many patches the model could not take, and `reason`, a sentence, why.
+        lasting: False where a second try may go better.
+    """
+
+    counts: NDArray[np.int32]
+    answers: dict[Shape, Answers]
+    threshold: float
+    left_out: int = 0
+    reason: str = ""
+    lasting: bool = True
+
+    def masks(self, shape: Shape) -> NDArray[np.bool_]:
+        """What it marks on the patches of a shape, bool (n, Z, A)."""
+        answers = self.answers[shape]
+        if answers.dtype == np.bool_:
+            return answers.astype(np.bool_, copy=False)
+        return answers > np.float32(self.threshold)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """A set as several models see it.
+
+    Attributes:
+        verdicts: by model.
+        disagreement: float32 (N,), see `disagreement`.
+        suspects: labels most likely wrong, worst first, by their place in the set.
+    """
+
+    verdicts: dict[str, Verdict]
+    disagreement: NDArray[np.float32]
+    suspects: list[Suspect]
+
+
+@dataclass
+class _Known:
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    suspects: dict[tuple[str, ...], list[Suspect]] = field(default_factory=dict)
+
+
+class Ranking:
+    """Scores sets, and remembers: one more model costs that model alone.
+
+    What is known of a set is kept as long as the set itself: of the start set for everybody, of
+    uploads for their user, as nobody else holds that set. A model is read from its file once, so
+    its name stands for the file. A labelled set takes as much memory again for every model, another
+    a quarter of that.
+
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._segmenter = work.segmenter
+        self._known: WeakKeyDictionary[Patches, _Known] = WeakKeyDictionary()
+
+    def answers(self, raw: Any, patches: Patches) -> Iterator[dict[str, Any]]:
+        """Answer a browser, which names `models`: messages of progress, then one of everything.
+
+        Arrays are base64, little-endian: `labelled` uint8 (N,), `counts` int32 (N, 4) of a model as
+        in `Verdict`, `disagreement` float32 (N,). Whoever stops listening stops the work.
+        """
+        message = fields(raw)
+        if not patches.names:  # without end
+            yield {"ticket": ticket(message), **Step(0, 0, "")._asdict()}
+            return
+        told = 0.0
+        for step in self.score(patches, models(message, self._segmenter.names)):
+            if isinstance(step, Ranks):
+                yield {"ticket": ticket(message), **_describe(patches, step)}
+            elif time.monotonic() - told > _TOLD_SECONDS:
+                told = time.monotonic()
+                yield {"ticket": ticket(message), **step._asdict()}
+
+    def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | Ranks]:
+        """Score a set with the models `names`: steps, the first before any work, then the ranks.
+
+        What a model cannot do becomes its verdict's `reason`; nothing is raised.
+        """
+        known = self._known.setdefault(patches, _Known())
+        groups = by_shape(patches)
+        verdicts = {name: known.verdicts[name] for name in names if name in known.verdicts}
+        missing = [name for name in names if name not in verdicts]
+        judged = patches.labelled if len(names) > 1 else 0
+        done, total = 0, len(missing) * len(patches) + judged * (tuple(names) not in known.suspects)
+        yield Step(done, total, next(iter(missing), ""))
+        for name in missing:
+            for part in self._judge(patches, groups, name):
+                if isinstance(part, Verdict):
+                    verdicts[name] = part
+                else:
+                    done += part
+                    yield Step(done, total, name)
+            if verdicts[name].lasting:
+                known.verdicts[name] = verdicts[name]
+        verdicts = {name: verdicts[name] for name in names}
+        suspects = known.suspects.get(tuple(names))
+        if suspects is None:
+            suspects = []
+            for found, part in self._doubt(patches, groups, list(verdicts.values())):
+                suspects += found
+                done += part
+                yield Step(done, total, "")
+            suspects = sorted(suspects, key=lambda s: (-s.doubt, s.patch))[:MOST_SUSPECTS]
+            if all(verdict.lasting for verdict in verdicts.values()):
+                known.suspects[tuple(names)] = suspects
+        differ = disagreement(groups, list(verdicts.values()), len(patches))
+        yield Ranks(verdicts, differ, suspects)
+
+    def _judge(self, patches: Patches, groups: Groups, name: str) -> Iterator[int | Verdict]:
+        """One model's verdict, and before it the number of patches of every batch."""
+        counts = np.zeros((len(patches), 4), np.int32)
+        answers: dict[Shape, Answers] = {}
+        failures, lasting, left_out = [], True, 0
+        for shape, indices in groups.items():
+            labelled = any(patches.entry(i).truth is not None for i in indices)
+            parts: list[Answers] = []
+            at = 0
+            try:
+                for found in self._work.run(name, indices, partial(_images, patches)):
+                    batch = indices[at : at + len(found)]
+                    mask = found > np.float32(self._segmenter.cards[name].threshold)
+                    counts[batch] = _count(mask, _truths(patches, batch), ~np.isnan(found))
+                    parts.append(found if labelled else mask)
+                    at += len(batch)
+                    yield len(batch)
+                answers[shape] = cast(Answers, np.concatenate(parts))
+            # A size that it cannot take, a damaged file; no memory.
+            except (ValueError, RuntimeError, MemoryError) as error:
+                failures.append((str(error).splitlines() or ["there is not enough memory"])[0])
+                lasting = lasting and isinstance(error, ValueError)
+                counts[indices] = 0
+                left_out += len(indices)
+                yield len(indices) - at
+        limit = self._segmenter.cards[name].threshold  # by now that of the file that was loaded
+        yield Verdict(counts, answers, limit, left_out, next(iter(failures), ""), lasting)
+
+    def _doubt(
+        self, patches: Patches, groups: Groups, verdicts: Sequence[Verdict]
+    ) -> Iterator[tuple[list[Suspect], int]]:
+        """The labels most likely wrong, some patches at a time, and how many patches those were."""
+        for shape, indices in groups.items():
+            able = [verdict for verdict in verdicts if shape in verdict.answers]
+            known = [k for k, i in enumerate(indices) if patches.entry(i).truth is not None]
+            if len(able) < 2:
+                continue
+            limits = [verdict.threshold for verdict in able]
+            at_once = max(1, _JUDGED_PIXELS // int(np.prod(shape)))
+            for start in range(0, len(known), at_once):
+                places = known[start : start + at_once]
+                answers = np.stack([verdict.answers[shape][places] for verdict in able])
+                truth = _truths(patches, indices[places])
+                with self._work.turn:
+                    found = find_suspects(torch.from_numpy(answers), limits, truth, MOST_SUSPECTS)
+                yield [s._replace(patch=int(indices[places[s.patch]])) for s in found], len(places)
+
+
+def disagreement(groups: Groups, verdicts: Sequence[Verdict], patches: int) -> NDArray[np.float32]:
+    """How far the masks of models differ on each patch: 0 where all are the same, to 1; (N,).
+
+    The mean of 1 - IoU over all pairs of models that could take the patch; two empty masks are the
+    same. NaN where there is no such pair, or nothing was measured.
+    """
+    total, pairs = np.zeros(patches), np.zeros(patches)
+    for one, other in combinations(verdicts, 2):
+        for shape in one.answers.keys() & other.answers.keys():
+            a, b = one.masks(shape), other.masks(shape)
+            both, any_ = ((m.sum((1, 2))) for m in (a & b, a | b))
+            total[groups[shape]] += np.where(any_ > 0, 1 - both / np.maximum(any_, 1), 0)
+            pairs[groups[shape]] += one.counts[groups[shape]].any(1)
+    return np.divide(total, pairs, out=np.full(patches, np.nan), where=pairs > 0).astype(np.float32)
+
+
+def _images(patches: Patches, indices: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Patches of one shape, (n, Z, A)."""
+    return np.stack([patches.entry(i).patch for i in indices])
+
+
+def _truths(patches: Patches, indices: NDArray[np.intp]) -> Tensor:
+    """Truths of patches of one shape, bool (n, Z, A); empty for those that have none."""
+    entries = [patches.entry(i) for i in indices]
+    empty = np.zeros_like(entries[0].patch, bool)
+    return torch.from_numpy(np.stack([empty if e.truth is None else e.truth == 1 for e in entries]))
+
+
+def _count(mask: NDArray[np.bool_], truth: Tensor, valid: NDArray[np.bool_]) -> NDArray[np.int32]:
+    counts = count(torch.from_numpy(mask), truth, torch.from_numpy(valid))
+    return torch.stack(counts, 1).int().numpy()
+
+
+def _describe(patches: Patches, ranks: Ranks) -> dict[str, Any]:
+    labelled = [patches.entry(i).truth is not None for i in range(len(patches))]
+    return {
+        "count": len(patches),
+        "labelled": encode(np.array(labelled), "u1"),
+        "models": [
+            {
+                "name": name,
+                "threshold": verdict.threshold,
+                "counts": encode(verdict.counts, "<i4"),
+                "left_out": verdict.left_out,
+                "reason": verdict.reason,
+            }
+            for name, verdict in ranks.verdicts.items()
+        ],
+        "disagreement": encode(ranks.disagreement, "<f4"),
+        "suspects": [suspect._asdict() for suspect in ranks.suspects],
+    }
