@@ -62,6 +62,13 @@ def make_parser() -> Parser:
     add("--preload", action="store_true", help="load and warm up every model before serving")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
     add(
+        "--precision",
+        choices=["fast", "exact"],
+        default="fast",
+        help="fast: bf16 where the processor has it, 99.9%% of pixels the same; exact: float32, as "
+        "python -m train.evaluate scores (default: %(default)s)",
+    )
+    add(
         "--host",
         default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
@@ -118,7 +125,9 @@ def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) 
         for line in _list_rejected(patches.rejected):
             print(line, file=sys.stderr)
         segmenter = Segmenter(
-            _checkpoints(options.checkpoints, options.experiments), options.device, "fast"
+            _checkpoints(options.checkpoints, options.experiments),
+            options.device,
+            options.precision,
         )
         if options.preload:
             segmenter.preload()

@@ -129,7 +129,9 @@ def main() -> None:
     with chromium() as browser:
         for name, (models, _) in LOADS.items():
             with (
-                serve(["-e", *models, "--preload"], OMP_NUM_THREADS=threads) as url,
+                serve(
+                    ["-e", *models, "--preload", "--precision", "fast"], OMP_NUM_THREADS=threads
+                ) as url,
                 screens(browser, url) as open_one,
             ):
                 screen: Screen = open_one()

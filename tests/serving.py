@@ -26,7 +26,8 @@ MODELS = {
 }
 
 
-CPU = ("--device", "cpu")
+# Rounding to bf16 says little of random weights.
+EXACT = ("--device", "cpu", "--precision", "exact")
 
 
 def free_port() -> int:
@@ -84,7 +85,7 @@ class Server:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py"), "--port", str(port), *CPU, *arguments],
+            [sys.executable, str(ROOT / "app.py"), "--port", str(port), *EXACT, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

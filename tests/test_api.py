@@ -42,7 +42,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def segmenter(folder) -> Segmenter:
-    return Segmenter(find_checkpoints(folder / "checkpoints"), "cpu", "fast")  # as app.py has it
+    return Segmenter(find_checkpoints(folder / "checkpoints"), "cpu")
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def test_the_zip_is_what_the_library_says_of_the_set(screen, folder, button):
     archive = zipfile.ZipFile(io.BytesIO(content))
     assert archive.testzip() is None
     patches = load_set([str(folder / "set")], "")
-    segmenter = Segmenter(find_checkpoints(folder / "checkpoints"), "cpu", "fast")
+    segmenter = Segmenter(find_checkpoints(folder / "checkpoints"), "cpu")
     both = "probabilities" in button
     assert len(archive.namelist()) == 1 + len(patches) * len(NAMES) * (1 + both)
     about = json.loads(archive.read("about.json"))
@@ -117,12 +117,11 @@ def test_the_zip_is_what_the_library_says_of_the_set(screen, folder, button):
             place = f"{model}/{entry.name}"
             mask = np.load(io.BytesIO(archive.read(f"masks/{place}")))
             assert mask.dtype == np.uint8
-            # Random weights have probabilities everywhere; a batch has other last bits.
-            assert (mask != expected.mask).mean() < 0.02
+            assert (mask != expected.mask).mean() < 0.002  # a batch has other last bits
             assert about["thresholds"][model] == segmenter.cards[model].threshold
             if both:
                 probability = np.load(io.BytesIO(archive.read(f"probabilities/{place}")))
-                np.testing.assert_allclose(probability, expected.probability, atol=0.02)
+                np.testing.assert_allclose(probability, expected.probability, atol=1e-4)
     assert "5 patches saved" in screen.page.locator(".gs-sheet").inner_text()
 
 

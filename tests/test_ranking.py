@@ -275,7 +275,7 @@ def test_whoever_stops_listening_stops_the_work(ranking, segmenter, patches):
     steps.close()
     asked = len(segmenter.asked)
     assert asked == 1
-    assert not ranking._turn.locked()
+    assert not ranking._work.turn.locked()
     rank(ranking, patches)
 
 

@@ -93,11 +93,6 @@ def test_no_script_speaks_english_itself(name):
 
 
 def test_scripts_share_one_scope_without_taking_each_others_names():
-    names = [
-        name
-        for code in CODE.values()
-        for name in re.findall(
-            r"^(?:async )?(?:function|const|let|class) (\w+)", code, re.MULTILINE
-        )
-    ]
+    top = re.compile(r"^(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
+    names = [name for code in CODE.values() for name in top.findall(code)]
     assert len(names) == len(set(names)), sorted(n for n in names if names.count(n) > 1)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.page.batches import Indices, Work
+from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, Patches
 from geoseg.page.live import view
 from geoseg.page.request import Request, fields, number
@@ -54,7 +54,7 @@ def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
         for model in request.models:
             masks: list[Tensor] = []
             try:
-                for found in work.run(model, np.arange(len(subject.images)), subject.pick):
+                for found in work.run_alike(model, subject.images.numpy()):
                     if masks:
                         yield answer(done + sum(map(len, masks)))
                     masks.append(_mask(work.segmenter, model, found, message))
@@ -77,10 +77,6 @@ class _Subject(NamedTuple):
     def images(self) -> Tensor:
         """(V * R, Z, A) float32."""
         return self.trials.images.flatten(0, 1)
-
-    def pick(self, indices: Indices) -> NDArray[np.float32]:
-        """Some of the images."""
-        return self.images[torch.from_numpy(indices)].numpy()
 
 
 def _subjects(entry: Entry, message: dict[str, Any], request: Request) -> list[_Subject]:
