@@ -85,10 +85,8 @@ def measure(page: Page, action: str, times: int, generator: np.random.Generator)
     for turn in track(range(times), description=action, transient=True):
         value: Any = None
         if action == "jump":
-            value = (
-                1
-                + (page.evaluate("geoseg.state.index") + generator.randrange(2, count - 2)) % count
-            )
+            here = page.evaluate("geoseg.state.index")
+            value = 1 + (here + int(generator.integers(2, count - 2))) % count
             page.evaluate("geoseg.looks.forget()")
         if action == "slider":
             value = {"shift": 1 + turn % 35, "noise": 0.001 + 1e-6 * turn, "seed": turn}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.hostile import hostile_files
 from tests.serving import Server, make_checkpoints, make_folder, running
-from tests.wire import API, call, event, fire, form, post, send, upload
+from tests.wire import API, call, event, fire, form, heard, post, send, upload
 
 FILES = 5_000
 BATCH = 512
@@ -57,7 +57,7 @@ def test_thousands_of_files_do_no_harm(server, temporary):
         ]
         output = fire(server.url, upload_event, [sent, None], f"user{start}")
         assert harmless(json.dumps(output), temporary)
-        receipt = next(r for r in output["data"] if isinstance(r, dict) and "accepted" in r)
+        receipt = heard(output)
         assert receipt["accepted"] + len(receipt["rejected"]) == len(batch)
         assert all(r["reason"].endswith(".") for r in receipt["rejected"])
         accepted += receipt["accepted"]
@@ -85,7 +85,7 @@ def test_what_was_accepted_can_be_looked_at(server, temporary):
     sent = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
     output = fire(server.url, event(server.url, "upload"), [sent, None], "looks")
     assert "data" in output, output
-    count = next(r["accepted"] for r in output["data"] if isinstance(r, dict) and "accepted" in r)
+    count = heard(output)["accepted"]
     page = event(server.url, "input")
     for index in range(count):
         asked = {"source": "uploads", "index": index, "models": ["300-vanilla", "200-stacked"]}

@@ -98,6 +98,11 @@ def fire(url: str, dependency: dict, data: list, session: str, **headers: str) -
     return next(m["output"] for m in messages if m["msg"] == "process_completed")
 
 
+def heard(output: dict) -> dict:
+    """What the page hears of an event: the one text among its outputs."""
+    return next(json.loads(part) for part in output["data"] if isinstance(part, str))
+
+
 def event(url: str, kind: str, **headers: str) -> dict:
     """The page's first event of a kind, out of its configuration."""
     events = send(url, "/config", **headers).json["dependencies"]

@@ -66,7 +66,7 @@ THEME = gr.themes.Base(font=list(FONTS), font_mono=["ui-monospace", "Consolas", 
 
 # The browser's ends of a channel (channels.js has the rest).
 _ASK = """(window.geosegAsk ??= {})[%s] = value => { props.value = value; trigger('input'); };"""
-_HEAR = """watch('value', () => window.geosegHear?.(%s, props.value));"""
+_HEAR = """watch('value', () => window.geosegHear?.(%s, JSON.parse(props.value)));"""
 
 Handler = Callable[..., Any]
 
@@ -92,7 +92,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
         sets = {"start": patches, "uploads": own, "synthetic": Pipes.parse(raw)}
         return stamped(sets[place(raw, own)] or patches, raw)
 
-    async def look(raw: Any, own: PatchSet | None) -> dict[str, Any]:
+    async def look(raw: Any, own: PatchSet | None) -> str:
         request, found = Request.parse(raw, segmenter.names), chosen(raw, own)
 
         def see() -> dict[str, Any]:
@@ -100,10 +100,10 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
                 return answer(segmenter, found, request)
 
         message = await asyncio.get_running_loop().run_in_executor(live, see)
-        return {**message, "source": place(raw, own)}
+        return _written({**message, "source": place(raw, own)})
 
-    def browse(raw: Any, own: PatchSet | None) -> dict[str, Any]:
-        return catalogue(chosen(raw, own), raw)
+    def browse(raw: Any, own: PatchSet | None) -> str:
+        return _written(catalogue(chosen(raw, own), raw))
 
     def pack(raw: Any, own: PatchSet | None) -> Iterator[dict[str, Any]]:
         yield from export(work, chosen(raw, own), raw)
@@ -153,6 +153,11 @@ def _channel(
     )
 
 
+def _written(answer: dict[str, Any]) -> str:
+    """An answer as one text: Gradio, here and in the browser, looks into whatever is more."""
+    return json.dumps(answer, allow_nan=False)
+
+
 def _job(name: str, handler: Handler, own: gr.State) -> None:
     """A channel whose handler yields its answers; a message on `stop-NAME` ends it.
 
@@ -164,7 +169,7 @@ def _job(name: str, handler: Handler, own: gr.State) -> None:
     def run(raw: Any, own: PatchSet | None, stopped: dict[str, int]) -> Iterator[Any]:
         mine = ticket(fields(raw))
         for message in handler(raw, own):
-            yield message
+            yield _written(message)
             if mine <= stopped.get(name, -1):
                 return
 
@@ -188,13 +193,13 @@ def _job(name: str, handler: Handler, own: gr.State) -> None:
 def _upload_channel(own: gr.State) -> None:
     """Files arrive by Gradio's own component: it checks where they lie and how large they are."""
 
-    def receive(uploaded: Any, before: PatchSet | None) -> tuple[PatchSet | None, dict[str, Any]]:
+    def receive(uploaded: Any, before: PatchSet | None) -> tuple[PatchSet | None, str]:
         found = read_uploads(uploaded or [])
         receipt = {
             "accepted": len(found.entries),
             "rejected": [{"name": r.name, "reason": r.reason} for r in found.rejected],
         }
-        return (found if found.entries else before), receipt
+        return (found if found.entries else before), _written(receipt)
 
     receipt = _html("", _HEAR % json.dumps("upload"), visible="hidden")
     with gr.Column(elem_id="geoseg-upload"):  # page.css hides it; controls.js hands it files

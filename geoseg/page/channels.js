@@ -18,7 +18,7 @@ function makeChannels() {
 
   window.geosegHear = (name, answer) => {
     const channel = open.get(name);
-    if (!answer || !channel) return;
+    if (!channel) return;
     const heard = channel.heard.get(answer.ticket);
     // Answers come in order; what was asked before and has none was overtaken.
     for (const ticket of channel.heard.keys()) if (ticket < answer.ticket) channel.heard.delete(ticket);

@@ -3,7 +3,9 @@
 const TN = 0, FP = 1, FN = 2, TP = 3, NULL = 4, FOUND = 5; // FOUND: marked, with no truth to tell
 
 function bytesOf(base64) {
-  return Uint8Array.from(atob(base64), c => c.charCodeAt(0));
+  const text = atob(base64), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
 }
 
 function floatsOf(base64) {

@@ -32,7 +32,8 @@ function makeStrip(app) {
   const film = root.querySelector('.gs-film'), reel = root.querySelector('.gs-reel');
   const sort = root.querySelector('[name=sort]'), well = root.querySelector('[name=well]');
   const cellSize = () => parseFloat(getComputedStyle(root).getPropertyValue('--cell')); // pixels
-  let size = cellSize();
+  // Kept, as asking for them in the middle of painting makes the browser lay out the page at once.
+  let size = cellSize(), left = 0, room = film.clientWidth;
   const cells = new Map(), pictures = new Map();
   let list = { names: [], wells: [], count: 0 }, sorts = [], colourOf = null, busy = false, set = '', shown = '';
 
@@ -134,8 +135,8 @@ function makeStrip(app) {
 
   function paint() {
     const n = state.order ? state.order.length : list.count;
-    const first = Math.max(0, Math.floor(film.scrollLeft / size) - 2);
-    const last = Math.min(n, Math.ceil((film.scrollLeft + film.clientWidth) / size) + 2);
+    const first = Math.max(0, Math.floor(left / size) - 2);
+    const last = Math.min(n, Math.ceil((left + room) / size) + 2);
     const now = [set, n, first, last, state.index, colourOf && state.focus].join();
     if (now === shown) return;
     shown = now;
@@ -154,16 +155,20 @@ function makeStrip(app) {
   /** Keep the patch that is shown in sight. */
   function follow() {
     paint(); // a new set gets its width first: there is no scrolling beyond it
-    const place = placeOf(state);
-    const left = place * size, room = film.clientWidth;
-    if (place >= 0 && (left < film.scrollLeft || left + size > film.scrollLeft + room)) {
-      film.scrollLeft = left - (room - size) / 2;
-    }
+    const place = placeOf(state), at = place * size;
+    if (place < 0 || (at >= left && at + size <= left + room)) return;
+    film.scrollLeft = at - (room - size) / 2;
+    left = film.scrollLeft;
     paint();
   }
 
-  film.addEventListener('scroll', paint, { passive: true });
-  window.addEventListener('resize', () => { size = cellSize(); shown = ''; paint(); });
+  film.addEventListener('scroll', () => { left = film.scrollLeft; paint(); }, { passive: true });
+  new ResizeObserver(() => {
+    room = film.clientWidth;
+    size = cellSize();
+    shown = '';
+    paint();
+  }).observe(film);
   // A mouse has a wheel up and down only.
   film.addEventListener('wheel', event => {
     if (event.deltaX || event.ctrlKey) return;
