@@ -94,6 +94,8 @@ def _onnx(eight_bits: bool, task: Task) -> Forward:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
+    # Threads that spin while nobody asks would slow down what is measured next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the older exporter, which needs no further package
         path = Path(folder) / "model.onnx"

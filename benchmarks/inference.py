@@ -14,6 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,15 @@ def by_batches(forward: Callable[[Tensor], Tensor], images: Tensor, batch: int) 
 def measure(
     model: Model, images: Tensor, batch: int, chosen: list[str], rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Run all contenders in turn; gives medians, the spread of the ratio, and the agreement."""
+    """Run each contender in turn with the plain model: medians, spread of the ratio, agreement."""
     assert model.card
     plain = textbook.load(textbook.MODELS[model.name](), model.state_dict()).eval()
     inputs, valid = model.card.normalisation(images)
     truth = by_batches(plain, inputs, batch).sigmoid() > model.card.threshold
     valid, x = valid[: len(truth), None], inputs[:batch]
     task = contenders.Task(model, plain, x, inputs)
-    forwards: dict[str, Callable[[Tensor], Tensor]] = {PLAIN: plain}
-    rows: dict[str, dict[str, Any]] = {PLAIN: {}}
+    rows: dict[str, dict[str, Any]] = {}
+    alone: list[float] = []
     for name in chosen:
         start = time.perf_counter()
         try:
@@ -78,26 +79,34 @@ def measure(
         except Exception as error:  # whatever a runtime has against a model, the others go on
             Console(stderr=True).print(f"{name} cannot run {model.name}: {error}", markup=False)
             continue
-        forwards[name] = forward
-        rows[name] = {"prepare_seconds": round(time.perf_counter() - start, 2)}
-        mask = by_batches(forwards[name], inputs, batch).sigmoid() > model.card.threshold
-        rows[name]["agreement"] = round((mask == truth)[valid].float().mean().item(), 6)
-    taken: dict[str, list[float]] = {name: [] for name in forwards}
-    for turn in range(rounds + 1):
-        for name, forward in forwards.items():
-            start = time.perf_counter()
-            forward(x)
-            if turn:  # the first one warms up
-                taken[name].append(time.perf_counter() - start)
-    for name, seconds in taken.items():
-        ratios = [a / b for a, b in zip(taken[PLAIN], seconds, strict=True)]
-        rows[name] |= {
-            "milliseconds": round(statistics.median(seconds) * 1000, 2),
+        prepared = time.perf_counter() - start
+        mask = by_batches(forward, inputs, batch).sigmoid() > model.card.threshold
+        drawn, taken = in_turn(partial(plain, x), partial(forward, x), rounds)
+        ratios = [a / b for a, b in zip(drawn, taken, strict=True)]
+        alone += drawn
+        rows[name] = {
+            "prepare_seconds": round(prepared, 2),
+            "agreement": round((mask == truth)[valid].float().mean().item(), 6),
+            "milliseconds": round(statistics.median(taken) * 1000, 2),
             "ratio": round(statistics.median(ratios), 2),
             "least": round(min(ratios), 2),
             "most": round(max(ratios), 2),
         }
-    return rows
+    return {PLAIN: {"milliseconds": round(statistics.median(alone) * 1000, 2)}, **rows}
+
+
+def in_turn(
+    one: Callable[[], Any], other: Callable[[], Any], rounds: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of two calls, one after the other, so often; a first time warms up."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for turn in range(rounds + 1):
+        for call, seconds in zip((one, other), taken, strict=True):
+            start = time.perf_counter()
+            call()
+            if turn:
+                seconds.append(time.perf_counter() - start)
+    return taken
 
 
 def table(results: dict[str, Any]) -> str:

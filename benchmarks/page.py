@@ -1,4 +1,4 @@
-"""How soon the page answers: `python benchmarks/page.py` writes benchmarks/page.json.
+"""How soon the page answers: `python -m benchmarks.page` writes benchmarks/page.json.
 
 Drives the real page in Chromium: the packaged samples, the shipped models. A time goes from
 the event in the browser (a key, an input of a slider) to the end of the frame with the answer.

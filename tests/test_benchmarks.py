@@ -27,6 +27,7 @@ def scripts(monkeypatch):
 def test_readmes_tables_are_those_of_the_committed_figures(scripts):
     import inference
     import load
+    import page
     import seeds
     import time_to_quality
     import training
@@ -38,6 +39,7 @@ def test_readmes_tables_are_those_of_the_committed_figures(scripts):
         (seeds.table, seeds.OUTPUT),
         (time_to_quality.tables, time_to_quality.OUTPUT),
         (load.table, load.OUTPUT),
+        (page.table, page.OUTPUT),
     ):
         results = json.loads(file.read_text())
         written = table(results)
