@@ -138,7 +138,7 @@ def table(results: dict[str, Any]) -> str:
 
 def _cell(row: dict[str, Any] | None, name: str) -> str:
     if row is None:
-        return "not run"
+        return "\u2013"
     return f"{row['milliseconds']:,.1f} ms" if name == PLAIN else f"{row['ratio']:.2f}"
 
 
