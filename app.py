@@ -102,8 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser()
     options = parser.parse_args(arguments)
     accounts = [line.strip() for line in options.auth if line.strip()]
-    # Whatever was typed may be a password: it is not repeated.
-    if not all(re.fullmatch("[^:]+:.+", account) for account in accounts):
+    # Whatever was typed may be a password: it is not repeated. Nothing typed lets nobody in, rather
+    # than everybody.
+    if (options.auth and not accounts) or not all(
+        re.fullmatch("[^:]+:.+", account) for account in accounts
+    ):
         parser.error("--auth, or a line of GEOSEG_AUTH, is USER:PASSWORD, neither of them empty")
     _check_address(parser, options.host, options.port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder below is removed

@@ -153,7 +153,7 @@ def test_uploads_alone_are_read(segmenter, uploads, file):
 
 
 def test_a_call_is_bounded(segmenter, uploads, monkeypatch):
-    with pytest.raises(gr.Error, match="257 files are beyond the 256"):
+    with pytest.raises(gr.Error, match="513 files are beyond the 512"):
         run(segmenter, "segment", [{}] * (MAX_CALL_FILES + 1))
     with pytest.raises(gr.Error, match="larger than 1,048,576 bytes"):
         run(segmenter, "segment", "data:;base64," + "A" * 2**21)

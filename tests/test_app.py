@@ -59,6 +59,7 @@ def mistake(folder, monkeypatch, capsys):
         (["--port", "http"], "'http' is not a port"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
         (["--root-path", "geoseg"], "'geoseg' is neither a path like /geoseg nor an address"),
+        (["--auth", ""], "--auth, or a line of GEOSEG_AUTH, is USER:PASSWORD"),
         (["--auth", "root", "ann:secret"], "--auth, or a line of GEOSEG_AUTH, is USER:PASSWORD"),
         (["--colour"], "unrecognized arguments: --colour"),
     ],

@@ -117,7 +117,8 @@ def test_the_threshold_of_the_page_counts(segmenter):
 def test_answers_grow_and_only_the_last_is_done(segmenter):
     patches = one(np.zeros((1000, 36), np.float32))  # a single one to a piece
     message = {"probes": ["gain"], "models": [FLAT], "ticket": 4}
-    answers = list(probe(Work(segmenter, Lock()), patches, message))
+    found = probe(Work(segmenter, Lock()), patches, message)
+    answers = [json.loads(json.dumps(answer)) for answer in found]  # as it goes out
     assert [answer["done"] for answer in answers] == list(range(len(GAIN) + 1))
     assert {answer["of"] for answer in answers} == {len(GAIN)}
     assert {answer["ticket"] for answer in answers} == {4}

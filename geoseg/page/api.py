@@ -25,7 +25,7 @@ from geoseg.page.uploads import file_name, uploaded_bytes
 from geoseg.patches import PatchError, read_mask, read_patch
 from geoseg.segmenter import Segmenter
 
-MAX_CALL_FILES = 256
+MAX_CALL_FILES = 512
 MAX_CALL_WORK = 2**19  # pixels times models of one call: 404 patches of 36x36 by one model
 MAX_WAITING = 8
 

@@ -18,7 +18,7 @@ from geoseg.segmenter import Segmenter
 
 BATCH_SECONDS = 0.03  # of one batch: as long may a live answer wait; longer ones are hardly faster
 MOST_AT_ONCE = 256  # patches in a batch, however fast the machine is
-EQUAL_PIXELS = 12 * 36 * 36  # of a batch where all must be of one size
+EQUAL_PIXELS = 4 * 36 * 36  # of a batch where all must be of one size
 
 Indices = NDArray[np.intp]
 
@@ -41,17 +41,19 @@ class Work:
 
         `images` makes the patches (B, Z, A) of some of the `indices`. Raises as the segmenter does.
         """
-        size = 1
+        size = 2
         while len(indices):
             batch, indices = indices[:size], indices[size:]
             patches = images(batch)
+            if len(batch) == 1:  # a single one would be recorded, which pays for live answers only
+                patches = np.concatenate([patches, patches])
             with self.turn:
                 started = time.perf_counter()
-                found = self.segmenter.probabilities(patches, [name])[name]
+                found = self.segmenter.probabilities(patches, [name])[name][: len(batch)]
                 seconds = time.perf_counter() - started
             yield found
             faster = min(BATCH_SECONDS / max(seconds, 1e-9), 2)
-            size = min(max(int(len(batch) * faster), 1), MOST_AT_ONCE)
+            size = min(max(int(len(batch) * faster), 2), MOST_AT_ONCE)
 
     def run_alike(self, name: str, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """As `run`, of `images` (N, Z, A) in batches of one size.

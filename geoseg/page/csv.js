@@ -16,9 +16,5 @@ function csvOf(rows) {
 
 /** Hand a table to the browser as a file; a mark tells spreadsheets that it is UTF-8. */
 function saveCsv(name, rows) {
-  const link = el('a');
-  link.href = URL.createObjectURL(new Blob(['\ufeff', csvOf(rows)], { type: 'text/csv' }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  download(name, new Blob(['\ufeff', csvOf(rows)], { type: 'text/csv' }));
 }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from geoseg.page.batches import Indices, Work, by_shape
 from geoseg.page.browse import Patches
-from geoseg.page.live import view
+from geoseg.page.live import first_line, view
 from geoseg.page.request import Request, fields, number, ticket
 from geoseg.segmenter import Segmenter
 
@@ -58,8 +58,8 @@ def export(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
                 if done % TOLD == 0:
                     yield {**head, "done": done}
                 done += 1
-        except (ValueError, RuntimeError) as error:  # a size it cannot take, no memory
-            yield {**head, "error": "failed", "reason": str(error).splitlines()[0]}
+        except (ValueError, RuntimeError, MemoryError) as error:  # a size it cannot take, no memory
+            yield {**head, "error": "failed", "reason": first_line(error)}
             return
     yield {**head, "done": done, "zip": base64.b64encode(file.getvalue()).decode("ascii")}
 
@@ -115,10 +115,11 @@ def _about(request: Request, patches: Patches, thresholds: dict[str, float]) -> 
 
 
 def _stem(patches: Patches, index: int) -> str:
-    """A patch's name without its ending; the place is added where the set has the name twice."""
+    """A patch's name without its ending, after its place where the set has the name twice."""
     name = patches.entry(index).name
     stem = name.removesuffix(".npy") or "unnamed"
-    return stem if patches.find(name, 0) == index else f"{stem} ({index + 1})"
+    # A folder of its own, as no name holds a slash: so nothing can be called the same.
+    return stem if patches.find(name, 0) == index else f"{index + 1}/{stem}"
 
 
 def _npy(array: NDArray[np.generic]) -> bytes:

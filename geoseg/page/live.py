@@ -74,6 +74,11 @@ def encode(array: NDArray[np.generic], dtype: str) -> str:
     return base64.b64encode(array.astype(dtype, order="C").tobytes()).decode("ascii")
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).splitlines() or ["there is not enough memory"])[0]
+
+
 def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
     """What the page says of every model before it is loaded."""
     return [
@@ -97,7 +102,7 @@ def _model(segmenter: Segmenter, name: str, patch: NDArray[np.float32]) -> dict[
         result = segmenter.segment(patch, [name])[name]
         parameters = segmenter.model(name).count_parameters()
     except (ValueError, RuntimeError) as error:  # a size it cannot take, a damaged file, no memory
-        return {"name": name, "error": (str(error).splitlines() or ["it failed"])[0]}
+        return {"name": name, "error": first_line(error)}
     return {
         "name": name,
         "parameters": parameters,

@@ -126,7 +126,9 @@ class Stamped:
         """The patch at `index` and its letters."""
         entry = self.patches.entry(index)
         try:
-            image, mask = stamp_toys(torch.from_numpy(entry.patch)[None], self.mode, seed=index)
+            image, mask = stamp_toys(
+                torch.from_numpy(entry.patch)[None], self.mode, seed=int(index)
+            )
         except ValueError as error:
             return replace(entry, facts={**entry.facts, "note": str(error)})
         return replace(entry, patch=image[0].numpy(), truth=mask[0].numpy())

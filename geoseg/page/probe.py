@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, Patches
-from geoseg.page.live import view
+from geoseg.page.live import first_line, view
 from geoseg.page.request import Request, fields, number
 from geoseg.probes import Spread, Trials, amplified, blanked, compare, noisy, turned
 from geoseg.segmenter import Segmenter
@@ -58,7 +58,7 @@ def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
                     masks.append(_mask(work.segmenter, model, found, message))
                 found_curves = _curves(subject, torch.cat(masks))
             except (ValueError, RuntimeError) as error:  # as on the page itself
-                found_curves = {"error": (str(error).splitlines() or ["it failed"])[0]}
+                found_curves = {"error": first_line(error)}
             curves[subject.name]["models"][model] = found_curves
             done += len(subject.images)
             yield answer(done)

@@ -21,7 +21,7 @@ from torch import Tensor
 from geoseg.metrics import count
 from geoseg.page.batches import Work, by_shape
 from geoseg.page.browse import Patches
-from geoseg.page.live import encode
+from geoseg.page.live import encode, first_line
 from geoseg.page.request import fields, models, ticket
 from geoseg.suspects import Suspect, find_suspects
 
@@ -181,7 +181,7 @@ class Ranking:
                 answers[shape] = cast(Answers, np.concatenate(parts))
             # A size that it cannot take, a damaged file; no memory.
             except (ValueError, RuntimeError, MemoryError) as error:
-                failures.append((str(error).splitlines() or ["there is not enough memory"])[0])
+                failures.append(first_line(error))
                 lasting = lasting and isinstance(error, ValueError)
                 counts[indices] = 0
                 left_out += len(indices)

@@ -17,7 +17,9 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
+import anyio
 import gradio as gr
 from gradio.components.api_component import Api
 from starlette.datastructures import Headers, MutableHeaders
@@ -49,6 +51,7 @@ STREAMS = re.compile(rf"{API}/(queue/data|heartbeat/.*|call/.*|mcp/?)")
 MAX_BODY = 2**20  # of JSON: a page's request is 200 bytes, 512 uploaded files make 300 kB
 MAX_MCP_BODY = 2**23  # files come in it, as base64
 MAX_UPLOAD_BODY = 2**26  # MAX_TOTAL_PIXELS of the widest numbers, and room
+BODY_SECONDS = 30  # from one part of a request to the next
 MAX_CALLS = 256  # that are being answered; a page has one, and two when it looks ahead
 MAX_STREAMS = 1024  # connections on which answers are awaited; a page has two
 MAX_SESSIONS = 512  # users whose uploads and last picture are remembered, the latest ones
@@ -115,8 +118,11 @@ async def keep_tidy(app: Any) -> AsyncIterator[None]:
         unread: dict[str, int] = {}
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            await asyncio.to_thread(uploads.sweep)
-            unread = forget_unread(app.get_blocks()._queue, unread)
+            try:
+                await asyncio.to_thread(uploads.sweep)
+                unread = forget_unread(app.get_blocks()._queue, unread)
+            except Exception as error:  # the next round may go better
+                _log.error("tidying failed: %s", repr(error)[:200])
 
     task = asyncio.create_task(tidy())
     try:
@@ -159,14 +165,14 @@ class Gate:
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1008})
         exchange = Exchange(receive, send)
-        refusal = await self._refusal(scope, exchange)
-        if refusal:
-            return await refusal(scope, exchange.receive, exchange.send)
         streams = scope["method"] == "GET" and bool(STREAMS.fullmatch(_path(scope)))
         calls = scope["method"] == "POST"
         self.streams += streams
         self.calls += calls
         try:
+            refusal = await self._refusal(scope, exchange)
+            if refusal:
+                return await refusal(scope, exchange.receive, exchange.send)
             return await exchange.run(self.app, scope)
         finally:
             self.streams -= streams
@@ -180,8 +186,8 @@ class Gate:
             return JSONResponse({"detail": "A user and a password are needed."}, 401, challenge)
         if not re.fullmatch(DOORS.get(method, "(?!)"), path) or "/.." in path:
             return JSONResponse({"detail": "Not Found"}, 404)
-        streams = method == "GET" and STREAMS.fullmatch(path) and self.streams >= MAX_STREAMS
-        if streams or (method == "POST" and self.calls >= MAX_CALLS):
+        streams = method == "GET" and STREAMS.fullmatch(path) and self.streams > MAX_STREAMS
+        if streams or (method == "POST" and self.calls > MAX_CALLS):
             return JSONResponse({"detail": "Too many connections; try again later."}, 503)
         if path.rstrip("/") == INFO:
             # Gradio keeps the description that it made for the first caller, with the address
@@ -219,14 +225,17 @@ class Exchange:
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self.limit, self._size, self._started = MAX_BODY, 0, False
+        self.limit, self._size, self._started, self._whole = MAX_BODY, 0, False, False
         self._read: list[Message] = []
 
     async def receive(self) -> Message:
         """The next part of the body; TooLargeError beyond the limit."""
         if self._read:
             return self._read.pop(0)
-        message = await self._receive()
+        # Once the body is there, this waits for the client to go away.
+        with anyio.fail_after(None if self._whole else BODY_SECONDS):
+            message = await self._receive()
+        self._whole = not message.get("more_body")
         self._size += len(message.get("body", b""))
         if self._size > self.limit:
             raise TooLargeError
@@ -250,6 +259,8 @@ class Exchange:
             call = json.loads(b"".join(part.get("body", b"") for part in read))
         except TooLargeError:
             return _too_large(self.limit)
+        except TimeoutError:
+            return _too_slow()
         except (ValueError, RecursionError):
             return JSONResponse({"detail": "The body is not JSON."}, 400)
         self._read = read
@@ -266,6 +277,8 @@ class Exchange:
             return
         except TooLargeError:
             reply = _too_large(self.limit)
+        except TimeoutError:
+            reply = _too_slow()
         except ClientDisconnect:
             return
         except Exception as error:
@@ -282,9 +295,13 @@ def _too_large(limit: int) -> Response:
     return JSONResponse({"detail": f"The request is larger than {limit:,} bytes."}, 413)
 
 
+def _too_slow() -> Response:
+    return JSONResponse({"detail": "The request did not come in time."}, 408)
+
+
 def _path(scope: Scope) -> str:
     """The path below the one at which a proxy shows the page."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    path, root = str(scope["path"]), urlsplit(str(scope.get("root_path", ""))).path
     inside = path.removeprefix(root)
     return inside if root and inside.startswith("/") else path
 

@@ -29,6 +29,7 @@ MAX_FILE_BYTES = 2**20
 MAX_TOTAL_PIXELS = 2**22  # of one user: 3,236 patches of 36x36, or 16 MiB of memory
 MAX_HELD_PIXELS = 2**28  # of all users at once: 1 GiB
 MAX_INBOX_BYTES = 2**29  # of files that nobody has read yet
+MAX_INBOX_FILES = 4096
 KEPT_SECONDS = 4 * 3600
 UNREAD_SECONDS = 600
 NOT_HERE = "The file was not uploaded here, or was read already; upload it first."
@@ -167,6 +168,8 @@ async def receive(request: Request) -> Response:
             paths = await run_in_threadpool(_store, files)
     except (FormParserError, KeyError, UnicodeError):
         return _sentence("The form cannot be read; send files as multipart/form-data.", 400)
+    except OSError:  # no room on the disk
+        paths = None
     if paths is None:
         return _sentence("Too many uploads wait to be read; try again in ten minutes.", 503)
     return JSONResponse(paths)
@@ -174,8 +177,9 @@ async def receive(request: Request) -> Response:
 
 def _store(files: Sequence[UploadFile]) -> list[str] | None:
     """Write each file into a folder that cannot be guessed; None where there is no room."""
-    present = sum(f.stat().st_size for f in inbox().rglob("*") if f.is_file())
-    if present + sum(f.size or 0 for f in files) > MAX_INBOX_BYTES:
+    present = [size for path in inbox().glob("*/*") if (size := _size(path)) is not None]
+    room = MAX_INBOX_BYTES - sum(present)
+    if sum(f.size or 0 for f in files) > room or len(present) + len(files) > MAX_INBOX_FILES:
         return None
     paths = []
     for file in files:
@@ -185,6 +189,13 @@ def _store(files: Sequence[UploadFile]) -> list[str] | None:
         path.write_bytes(file.file.read())
         paths.append(str(path))
     return paths
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:  # somebody has just read it
+        return None
 
 
 def _on_disk(name: str) -> str:
