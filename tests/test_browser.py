@@ -335,3 +335,30 @@ def test_nothing_scrolls_sideways(open_page, width, height):
         .map(element => element.getBoundingClientRect().right))""")
     assert across <= width
     assert screen.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_same_number_of_files_twice_is_opened_twice(screen, tmp_path):
+    for i in (1, 2):
+        file = tmp_path / f"mine_{i}.npy"
+        np.save(file, make_patch(40 + i))
+        screen.page.locator(".gs-files").set_input_files(str(file))
+        screen.page.wait_for_function(f"geoseg.scene.name === 'mine_{i}.npy'")
+        screen.settle()
+    assert screen.page.locator(".gs-notice").is_hidden()
+
+
+def test_the_pixel_that_is_read_is_that_of_the_patch_that_is_shown(screen):
+    box = screen.page.locator(".gs-patch canvas").bounding_box()
+    screen.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    screen.press("ArrowRight")
+    value = f"{abs(screen.map('patch')[18, 18]):.4f}"
+    assert value in screen.page.locator(".gs-readout").inner_text()
+
+
+def test_a_link_pasted_into_the_open_page_is_followed(screen):
+    screen.page.evaluate("location.hash = 'shift=7&display=mask&patch=well_9_patch_10.npy'")
+    screen.page.wait_for_function("geoseg.scene.name === 'well_9_patch_10.npy' && geoseg.settled")
+    assert (screen.state("shift"), screen.state("display")) == (7, "mask")
+    screen.page.get_by_label("Threshold").fill("0.3")
+    screen.page.get_by_label("Threshold").dblclick()
+    assert screen.state("threshold") is None

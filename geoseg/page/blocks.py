@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -23,13 +25,19 @@ from geoseg.page.batches import Work
 from geoseg.page.browse import Patches, PatchSet
 from geoseg.page.catalogue import MOST, SIDE, catalogue
 from geoseg.page.export import export
-from geoseg.page.live import answer, at_first, describe
+from geoseg.page.live import answer, at_first, describe, first_line
 from geoseg.page.pipes import COUNT, KNOBS, Pipes, stamped
 from geoseg.page.probe import probe
 from geoseg.page.ranking import Ranking
 from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT, Request, fields, source, ticket
 from geoseg.page.server import MAX_QUEUE, Page, options
-from geoseg.page.uploads import KEPT_SECONDS, MAX_FILE_BYTES, MAX_FILES, read_uploads
+from geoseg.page.uploads import (
+    KEPT_SECONDS,
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    MAX_TOTAL_BYTES,
+    read_uploads,
+)
 from geoseg.segmenter import Segmenter
 
 SCRIPTS = (
@@ -69,6 +77,7 @@ _ASK = """(window.geosegAsk ??= {})[%s] = value => { props.value = value; trigge
 _HEAR = """watch('value', () => window.geosegHear?.(%s, JSON.parse(props.value)));"""
 
 Handler = Callable[..., Any]
+_log = logging.getLogger("geoseg.page")
 
 
 def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None = None) -> gr.Blocks:
@@ -168,10 +177,14 @@ def _job(name: str, handler: Handler, own: gr.State) -> None:
 
     def run(raw: Any, own: PatchSet | None, stopped: dict[str, int]) -> Iterator[Any]:
         mine = ticket(fields(raw))
-        for message in handler(raw, own):
-            yield _written(message)
-            if mine <= stopped.get(name, -1):
-                return
+        try:
+            for message in handler(raw, own):
+                yield _written(message)
+                if mine <= stopped.get(name, -1):
+                    return
+        except Exception as error:  # a mistake of ours: the page must not wait for ever
+            _log.exception("the job %s failed", name)
+            yield _written({"ticket": mine, "error": "failed", "reason": first_line(error)})
 
     def stop(raw: Any, stopped: dict[str, int]) -> None:
         stopped[name] = max(ticket(fields(raw)), stopped.get(name, -1))
@@ -198,6 +211,7 @@ def _upload_channel(own: gr.State) -> None:
         receipt = {
             "accepted": len(found.entries),
             "rejected": [{"name": r.name, "reason": r.reason} for r in found.rejected],
+            "at": time.time_ns(),  # two receipts that are the same would be heard once
         }
         return (found if found.entries else before), _written(receipt)
 
@@ -262,7 +276,7 @@ def _page_script(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str]) 
         "shown": shown,
         "count": len(patches.entries),
         "label": patches.label,
-        "limits": {"files": MAX_FILES, "bytes": MAX_FILE_BYTES},
+        "limits": {"files": MAX_FILES, "bytes": MAX_FILE_BYTES, "total": MAX_TOTAL_BYTES},
         "maxShift": MAX_SHIFT,
         "maxNoise": MAX_NOISE,
         "maxSeed": MAX_SEED,

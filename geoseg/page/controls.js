@@ -39,6 +39,7 @@ function bindSliders(root, state, changed) {
     });
     // A slider keeps the focus after a drag and would swallow the arrow keys. After a Tab it may.
     if (input.type === 'range') input.addEventListener('pointerup', () => input.blur());
+    if (input.name === 'threshold') input.addEventListener('dblclick', () => { state.threshold = null; changed(false); });
     else input.addEventListener('change', () => { input.value = state[input.name]; });
   }
 }
@@ -149,12 +150,16 @@ function listKeys(list, keys) {
 /** The files that may go up, and for each of the others its name and the reason. */
 function sortFiles(list, limits) {
   const good = [], rejected = [];
+  let total = 0;
   for (const file of list) {
     let reason = '';
     if (!/\.npy$/i.test(file.name)) reason = say('notice.not_npy');
     else if (file.size > limits.bytes) reason = say('notice.too_large', { bytes: limits.bytes.toLocaleString('en') });
     else if (good.length >= limits.files) reason = say('notice.too_many', { files: limits.files });
-    if (reason) rejected.push({ name: file.name, reason }); else good.push(file);
+    else if (total + file.size > limits.total) reason = say('notice.too_much', { megabytes: Math.floor(limits.total / 2 ** 20) });
+    if (reason) { rejected.push({ name: file.name, reason }); continue; }
+    total += file.size;
+    good.push(file);
   }
   return { good, rejected };
 }

@@ -9,15 +9,19 @@ const DECISIONS = ['keep', 'doubt'];
 function makeDecisions() {
   let all = {}, label = null;
   const place = () => `geoseg doubts ${label}`;
+  const read = () => {
+    try { all = { ...all, ...JSON.parse(localStorage.getItem(place())) }; } catch { /* none, or not ours */ }
+  };
   return {
     of(name) { return DECISIONS.includes(all[name]) ? all[name] : ''; },
     load(ofLabel) {
       if (label === ofLabel) return;
       label = ofLabel;
       all = {};
-      try { all = { ...JSON.parse(localStorage.getItem(place())) }; } catch { /* none, or not ours */ }
+      read();
     },
     set(name, decision) {
+      read(); // another tab may have decided meanwhile
       if (decision) all[name] = decision; else delete all[name];
       try { localStorage.setItem(place(), JSON.stringify(all)); } catch { /* it lasts as long as the page */ }
     },

@@ -38,7 +38,9 @@ function paintLegend(legend, scene, state) {
 /** One pixel, marked in every panel and read out below: the panels show the same place. */
 function bindPointer(root, current, views) {
   const readout = root.querySelector('.gs-readout');
+  let at = null;
   const clear = () => {
+    at = null;
     readout.textContent = '';
     for (const view of views) setPath(view, 'pointer', '');
   };
@@ -49,14 +51,20 @@ function bindPointer(root, current, views) {
     const a = Math.floor((event.clientX - box.left) / box.width * scene.columns);
     const z = Math.floor((event.clientY - box.top) / box.height * scene.rows);
     if (a < 0 || z < 0 || a >= scene.columns || z >= scene.rows) return;
+    at = [z, a];
     for (const other of views) setPath(other, 'pointer', `M${a} ${z}h1v1h-1z`);
     readout.textContent = describePixel(scene, z, a);
   };
   for (const view of views) {
     view.frame.addEventListener('pointermove', event => follow(view, event));
     view.frame.addEventListener('pointerdown', event => follow(view, event));
-    view.frame.addEventListener('pointerleave', clear);
+    view.frame.addEventListener('pointerleave', event => { if (event.pointerType === 'mouse') clear(); });
   }
+  /** Read the same pixel of the scene that is painted now. */
+  return scene => {
+    if (!at) return;
+    if (at[0] >= scene.rows || at[1] >= scene.columns) clear(); else readout.textContent = describePixel(scene, ...at);
+  };
 }
 
 function describePixel(scene, z, a) {

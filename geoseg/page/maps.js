@@ -92,6 +92,7 @@ function uncertaintyOf(probability) {
 /** How far each model is from the mean of the others, pixel by pixel, 0 to 1; NaN at nulls. */
 function disagreementOf(model, models) {
   const others = models.filter(other => other !== model && !other.error);
+  if (!others.length) return model.probability.map(p => 0 * p);
   return model.probability.map((p, i) => (
     Math.abs(p - others.reduce((sum, other) => sum + other.probability[i], 0) / others.length)));
 }

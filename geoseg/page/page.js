@@ -104,9 +104,12 @@ function start(element, facts) {
     paintPlace();
     paintLegend($('.gs-legend'), scene, state);
     strip.follow();
+    readPixel(scene);
     clearTimeout(linking);
-    linking = setTimeout(() => history.replaceState(null, '', app.link()), LINK_MS);
+    linking = setTimeout(keepLink, LINK_MS);
   }
+
+  const keepLink = () => { if (scene) history.replaceState(null, '', app.link()); };
 
   function layout() {
     const wanted = [patchCard.card, ...state.models.map(name => cards.get(name).card)];
@@ -149,6 +152,10 @@ function start(element, facts) {
   function jump(index) {
     state.index = index;
     state.name = '';
+    if (state.order && !state.order.includes(index)) {
+      state.well = 'all'; // it is in another well than the chosen one
+      strip.reorder();
+    }
     ask();
     paint();
   }
@@ -282,15 +289,22 @@ function start(element, facts) {
     if (event.key === 'Escape') { event.target.value = app.name; event.target.blur(); }
     if (event.key === 'Enter') event.target.blur(); // which is a change, if there was one
   });
-  $('.gs-limits').textContent = say('help.limits', { files: facts.limits.files, megabytes: facts.limits.bytes / 2 ** 20 });
+  $('.gs-limits').textContent = say('help.limits', { files: facts.limits.files, megabytes: facts.limits.bytes / 2 ** 20, total: Math.floor(facts.limits.total / 2 ** 20) });
   bindSliders(root, state, needsServer => { if (needsServer) ask(); paint(); });
   bindModels(root, facts, state, app.ask);
   const keys = [...KEYS, ...sheetKeys];
   listKeys($('.gs-help dl'), keys);
   bindKeys(root, actions, [...keys, [['Escape'], 'dismiss', '']]);
   bindFiles(root, take);
-  bindPointer(root, () => scene, [patchCard, ...cards.values()]);
+  const readPixel = bindPointer(root, () => scene, [patchCard, ...cards.values()]);
   channels.listen('upload', received);
+  window.addEventListener('pagehide', keepLink);
+  // A link that is pasted into the open page; what we write ourselves tells nobody.
+  window.addEventListener('hashchange', () => {
+    const { uploads } = state;
+    Object.assign(state, readLink(location.hash, usual, facts), { uploads, order: null });
+    app.ask();
+  });
   window.geoseg = {
     state, facts, channels, looks, sheets, strip, zoom, keys, paint, markColour, get asked() { return asked; }, get scene() { return scene; },
     get settled() { return Number(root.dataset.ticket) === asked; },

@@ -15,12 +15,12 @@ function drawPicture(app, settings) {
   context.scale(scale, scale);
   context.fillStyle = style.getPropertyValue('--sheet');
   context.fillRect(0, 0, canvas.width, canvas.height);
-  const write = (text, x, y, font, colour) => {
+  const write = (text, x, y, font, colour, width = side) => {
     context.font = `${font} ${style.fontFamily}`;
     context.fillStyle = colour;
-    context.fillText(text, x, y, side);
+    context.fillText(text, x, y, width);
   };
-  write(`${scene.name}  \u00b7  ${settings}`, gap, title - 6, '600 15px', ink);
+  write(`${scene.name}  \u00b7  ${settings}`, gap, title - 6, '600 15px', ink, canvas.width / scale - 2 * gap);
   views.forEach((view, k) => {
     const x = gap + k * (side + gap), y = title + head - 14;
     write(view.name.textContent, x, title + 22, '650 14px', ink);

@@ -14,10 +14,10 @@ const PROBES = {
 };
 
 /** What a model's turns come to: its lowest agreement with itself, and at which shift. */
-function worstOf({ at, kept }) {
+function worstOf({ at, kept, marked }) {
   const values = kept.mean.map(v => (v === null ? 1 : v));
   const lowest = Math.min(...values);
-  return { lowest, at: at[values.indexOf(lowest)], exact: lowest === 1, tried: at.length };
+  return { lowest, at: at[values.indexOf(lowest)], exact: lowest === 1 && marked > 0, empty: lowest === 1 && !marked, tried: at.length };
 }
 
 function makeProbe(app) {
@@ -109,6 +109,11 @@ function makeProbe(app) {
     }
     running = inputs;
     channels.call('probe', message, answer => {
+      if (answer.error) {
+        app.notify(say('save.failed', { reason: answer.reason }));
+        if (running === inputs) refused = inputs;
+        return halt();
+      }
       remember(keys, answer.curves);
       if (running !== inputs) return;
       if (state.sheet !== 'probe') return halt();
@@ -144,6 +149,7 @@ function makeProbe(app) {
       if (!numbers.length) return say('probe.nothing', { model });
       const low = Math.min(...numbers);
       const at = say(`probe.${name}_at`, { value: nameOfStep(name, curve.at[values.indexOf(low)]) });
+      if (name === 'shift' && measure === 'kept' && low === 1 && !curve.marked) return say('probe.marks_nothing', { model });
       if (name === 'shift' && measure === 'kept' && low === 1) return say('probe.identical', { model, tried: curve.at.length });
       return say('probe.lowest', { model, low: low.toFixed(2), at });
     });
@@ -157,7 +163,7 @@ function makeProbe(app) {
       sample.append(svg('path', { class: 'gs-curve', d: 'M1 5H29', ...lineOf(numberOf(model)) }));
       const worst = curve && !curve.error ? worstOf(curve) : null;
       const text = !curve ? '\u2026' : curve.error ? curve.error
-        : worst.exact ? say('probe.exact') : say('probe.worst', { lowest: worst.lowest.toFixed(2), shift: worst.at });
+        : worst.exact ? say('probe.exact') : worst.empty ? say('probe.empty') : say('probe.worst', { lowest: worst.lowest.toFixed(2), shift: worst.at });
       item.append(sample, el('strong', '', model), el('span', worst && worst.exact ? 'gs-exact' : '', text));
       return item;
     }));

@@ -34,8 +34,8 @@ def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
 
     An answer counts the images that are `done`, `of` how many; only in the last answer as
     many. Its `curves` are by probe:
-    `at`, the values of the change, and `models` by name, each with `kept`, the IoU with the model's
-    mask of the unchanged patch, and `iou`, that with the truth, None where there is none. Both are
+    `at`, the values of the change, and `models` by name, each with `marked`, how many pixels of
+    the unchanged patch are in the model's mask, `kept`, the IoU with that mask, and `iou`, that with the truth, None where there is none. Both are
     lists over the values: `mean`, `low` and `high` over the repeats; None where no pixel is
     measured. A model that cannot take the patch has an `error` instead.
     """
@@ -112,7 +112,7 @@ def _curves(subject: _Subject, masks: Tensor) -> dict[str, Any]:
     masks = masks.view(trials.images.shape)
     kept = compare(trials, masks, masks[trials.rest, 0])
     iou = None if truth is None else _spread(compare(trials, masks, truth))
-    return {"kept": _spread(kept), "iou": iou}
+    return {"kept": _spread(kept), "iou": iou, "marked": int(masks[trials.rest, 0].sum())}
 
 
 def _spread(spread: Spread) -> dict[str, list[float | None]]:

@@ -72,7 +72,10 @@ function makeRanks(app, strip) {
     fault = '';
     app.channels.call('rank', { ...setOf(state), models }, answer => {
       if (job !== mine) return;
-      if (answer.source !== state.source) {
+      if (answer.error) {
+        cancel();
+        fault = say('save.failed', { reason: answer.reason });
+      } else if (answer.source !== state.source) {
         cancel();
         fault = say('notice.gone');
       } else if (answer.labelled === undefined) {

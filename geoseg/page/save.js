@@ -49,21 +49,28 @@ function makeSaveSheet(app) {
   part('picture', button('png', savePicture));
 
   const arrays = el('div', 'gs-arrays');
+  let current = null;
   part('arrays', arrays);
+  let filled = '';
   function fillArrays(scene) {
+    const key = JSON.stringify([scene.name, scene.models.map(m => [m.name, m.judgedAt, Boolean(m.error)])]);
+    current = scene;
+    if (key === filled) return; // a button that is made anew would lose the focus
+    filled = key;
     const stem = stemOf(scene.name);
-    const file = (name, values, type) => () => download(name, npyOf(values(), scene.rows, scene.columns, type));
+    const file = (name, values, type) => () => download(name, npyOf(values(), current.rows, current.columns, type));
+    const probabilityOf = model => current.models.find(m => m.name === model.name).probability;
     const row = (title, ...buttons) => {
       const line = el('div', 'gs-array');
       line.append(el('span', '', title), ...buttons);
       return line;
     };
-    const rows = [row(say('panel.patch'), button('patch', file(`${stem}.npy`, () => scene.patch, '<f4')))];
+    const rows = [row(say('panel.patch'), button('patch', file(`${stem}.npy`, () => current.patch, '<f4')))];
     for (const model of scene.models.filter(m => !m.error)) {
       const limit = Math.fround(model.judgedAt);
       rows.push(row(model.name,
-        button('mask', file(`${stem}.${model.name}.mask.npy`, () => Uint8Array.from(model.probability, p => Number(p > limit)), '|u1')),
-        button('probability', file(`${stem}.${model.name}.probability.npy`, () => model.probability, '<f4'))));
+        button('mask', file(`${stem}.${model.name}.mask.npy`, () => Uint8Array.from(probabilityOf(model), p => Number(p > limit)), '|u1')),
+        button('probability', file(`${stem}.${model.name}.probability.npy`, () => probabilityOf(model), '<f4'))));
     }
     arrays.replaceChildren(...rows);
   }

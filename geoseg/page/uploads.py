@@ -26,6 +26,7 @@ from geoseg.patches import PatchError, printable, read_patch
 
 MAX_FILES = 512
 MAX_FILE_BYTES = 2**20
+MAX_TOTAL_BYTES = 2**26 - 2**20  # of one upload; its form needs some room in a body
 MAX_TOTAL_PIXELS = 2**22  # of one user: 3,236 patches of 36x36, or 16 MiB of memory
 MAX_HELD_PIXELS = 2**28  # of all users at once: 1 GiB
 MAX_INBOX_BYTES = 2**29  # of files that nobody has read yet
