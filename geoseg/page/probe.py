@@ -32,12 +32,12 @@ def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
     turning keeps the noise, noise keeps the shift. Beside the fields of a Request the message may
     have `probes`, some of PROBES, and `threshold`, 0 to 1, instead of each model's own.
 
-    An answer counts the images that are `done`, `of` how many; only in the last answer as
-    many. Its `curves` are by probe:
-    `at`, the values of the change, and `models` by name, each with `marked`, how many pixels of
-    the unchanged patch are in the model's mask, `kept`, the IoU with that mask, and `iou`, that with the truth, None where there is none. Both are
-    lists over the values: `mean`, `low` and `high` over the repeats; None where no pixel is
-    measured. A model that cannot take the patch has an `error` instead.
+    An answer counts the images that are `done`, `of` how many; only in the last answer as many.
+    Its `curves` are by probe: `at`, the values of the change, and `models` by name, each with
+    `marked`, how many pixels of the unchanged patch are in the model's mask, `kept`, the IoU with
+    that mask, and `iou`, that with the truth, None where there is none. Both are lists over the
+    values: `mean`, `low` and `high` over the repeats; None where no pixel is measured. A model
+    that cannot take the patch has an `error` instead.
     """
     message, request = fields(raw), Request.parse(raw, work.segmenter.names)
     subjects = _subjects(patches.entry(patches.find(request.name, request.index)), message, request)
