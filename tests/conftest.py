@@ -1,10 +1,12 @@
-"""Where the tests find what is not in the repository."""
+"""Where the tests find what is not in the repository, and a browser."""
 
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.screen import chromium, screens
 
 # Before torch is there: what tests compute is small, and threads that wait for each other take
 # several times as long where other processes want the cores as well.
@@ -36,3 +38,17 @@ def original() -> Path:
 def real() -> Path:
     """Real patches, logs and proxy masks."""
     return _folder("real")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for a file of tests at a time: its event loop would be in the way of others."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(browser, url):
+    """A function that opens a page of the file's own server, `url`, as another user."""
+    with screens(browser, url) as open_one:
+        yield open_one

@@ -6,18 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.screen import Screen, chromium, screens
+from tests.screen import Screen
 from tests.serving import MODELS, make_checkpoints, make_folder, serve
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
 PROBES = 4
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +21,6 @@ def url(browser, tmp_path_factory) -> Iterator[str]:
     models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
     with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
         yield address
-
-
-@pytest.fixture
-def open_page(browser, url):
-    with screens(browser, url) as open_one:
-        yield open_one
 
 
 @pytest.fixture

@@ -14,17 +14,11 @@ from PIL import Image
 from geoseg import Segmenter, find_checkpoints
 from geoseg.page import load_set
 from geoseg.page.live import view
-from tests.screen import Screen, chromium, screens
+from tests.screen import Screen
 from tests.serving import MODELS, make_checkpoints, make_folder, make_patch, serve
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +36,6 @@ def url(browser, folder) -> Iterator[str]:
         ["-i", str(folder / "set"), "--checkpoints", str(folder / "checkpoints"), "--preload"]
     ) as address:
         yield address
-
-
-@pytest.fixture
-def open_page(browser, url):
-    with screens(browser, url) as open_one:
-        yield open_one
 
 
 @pytest.fixture

@@ -16,19 +16,13 @@ from geoseg.metrics import METRICS, scores
 from geoseg.page import PatchSet, build, launch, load_set
 from geoseg.segmenter import Segmenter
 from geoseg.suspects import find_suspects
-from tests.screen import Screen, chromium, screens
+from tests.screen import Screen, screens
 from tests.serving import ROOT, free_port, make_checkpoints, make_patch, serve
 
 pytestmark = pytest.mark.browser
 NAMES = ["1004-flexible-unet", "1004-flexible-unet-8bit"]
 HOSTILE = '=HYPERLINK("x"),<img src=x onerror=alert(1)>.npy'
 EMPTIED, SHIFTED = "well_1_patch_2.npy", "well_2_patch_5.npy"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +64,6 @@ def probabilities(patches, segmenter) -> dict[str, np.ndarray]:
 def url(browser, folder) -> Iterator[str]:
     with serve(["-i", str(folder), "-e", *NAMES]) as address:
         yield address
-
-
-@pytest.fixture
-def open_page(browser, url):
-    with screens(browser, url) as open_one:
-        yield open_one
 
 
 @pytest.fixture

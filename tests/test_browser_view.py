@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geoseg.page.catalogue import small_picture
-from tests.screen import READ, Screen, chromium, screens
+from tests.screen import READ, Screen
 from tests.serving import MODELS, make_checkpoints, make_folder, make_patch, serve
 
 pytestmark = pytest.mark.browser
@@ -42,12 +42,6 @@ CONTRAST = """() => {
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def url(browser, tmp_path_factory) -> Iterator[str]:
     images = make_folder(tmp_path_factory.mktemp("set"), COUNT)
     for well in (3, 12):
@@ -55,12 +49,6 @@ def url(browser, tmp_path_factory) -> Iterator[str]:
     models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
     with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
         yield address
-
-
-@pytest.fixture
-def open_page(browser, url):
-    with screens(browser, url) as open_one:
-        yield open_one
 
 
 @pytest.fixture
