@@ -208,6 +208,10 @@ def _check_address(parser: Parser, host: str, port: int) -> None:
 @contextmanager
 def _private_folder() -> Iterator[None]:
     """A folder of our own for uploads, which nobody else can list, removed at the end."""
+    # Threads that wait for the next operation let go of their processor after some microseconds,
+    # not milliseconds: a first picture after a rest then comes three times as soon, and what else
+    # runs, such as the browser, is not held up (benchmarks/page.py).
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Statistics of calls, which nobody looks at: 10,000 remembered, and summed up at each mistake.

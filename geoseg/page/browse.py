@@ -9,6 +9,7 @@ import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -99,8 +100,12 @@ class PatchSet:
 
     def find(self, name: str, index: int) -> int:
         """Where the patch called `name` is, or else the place `index`, counted round and round."""
-        places = (i for i, entry in enumerate(self.entries) if name and entry.name == name)
-        return next(places, index % len(self.entries))
+        return self._places.get(name, index % len(self.entries))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each name is first."""
+        return {name: i for i, name in reversed([*enumerate(self.names)]) if name}
 
 
 def natural_key(text: str) -> list[str | int]:

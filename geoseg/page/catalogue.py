@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geoseg.page.browse import Patches
 from geoseg.page.live import encode
-from geoseg.page.request import fields, number, ticket
+from geoseg.page.request import fields, number
 
 SIDE = 36  # pixels of a small picture, up and down
 MOST = 64  # small pictures in one message
@@ -46,13 +46,13 @@ def catalogue(patches: Patches, raw: Any) -> dict[str, Any]:
     message = fields(raw)
     wanted = message.get("indices")
     if not isinstance(wanted, list):
-        return {"ticket": ticket(message), **list_patches(patches)}
+        return list_patches(patches)
     count = len(patches)
     indices = [int(number(i, -1, count)) for i in wanted[:MOST]]
     indices = [i for i in indices if 0 <= i < count]
     pictures = [small_picture(patches.entry(i).patch) for i in indices]
     stacked = np.stack(pictures) if pictures else np.zeros((0, SIDE, SIDE), np.uint8)
-    return {"ticket": ticket(message), "indices": indices, "pictures": encode(stacked, "u1")}
+    return {"indices": indices, "pictures": encode(stacked, "u1")}
 
 
 def small_picture(patch: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,48 +1,103 @@
-// The page's side of the channels of blocks.py: a message out, one or more answers back.
+// How the page asks its server (routes.py): a question, a job that answers bit by bit, or files.
+
+const JOBS = new Set(['rank', 'export', 'probe']);
+const AGAIN_MS = 500; // a server that restarts, or has too many others to answer
+
+/** The key under which the server keeps this user's files. A reload of this tab has the same. */
+function userKey() {
+  const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('');
+  try {
+    return sessionStorage.geosegUser ??= fresh();
+  } catch { // a frame that may store nothing
+    return fresh();
+  }
+}
+
+/** The lines of a body, as they come. */
+async function* linesOf(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const lines = (rest + part.value).split('\n');
+    rest = lines.pop();
+    yield* lines;
+  }
+}
 
 /**
- * `call(name, message, heard)` sends on a channel, and calls `heard(answer, isLast)` for each answer:
- * `isLast` tells whether nothing was asked on this channel since. `stop(name)` ends a running job.
+ * `call(name, message, heard)` asks, and calls `heard(answer, isLast)` for each answer: `isLast` tells
+ * whether nothing was asked by this name since. One question of a name is under way, and of those
+ * that wait the latest counts. `stop(name)` ends a job, as another one of its name does.
+ * `send(files)` resolves with their receipt. `refused(text)` hears what the server will not answer.
  */
-function makeChannels() {
-  const RETRY_MS = 30;
-  const open = new Map();
-  let tickets = 0;
+function makeChannels(refused) {
+  const base = `${location.origin}${location.pathname.replace(/\/?$/, '/')}page/`;
+  const user = userKey();
+  const lanes = new Map(), jobs = new Map();
 
-  const send = (name, message) => {
-    const ask = (window.geosegAsk || {})[name];
-    if (ask) return ask(message);
-    // The page is still being put together; by then something newer may have been asked.
-    return setTimeout(() => { if (!open.has(name) || open.get(name).last === message.ticket) send(name, message); }, RETRY_MS);
-  };
+  async function post(name, body, options = {}) {
+    const reply = await fetch(base + name, { method: 'POST', body, ...options });
+    if (reply.ok) return reply;
+    const { detail } = await reply.json().catch(() => ({}));
+    throw Object.assign(new Error(detail || say('notice.refused', { status: reply.status })), { status: reply.status });
+  }
+  const ask = (name, message, signal) => post(name, JSON.stringify({ ...message, user }), { signal, headers: { 'Content-Type': 'application/json' } });
+  const mayComeLater = error => !error.status || [408, 429, 502, 503, 504].includes(error.status);
 
-  window.geosegHear = (name, answer) => {
-    const channel = open.get(name);
-    if (!channel) return;
-    const heard = channel.heard.get(answer.ticket);
-    // Answers come in order; what was asked before and has none was overtaken.
-    for (const ticket of channel.heard.keys()) if (ticket < answer.ticket) channel.heard.delete(ticket);
-    if (heard) heard(answer, answer.ticket === channel.last);
-  };
+  async function answers(name, lane) {
+    lane.busy = true;
+    while (lane.next) {
+      const { message, heard } = lane.next;
+      lane.next = null;
+      let answer;
+      try {
+        answer = await (await ask(name, message)).json();
+      } catch (error) {
+        if (mayComeLater(error)) {
+          await new Promise(resolve => { setTimeout(resolve, AGAIN_MS); });
+          lane.next ??= { message, heard };
+        } else {
+          refused(error.message);
+        }
+        continue;
+      }
+      heard(answer, !lane.next);
+    }
+    lane.busy = false;
+  }
+
+  function stop(name) {
+    if (jobs.has(name)) jobs.get(name).abort();
+    jobs.delete(name);
+  }
+
+  async function work(name, message, heard) {
+    stop(name);
+    const control = new AbortController(), { signal } = control;
+    jobs.set(name, control);
+    try {
+      const reply = await ask(name, message, signal);
+      for await (const line of linesOf(reply.body)) if (!signal.aborted) heard(JSON.parse(line), true);
+    } catch (error) {
+      const reason = error.status ? error.message : say('notice.silent');
+      if (!signal.aborted) heard({ error: 'failed', reason }, true);
+    }
+  }
 
   return {
     call(name, message, heard) {
-      tickets += 1;
-      if (!open.has(name)) open.set(name, { heard: new Map(), last: 0 });
-      const channel = open.get(name);
-      channel.heard.set(tickets, heard);
-      channel.last = tickets;
-      send(name, { ...message, ticket: tickets });
-      return tickets;
+      if (JOBS.has(name)) return void work(name, message, heard);
+      if (!lanes.has(name)) lanes.set(name, { busy: false, next: null });
+      const lane = lanes.get(name);
+      lane.next = { message, heard };
+      if (!lane.busy) answers(name, lane);
     },
-    /** Hear what the server says without being asked, such as of uploads. */
-    listen(name, heard) { open.set(name, { heard: new Map([[undefined, heard]]), last: undefined }); },
-    stop(name) {
-      const channel = open.get(name);
-      if (!channel || !channel.last) return;
-      send(`stop-${name}`, { ticket: channel.last }); // and all before it
-      channel.last = 0;
-      channel.heard.clear();
+    stop,
+    async send(files) {
+      const form = new FormData();
+      form.append('user', user);
+      for (const file of files) form.append('files', file);
+      return (await post('files', form)).json();
     },
   };
 }

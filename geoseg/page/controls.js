@@ -3,6 +3,7 @@
 const SERVER = ['shift', 'noise', 'seed'];
 
 const CHOICES = {
+  source: ['start', 'uploads', 'synthetic'],
   display: ['errors', 'mask', 'probability', 'uncertainty', 'disagreement'],
   range: ['fixed', 'percentile', 'full'],
   palette: ['classic', 'safe'],
@@ -162,15 +163,6 @@ function sortFiles(list, limits) {
     good.push(file);
   }
   return { good, rejected };
-}
-
-/** Give files to Gradio's own hidden input: it uploads them, and the server checks where they lie. */
-function sendFiles(files) {
-  const input = document.querySelector('#geoseg-upload input[type=file]');
-  const transfer = new DataTransfer();
-  for (const file of files) transfer.items.add(file);
-  input.files = transfer.files;
-  input.dispatchEvent(new Event('change', { bubbles: true }));
 }
 
 /** Gradio's own description of the endpoint opens from its footer, which page.css hides. */

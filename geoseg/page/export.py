@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geoseg.page.batches import Indices, Work, by_shape
 from geoseg.page.browse import Patches
 from geoseg.page.live import first_line, view
-from geoseg.page.request import Request, fields, number, ticket
+from geoseg.page.request import Request, fields, number
 from geoseg.segmenter import Segmenter
 
 MAX_BYTES = 2**26  # of arrays, before they are compressed: they travel in one message
@@ -38,7 +38,7 @@ def export(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
     """
     message, request = fields(raw), Request.parse(raw, work.segmenter.names)
     probabilities = bool(message.get("probabilities"))
-    head = {"ticket": ticket(message), "patches": len(patches)}
+    head = {"patches": len(patches)}
     refusal = _refusal(patches, len(request.models) * (5 if probabilities else 1))
     if refusal:
         yield {**head, "error": refusal}

@@ -1,8 +1,8 @@
 // A link that opens the same patch, models and settings: the state, as far as it is not the usual one.
 
 const LINKED = {
-  patch: { read: text => text, of: (state, app) => (state.source === 'uploads' ? '' : app.name) },
-  source: { of: state => (state.source === 'synthetic' ? state.source : '') }, // uploads stay where they are
+  patch: { read: text => text, of: (state, app) => app.name },
+  source: {}, // uploads are there for this tab alone: another one is told so
   knobs: { of: state => (state.source === 'synthetic' ? writeKnobs(state.knobs) : '') },
   toy: {}, measure: {},
   models: { read: text => text.split(',').filter(Boolean), write: list => list.join(',') },
@@ -29,7 +29,6 @@ function readLink(hash, usual, facts) {
     if (!LINKED[key] || (read === Number && !Number.isFinite(Number(text)))) continue;
     if (key === 'patch') state.name = text; else state[key] = key === 'knobs' ? readKnobs(text, facts) : read(text);
   }
-  if (state.source !== 'synthetic') state.source = usual.source;
   const names = facts.models.map(m => m.name);
   state.models = names.filter(name => state.models.includes(name));
   if (!names.includes(state.focus)) state.focus = state.models[0] || names[0];

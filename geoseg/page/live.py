@@ -50,7 +50,6 @@ def answer(segmenter: Segmenter, patches: Patches, request: Request) -> dict[str
     models = [_model(segmenter, name, shown.patch) for name in request.models]
     segmented = time.perf_counter()
     return {
-        "ticket": request.ticket,
         "source": request.source,
         "label": patches.label,
         "count": len(patches),

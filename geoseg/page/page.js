@@ -30,13 +30,13 @@ function start(element, facts) {
   const $ = selector => root.querySelector(selector);
   const usual = initialState(facts);
   const state = readLink(location.hash, usual, facts);
-  const channels = makeChannels(), looks = makeLooks(channels);
+  const channels = makeChannels(text => notify(text)), looks = makeLooks(channels);
   const panels = $('.gs-panels');
   fillWords(root);
   root.style.setProperty('--loading', JSON.stringify(say('panel.loading')));
   const patchCard = makePatchCard();
   const cards = new Map();
-  let scene = null, asked = 0, count = facts.count, slow = 0, lost = 0, silent = false, refused = [], linking = 0, loading = 0, noted = '';
+  let scene = null, asked = 0, count = facts.count, slow = 0, lost = 0, silent = false, linking = 0, loading = 0, noted = '';
 
   const focus = name => { state.focus = name; paint(); };
   for (const { name } of facts.models) cards.set(name, makeModelCard(name, focus));
@@ -73,8 +73,7 @@ function start(element, facts) {
       if (state.source === 'uploads' && scene.source !== 'uploads') {
         state.source = scene.source;
         notify(say('notice.gone'));
-      }
-      if (state.name && state.name !== scene.name) notify(say('notice.missing', { name: state.name }));
+      } else if (state.name && state.name !== scene.name) notify(say('notice.missing', { name: state.name }));
       state.name = '';
       state.index = scene.index;
       if (scene.facts.note && scene.facts.note !== noted) notify(say('synthetic.note', { note: scene.facts.note }));
@@ -184,24 +183,25 @@ function start(element, facts) {
     paint();
   }
 
-  function take(list) {
+  async function take(list) {
     const { good, rejected } = sortFiles(list, facts.limits);
-    refused = rejected;
     if (!good.length) return notify(say('notice.none'), rejected);
     notify(say('notice.uploading', { files: many(good.length, 'file') }));
-    return sendFiles(good);
+    try {
+      const receipt = await channels.send(good);
+      return received({ ...receipt, rejected: [...receipt.rejected, ...rejected] });
+    } catch (error) {
+      return notify(say('notice.not_sent', { reason: error.status ? error.message : say('notice.silent') }));
+    }
   }
 
-  function received(receipt) {
-    const rejected = [...receipt.rejected, ...refused];
-    refused = [];
-    const opened = many(receipt.accepted, 'opened');
+  function received({ accepted, rejected }) {
     if (rejected.length) {
-      notify(receipt.accepted ? say('notice.some', { opened }) : say('notice.none'), rejected);
+      notify(accepted ? say('notice.some', { opened: many(accepted, 'opened') }) : say('notice.none'), rejected);
     } else {
       $('.gs-notice').hidden = true;
     }
-    if (!receipt.accepted) return;
+    if (!accepted) return;
     state.uploads += 1;
     browse('uploads');
   }
@@ -297,7 +297,6 @@ function start(element, facts) {
   bindKeys(root, actions, [...keys, [['Escape'], 'dismiss', '']]);
   bindFiles(root, take);
   const readPixel = bindPointer(root, () => scene, [patchCard, ...cards.values()]);
-  channels.listen('upload', received);
   window.addEventListener('pagehide', keepLink);
   // A link that is pasted into the open page; what we write ourselves tells nobody.
   window.addEventListener('hashchange', () => {

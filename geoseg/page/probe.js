@@ -114,11 +114,11 @@ function makeProbe(app) {
         if (running === inputs) refused = inputs;
         return halt();
       }
-      remember(keys, answer.curves);
+      if (!answer.waiting) remember(keys, answer.curves);
       if (running !== inputs) return;
       if (state.sheet !== 'probe') return halt();
       progress = answer;
-      if (answer.done === answer.of) { running = ''; progress = null; }
+      if (!answer.waiting && answer.done === answer.of) { running = ''; progress = null; }
       app.paint();
     });
     paint();
@@ -189,9 +189,10 @@ function makeProbe(app) {
     }
     const complete = !lacking(), stopped = refused === inputsNow();
     work.classList.toggle('gs-idle', complete);
-    bar.max = progress ? Math.max(progress.of, 1) : 1;
-    bar.value = progress ? progress.done : complete ? 1 : 0;
-    told.textContent = say(complete ? 'probe.done' : stopped ? 'probe.halted' : 'probe.busy');
+    const { done = 0, of = 1 } = progress || {};
+    bar.max = Math.max(of, 1);
+    bar.value = complete ? bar.max : done;
+    told.textContent = say(complete ? 'probe.done' : stopped ? 'probe.halted' : progress && progress.waiting ? 'set.waiting' : 'probe.busy');
     halter.textContent = running ? say('probe.stop') : say('probe.again');
     halter.hidden = complete || !(running || stopped);
   }

@@ -45,7 +45,7 @@ def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
     done, of = 0, len(request.models) * sum(len(s.images) for s in subjects)
 
     def answer(done: int) -> dict[str, Any]:
-        return {"ticket": request.ticket, "done": done, "of": of, "curves": curves}
+        return {"done": done, "of": of, "curves": curves}
 
     yield answer(0)
     for subject in subjects:

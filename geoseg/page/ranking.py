@@ -22,7 +22,7 @@ from geoseg.metrics import count
 from geoseg.page.batches import Work, by_shape
 from geoseg.page.browse import Patches
 from geoseg.page.live import encode, first_line
-from geoseg.page.request import fields, models, ticket
+from geoseg.page.request import fields, models
 from geoseg.suspects import Suspect, find_suspects
 
 MOST_SUSPECTS = 200  # labels in one list; nobody reviews more at a sitting
@@ -116,15 +116,15 @@ class Ranking:
         """
         message = fields(raw)
         if not patches.names:  # without end
-            yield {"ticket": ticket(message), **Step(0, 0, "")._asdict()}
+            yield Step(0, 0, "")._asdict()
             return
         told = 0.0
         for step in self.score(patches, models(message, self._segmenter.names)):
             if isinstance(step, Ranks):
-                yield {"ticket": ticket(message), **_describe(patches, step)}
+                yield _describe(patches, step)
             elif time.monotonic() - told > _TOLD_SECONDS:
                 told = time.monotonic()
-                yield {"ticket": ticket(message), **step._asdict()}
+                yield step._asdict()
 
     def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | Ranks]:
         """Score a set with the models `names`: steps, the first before any work, then the ranks.

@@ -71,7 +71,7 @@ function makeRanks(app, strip) {
     const mine = job = { models, done: 0, total: 0, model: '', waiting: true };
     fault = '';
     app.channels.call('rank', { ...setOf(state), models }, answer => {
-      if (job !== mine) return;
+      if (job !== mine || answer.waiting) return;
       if (answer.error) {
         cancel();
         fault = say('save.failed', { reason: answer.reason });

@@ -14,7 +14,7 @@ MAX_SEED = 2**31 - 1
 
 @dataclass(frozen=True)
 class Request:
-    """What a browser wants to see; `ticket` comes back with the answer.
+    """What a browser wants to see.
 
     Attributes:
         source: the set: "start", the user's own "uploads", or "synthetic" pipes.
@@ -24,7 +24,6 @@ class Request:
         models: names of models that exist, in their usual order.
     """
 
-    ticket: int
     source: str
     index: int
     name: str
@@ -39,7 +38,6 @@ class Request:
         message = fields(raw)
         name = message.get("name")
         return cls(
-            ticket=ticket(message),
             source=source(message),
             index=int(number(message.get("index"), -(2**31), 2**31)),
             name=name if isinstance(name, str) else "",
@@ -58,11 +56,6 @@ def fields(raw: Any) -> dict[str, Any]:
 def source(message: dict[str, Any]) -> str:
     """The set that a message asks for, one of SOURCES."""
     return next((name for name in SOURCES if name == message.get("source")), SOURCES[0])
-
-
-def ticket(message: dict[str, Any]) -> int:
-    """The number by which a browser knows the answer again."""
-    return int(number(message.get("ticket"), 0, 2**53))
 
 
 def models(message: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:

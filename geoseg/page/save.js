@@ -105,7 +105,10 @@ function makeSaveSheet(app) {
         download('geoseg.zip', new Blob([bytesOf(answer.zip)], { type: 'application/zip' }));
         said.textContent = say('save.done', { patches: many(answer.patches, 'patch') });
         waiting(false);
+      } else if (answer.waiting) {
+        said.textContent = say('set.waiting');
       } else {
+        said.textContent = '';
         progress.max = answer.total;
         progress.value = answer.done;
       }

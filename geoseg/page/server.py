@@ -30,12 +30,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geoseg.page import uploads
+from geoseg.page.routes import Desk
 from geoseg.patches import PatchError
 
 API = "/gradio_api"
 UPLOAD, MCP, STARTUP, INFO = (
     f"{API}/{name}" for name in ("upload", "mcp", "startup-events", "info")
 )
+FILES = "/page/files"
 DOORS = {
     "GET": rf"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)/?"
     r"|/(assets|static)/[\w.-]+(/[\w.-]+)*"
@@ -43,7 +45,8 @@ DOORS = {
     rf"|{API}/(queue/data|heartbeat/[\w-]{{1,64}}|mcp/?|mcp/schema)"
     rf"|{API}/call/(v2/)?\w+/\w+",
     "HEAD": r"/",
-    "POST": rf"{API}/(upload|queue/join|cancel|mcp/?)|{API}/(run|call|call/v2)/\w+/?",
+    "POST": rf"{API}/(upload|queue/join|cancel|mcp/?)|{API}/(run|call|call/v2)/\w+/?"
+    r"|/page/(look|browse|files|rank|export|probe)",
     "DELETE": rf"{MCP}/?",
 }
 STREAMS = re.compile(rf"{API}/(queue/data|heartbeat/.*|call/.*|mcp/?)")
@@ -51,6 +54,7 @@ STREAMS = re.compile(rf"{API}/(queue/data|heartbeat/.*|call/.*|mcp/?)")
 MAX_BODY = 2**20  # of JSON: a page's request is 200 bytes, 512 uploaded files make 300 kB
 MAX_MCP_BODY = 2**23  # files come in it, as base64
 MAX_UPLOAD_BODY = 2**26  # MAX_TOTAL_PIXELS of the widest numbers, and room
+LIMITS = {UPLOAD: MAX_UPLOAD_BODY, FILES: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}
 BODY_SECONDS = 30  # from one part of a request to the next
 MAX_CALLS = 256  # that are being answered; a page has one, and two when it looks ahead
 MAX_STREAMS = 1024  # connections on which answers are awaited; a page has two
@@ -73,7 +77,13 @@ _log = logging.getLogger("geoseg.page")
 
 
 class Page(gr.Blocks):
-    """Blocks that answer a call which does not fit in one sentence, without a traceback."""
+    """Blocks that answer a call which does not fit in one sentence, without a traceback.
+
+    Attributes:
+        desk: answers what the page's scripts ask.
+    """
+
+    desk: Desk
 
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
@@ -95,12 +105,15 @@ class Page(gr.Blocks):
             raise gr.Error(text, print_exception=False) from None
 
 
-def options(accounts: Sequence[str] = ()) -> dict[str, Any]:
-    """What `launch` takes so that all requests pass the gate; `accounts` are "user:password"."""
+def options(accounts: Sequence[str], routes: Sequence[Route]) -> dict[str, Any]:
+    """What `launch` takes so that all requests pass the gate; `accounts` are "user:password".
+
+    `routes` come before Gradio's own.
+    """
     return {
         "app_kwargs": {
             "middleware": [Middleware(Gate, accounts=accounts)],
-            "routes": [Route(UPLOAD, uploads.receive, methods=["POST"])],
+            "routes": [Route(UPLOAD, uploads.receive, methods=["POST"]), *routes],
             "lifespan": keep_tidy,
         },
         "state_session_capacity": MAX_SESSIONS,
@@ -120,6 +133,7 @@ async def keep_tidy(app: Any) -> AsyncIterator[None]:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 await asyncio.to_thread(uploads.sweep)
+                app.get_blocks().desk.users.sweep()
                 unread = forget_unread(app.get_blocks()._queue, unread)
             except Exception as error:  # the next round may go better
                 _log.error("tidying failed: %s", repr(error)[:200])
@@ -193,7 +207,9 @@ class Gate:
             # Gradio keeps the description that it made for the first caller, with the address
             # that this caller's headers claimed, for everybody; that of a page is made anew.
             scope["query_string"] += b"&page="
-        limit = {UPLOAD: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}.get(path.rstrip("/"), MAX_BODY)
+        limit = {UPLOAD: MAX_UPLOAD_BODY, FILES: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}.get(
+            path.rstrip("/"), MAX_BODY
+        )
         exchange.limit = limit
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > limit:

@@ -1,4 +1,4 @@
-"""A user's own files: from HTTP to memory, on disk for moments only, kept for that user alone."""
+"""Files that programs upload for the endpoints: from HTTP to disk, and to memory once asked for."""
 
 from __future__ import annotations
 
@@ -8,67 +8,29 @@ import logging
 import re
 import secrets
 import time
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from gradio.utils import get_upload_folder
 from python_multipart.exceptions import FormParserError
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from geoseg.page.browse import Entry, PatchSet, Rejected, check_size, natural_key
-from geoseg.patches import PatchError, printable, read_patch
+from geoseg.patches import PatchError, printable
 
 MAX_FILES = 512
 MAX_FILE_BYTES = 2**20
 MAX_TOTAL_BYTES = 2**26 - 2**20  # of one upload; its form needs some room in a body
-MAX_TOTAL_PIXELS = 2**22  # of one user: 3,236 patches of 36x36, or 16 MiB of memory
-MAX_HELD_PIXELS = 2**28  # of all users at once: 1 GiB
 MAX_INBOX_BYTES = 2**29  # of files that nobody has read yet
 MAX_INBOX_FILES = 4096
-KEPT_SECONDS = 4 * 3600
 UNREAD_SECONDS = 600
 NOT_HERE = "The file was not uploaded here, or was read already; upload it first."
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it reports each broken form
-
-_held: weakref.WeakSet[PatchSet] = weakref.WeakSet()
-
-
-def read_uploads(files: Iterable[Mapping[str, Any]]) -> PatchSet:
-    """The patches among uploaded files (Gradio's FileData); the rest by name, with reasons.
-
-    Unlike a set from `load_set` it may be empty. No message holds a path. The files are gone.
-    """
-    entries: list[Entry] = []
-    rejected: list[Rejected] = []
-    pixels, others = 0, sum(_pixels(held) for held in _held)
-    named = [(file_name(file), file) for file in files]
-    for number, (name, file) in enumerate(sorted(named, key=lambda pair: natural_key(pair[0]))):
-        try:
-            content = uploaded_bytes(file)
-            if number >= MAX_FILES:
-                raise PatchError(f"Only {MAX_FILES} files fit in one upload; send it in parts.")
-            patch = check_size(read_patch(content))
-            if pixels + patch.size > MAX_TOTAL_PIXELS:
-                raise PatchError(
-                    f"The upload is beyond {MAX_TOTAL_PIXELS:,} pixels; send it in parts."
-                )
-            if others + pixels + patch.size > MAX_HELD_PIXELS:
-                raise PatchError("The server's memory for patches is full; try again later.")
-        except PatchError as error:
-            rejected.append(Rejected(name, str(error)))
-        else:
-            pixels += patch.size
-            entries.append(Entry(name, patch))
-    found = PatchSet("Your files", tuple(entries), tuple(rejected))
-    _held.add(found)
-    return found
 
 
 def clean(name: str) -> str:
@@ -162,18 +124,34 @@ async def receive(request: Request) -> Response:
     be read or has too many files, 413 for too large a file, 503 while the inbox is full.
     """
     try:
-        async with request.form(max_files=MAX_FILES, max_fields=8, max_part_size=1024) as form:
+        async with read_form(request) as form:
             files = [f for f in form.getlist("files") if isinstance(f, UploadFile)]
             if any((f.size or 0) > MAX_FILE_BYTES for f in files):
-                return _sentence(f"A file is larger than {MAX_FILE_BYTES:,} bytes.", 413)
+                return sentence(f"A file is larger than {MAX_FILE_BYTES:,} bytes.", 413)
             paths = await run_in_threadpool(_store, files)
-    except (FormParserError, KeyError, UnicodeError):
-        return _sentence("The form cannot be read; send files as multipart/form-data.", 400)
+    except PatchError as error:
+        return sentence(str(error), 400)
     except OSError:  # no room on the disk
         paths = None
     if paths is None:
-        return _sentence("Too many uploads wait to be read; try again in ten minutes.", 503)
+        return sentence("Too many uploads wait to be read; try again in ten minutes.", 503)
     return JSONResponse(paths)
+
+
+@asynccontextmanager
+async def read_form(request: Request) -> AsyncIterator[FormData]:
+    """A form with MAX_FILES files at most, which are closed at the end; PatchError for none."""
+    try:
+        async with request.form(max_files=MAX_FILES, max_fields=8, max_part_size=1024) as form:
+            yield form
+    except (FormParserError, KeyError, UnicodeError):
+        text = "The form cannot be read; send files as multipart/form-data."
+        raise PatchError(text) from None
+
+
+def sentence(text: str, status: int) -> Response:
+    """A refusal, as FastAPI writes its own."""
+    return JSONResponse({"detail": text}, status)
 
 
 def _store(files: Sequence[UploadFile]) -> list[str] | None:
@@ -217,11 +195,3 @@ def _remove(path: Path) -> None:
     path.unlink()
     with suppress(OSError):  # others read the rest of it
         path.parent.rmdir()
-
-
-def _pixels(found: PatchSet) -> int:
-    return sum(entry.patch.size for entry in found.entries)
-
-
-def _sentence(text: str, status: int) -> Response:
-    return JSONResponse({"detail": text}, status)

@@ -1,0 +1,175 @@
+"""The page's own routes: what its scripts ask, by plain HTTP.
+
+`look` and `browse` give one answer each, `files` takes a user's own patches, and a job answers line
+by line until it is done or nobody listens any more. Gradio's events would do the same, but take as
+long as two models for it: benchmarks/page.py has what is left.
+
+A question is a JSON object. Its `user` is the key under which that user's uploads are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from starlette.datastructures import UploadFile
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from geoseg.page.batches import Work
+from geoseg.page.browse import Patches, PatchSet
+from geoseg.page.catalogue import catalogue
+from geoseg.page.export import export
+from geoseg.page.live import answer, first_line
+from geoseg.page.pipes import Pipes, stamped
+from geoseg.page.probe import probe
+from geoseg.page.ranking import Ranking
+from geoseg.page.request import Request, fields, source
+from geoseg.page.uploads import read_form, sentence
+from geoseg.page.users import Users, read_uploads
+from geoseg.patches import PatchError
+from geoseg.segmenter import Segmenter
+
+MAX_WAITING = 32  # jobs that wait for their turn
+KEY = (16, 64)  # characters of a user's key
+
+Job = Callable[[Patches, dict[str, Any]], Iterator[dict[str, Any]]]
+_log = logging.getLogger("geoseg.page")
+
+
+class _Lane(NamedTuple):
+    """Jobs that take turns, one at a time."""
+
+    turn: asyncio.Lock
+    waiting: set[object]
+
+
+class Desk:
+    """Answers the page's questions about `patches`, which everybody sees, and about uploads.
+
+    Live answers have a thread of their own, which keeps what their work needs. Jobs compute in
+    short batches, and between them it is the turn of whoever waits. A probe of one patch does not
+    wait for a whole set.
+    """
+
+    def __init__(self, segmenter: Segmenter, patches: PatchSet) -> None:
+        self.segmenter, self.patches, self.users = segmenter, patches, Users()
+        self._work = Work(segmenter, threading.Lock())
+        self._live, self._looking = ThreadPoolExecutor(1, "live"), asyncio.Lock()
+        self._reading = asyncio.Lock()
+        self._threads = CapacityLimiter(3)  # a set's, a probe's, and one for lists and files
+        ranking, sets = Ranking(self._work), _Lane(asyncio.Lock(), set())
+        self._jobs: dict[str, tuple[Job, _Lane]] = {
+            "rank": (lambda found, asked: ranking.answers(asked, found), sets),
+            "export": (lambda found, asked: export(self._work, found, asked), sets),
+            "probe": (
+                lambda found, asked: probe(self._work, found, asked),
+                _Lane(asyncio.Lock(), set()),
+            ),
+        }
+
+    def routes(self) -> list[Route]:
+        """For Gradio's own application."""
+        paths = {"look": self.look, "browse": self.browse, "files": self.files}
+        jobs = dict.fromkeys(self._jobs, self.job)
+        return [
+            Route(f"/page/{name}", handler, methods=["POST"], name=name)
+            for name, handler in {**paths, **jobs}.items()
+        ]
+
+    async def look(self, http: HttpRequest) -> Response:
+        """One patch as the models see it: `live.answer`, and the set's `source`."""
+        asked, found, place = await self._question(http)
+        request = Request.parse(asked, self.segmenter.names)
+
+        def see() -> str:
+            with self._work.turn:
+                message = answer(self.segmenter, found, request)
+            return _written({**message, "source": place})
+
+        async with self._looking:
+            if await http.is_disconnected():  # nobody waits for it any more
+                return Response(status_code=499)
+            loop = asyncio.get_running_loop()
+            return _json(await loop.run_in_executor(self._live, see))
+
+    async def browse(self, http: HttpRequest) -> Response:
+        """What a set holds: `catalogue`."""
+        asked, found, _ = await self._question(http)
+        return _json(_written(await self._aside(lambda: catalogue(found, asked))))
+
+    async def files(self, http: HttpRequest) -> Response:
+        """Keep the form's `files` for the `user`; how many, and what was wrong with the others."""
+        try:
+            async with read_form(http) as form:
+                key = form.get("user")
+                if not isinstance(key, str) or not KEY[0] <= len(key) <= KEY[1]:
+                    return sentence(f"user must have {KEY[0]} to {KEY[1]} characters.", 422)
+                sent = [f for f in form.getlist("files") if isinstance(f, UploadFile)]
+                named = [(f.filename or "", await f.read()) for f in sent]
+        except PatchError as error:
+            return sentence(str(error), 400)
+        client = http.client.host if http.client else ""
+        async with self._reading:
+            room = self.users.room(key, client)
+            found = await self._aside(lambda: read_uploads(named, room))
+            if found.entries:
+                self.users.keep(key, client, found)
+        rejected = [reject._asdict() for reject in found.rejected]
+        return JSONResponse({"accepted": len(found), "rejected": rejected})
+
+    async def job(self, http: HttpRequest) -> Response:
+        """A job's answers, a line of JSON each; whoever stops listening ends it."""
+        asked, found, place = await self._question(http)
+        work, lane = self._jobs[http.url.path.rsplit("/", 1)[-1]]
+        if len(lane.waiting) >= MAX_WAITING:
+            return sentence("Too many others wait; try again later.", 503)
+        lines = self._lines(lane, work(found, asked), place)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    async def _lines(
+        self, lane: _Lane, messages: Iterator[dict[str, Any]], place: str
+    ) -> AsyncIterator[str]:
+        me = object()
+        lane.waiting.add(me)
+        try:
+            if lane.turn.locked():
+                yield _written({"waiting": True}) + "\n"
+            async with lane.turn:
+                lane.waiting.discard(me)
+                while message := await self._aside(lambda: next(messages, None)):
+                    yield _written({**message, "source": place}) + "\n"
+        except Exception as error:  # a mistake of ours: the page must not wait for ever
+            _log.exception("a job failed")
+            yield _written({"error": "failed", "reason": first_line(error)}) + "\n"
+        finally:
+            lane.waiting.discard(me)
+
+    async def _question(self, http: HttpRequest) -> tuple[dict[str, Any], Patches, str]:
+        """The message, the patches that it is about, and of which source they are."""
+        asked = fields(json.loads(await http.body()))
+        own, place = self.users.uploads(asked.get("user")), source(asked)
+        if place == "uploads" and own is None:
+            place = "start"
+        sets = {"start": self.patches, "uploads": own, "synthetic": Pipes.parse(asked)}
+        return asked, stamped(sets[place] or self.patches, asked), place
+
+    async def _aside(self, work: Callable[[], Any]) -> Any:
+        """Do it in a thread, where few do: each keeps what its models' work needed."""
+        return await run_sync(work, limiter=self._threads)
+
+
+def _written(message: dict[str, Any]) -> str:
+    return json.dumps(message, allow_nan=False)
+
+
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")

@@ -1,0 +1,107 @@
+"""Users' own files: from a form to memory, never on a disk, kept for whoever knows their key.
+
+A key is made at random by a user's page, which sends it with every question.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from geoseg.page.browse import Entry, PatchSet, Rejected, check_size, natural_key
+from geoseg.page.uploads import MAX_FILE_BYTES, MAX_FILES, clean
+from geoseg.patches import PatchError, read_patch
+
+MAX_TOTAL_PIXELS = 2**22  # of one user: 3,236 patches of 36x36, or 16 MiB of memory
+MAX_HELD_PIXELS = 2**28  # of all users at once: 1 GiB
+MAX_CLIENT_PIXELS = MAX_HELD_PIXELS // 4  # of all users at one address
+LEAST_PIXELS = 2**14  # that a set counts for: its names and arrays take memory too
+KEPT_SECONDS = 4 * 3600
+
+
+@dataclass
+class _Kept:
+    patches: PatchSet
+    client: str
+    seen: float
+
+    @property
+    def pixels(self) -> int:
+        return max(LEAST_PIXELS, sum(entry.patch.size for entry in self.patches.entries))
+
+
+class Users:
+    """The uploads of all users, each forgotten KEPT_SECONDS after it was last asked for.
+
+    Not safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the latest seen comes last
+
+    def uploads(self, key: Any) -> PatchSet | None:
+        """What the user of that key has uploaded, or None."""
+        self.sweep()
+        kept = self._kept.get(key) if isinstance(key, str) else None
+        if kept is None:
+            return None
+        kept.seen = time.monotonic()
+        self._kept.move_to_end(key)
+        return kept.patches
+
+    def keep(self, key: str, client: str, patches: PatchSet) -> None:
+        """Keep what a user at the address `client` uploads, in place of what was there before."""
+        self._kept[key] = _Kept(patches, client, time.monotonic())
+        self._kept.move_to_end(key)
+
+    def room(self, key: str, client: str) -> int:
+        """Pixels that this user may keep, beside all that others do: an address has a share."""
+        self.sweep()
+        others = [kept for one, kept in self._kept.items() if one != key]
+        held = sum(kept.pixels for kept in others)
+        near = sum(kept.pixels for kept in others if kept.client == client)
+        room = min(MAX_HELD_PIXELS - held, MAX_CLIENT_PIXELS - near)
+        return room if room >= LEAST_PIXELS else 0
+
+    def sweep(self) -> None:
+        """Forget what nobody has asked for in a long time."""
+        limit = time.monotonic() - KEPT_SECONDS
+        while self._kept and next(iter(self._kept.values())).seen < limit:
+            self._kept.popitem(last=False)
+
+
+def read_uploads(files: Iterable[tuple[str, bytes]], room: int = MAX_HELD_PIXELS) -> PatchSet:
+    """The patches among uploaded files, each a name and its content; the rest with reasons.
+
+    `room` is how many pixels the server still has. Unlike a set from `load_set` it may be empty.
+    """
+    entries: list[Entry] = []
+    rejected: list[Rejected] = []
+    pixels = 0
+    named = sorted(((clean(name), content) for name, content in files), key=_by_name)
+    for number, (name, content) in enumerate(named):
+        try:
+            if number >= MAX_FILES:
+                raise PatchError(f"Only {MAX_FILES} files fit in one upload; send it in parts.")
+            if len(content) > MAX_FILE_BYTES:
+                raise PatchError(f"The file is larger than {MAX_FILE_BYTES:,} bytes; cut it.")
+            patch = check_size(read_patch(content))
+            if pixels + patch.size > MAX_TOTAL_PIXELS:
+                raise PatchError(
+                    f"The upload is beyond {MAX_TOTAL_PIXELS:,} pixels; send it in parts."
+                )
+            if pixels + patch.size > room:
+                raise PatchError("The server's memory for patches is full; try again later.")
+        except PatchError as error:
+            rejected.append(Rejected(name, str(error)))
+        else:
+            pixels += patch.size
+            entries.append(Entry(name, patch))
+    return PatchSet("Your files", tuple(entries), tuple(rejected))
+
+
+def _by_name(file: tuple[str, bytes]) -> list[str | int]:
+    return natural_key(file[0])
