@@ -23,7 +23,7 @@ from geoseg.page.api import MAX_CALL_FILES, MAX_WAITING, _Line, endpoints
 from geoseg.page.uploads import inbox
 from geoseg.segmenter import Segmenter
 from tests.serving import MODELS, ROOT, make_checkpoints, make_folder, make_patch, serve
-from tests.wire import API, call, event, fire, post, send, upload_paths
+from tests.wire import API, ask, call, post, send, upload_paths
 
 NAMES = tuple(MODELS)
 
@@ -347,11 +347,11 @@ def test_the_page_stays_quick_beside_a_long_call(url, folder):
     path = folder / "images" / "well_2_patch_0.npy"
     paths = upload_paths(url, *[path] * 130)
     long = threading.Thread(target=call, args=(url, "segment", paths))
-    page, taken = event(url, "input"), []
-    fire(url, page, [{}, None], "quick")
+    taken = []
+    ask(url, "look")
     long.start()
     while long.is_alive():
         start = time.perf_counter()
-        fire(url, page, [{"models": ["300-vanilla"]}, None], "quick")
+        ask(url, "look", models=["300-vanilla"])
         taken.append(time.perf_counter() - start)
     assert len(taken) > 2, "it waited for the long call"

@@ -135,7 +135,7 @@ def test_a_fast_drag_ends_on_its_last_value_and_frees_the_arrows(screen):
 
 
 def test_scores_are_those_of_the_library_at_any_threshold(screen):
-    ticket = screen.page.evaluate("geoseg.ticket")
+    asked = screen.page.evaluate("geoseg.asked")
     for threshold in (None, 0.4, 0.52, 1):
         if threshold is not None:
             screen.slide("threshold", threshold)
@@ -145,7 +145,7 @@ def test_scores_are_those_of_the_library_at_any_threshold(screen):
             expected = scores(probability, screen.map("truth"), threshold=own)
             shown = [f"{expected[metric]:.3f}" for metric in METRICS]
             assert screen.shown_scores(model["name"]) == shown
-    assert screen.page.evaluate("geoseg.ticket") == ticket, "the server was asked"
+    assert screen.page.evaluate("geoseg.asked") == asked, "the server was asked"
 
 
 def test_nulls_and_missing_labels_are_told_apart(screen):

@@ -125,8 +125,14 @@ def test_a_click_or_enter_on_a_curve_moves_its_slider(screen):
 
 def test_what_is_known_is_not_asked_again(screen):
     probe(screen)
-    screen.page.evaluate("""() => { const ask = geosegAsk.probe; window.asked = [];
-        geosegAsk.probe = m => { asked.push(m); ask(m); }; }""")
+    screen.page.evaluate("""() => {
+        const { call } = geoseg.channels;
+        window.asked = [];
+        geoseg.channels.call = (name, message, heard) => {
+            if (name === 'probe') asked.push(message);
+            call(name, message, heard);
+        };
+    }""")
     screen.press("ArrowRight")
     drawn(screen)
     screen.press("ArrowLeft")
@@ -139,11 +145,18 @@ def test_what_is_known_is_not_asked_again(screen):
 
 
 def test_a_run_that_is_stale_ends_and_the_next_one_comes_through(screen):
-    screen.page.evaluate("""() => { const hear = geosegHear; window.heard = [];
-        window.geosegHear = (name, a) => {
-            if (name === 'probe') heard.push([a.ticket, a.done, a.of]);
-            hear(name, a);
-        }; }""")
+    screen.page.evaluate("""() => {
+        const { call } = geoseg.channels;
+        let runs = 0;
+        window.heard = [];
+        geoseg.channels.call = (name, message, hear) => {
+            const run = runs += 1;
+            call(name, message, (answer, last) => {
+                if (name === 'probe' && !answer.waiting) heard.push([run, answer.done, answer.of]);
+                hear(answer, last);
+            });
+        };
+    }""")
     screen.press("i")
     for _ in range(3):
         screen.page.wait_for_function("geoseg.sheets.find(s => s.name === 'probe').running")

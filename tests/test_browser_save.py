@@ -156,15 +156,28 @@ def test_a_link_with_nonsense_opens_the_page_as_usual(open_page, url):
     assert "no patch called gone.npy" in other.page.locator(".gs-notice").inner_text()
 
 
-def test_own_files_are_saved_but_not_linked(screen, tmp_path):
+def test_own_files_are_saved_and_open_again_in_their_tab_only(screen, open_page, tmp_path):
     file = tmp_path / "mine.npy"
     np.save(file, make_patch(21))
     screen.upload(file)
-    assert "patch=" not in screen.page.get_by_label("A link to this").input_value()
-    assert "not in the link" in screen.page.locator(".gs-sheet").inner_text()
+    link = screen.page.get_by_label("A link to this").input_value()
+    assert "in this tab only" in screen.page.locator(".gs-sheet").inner_text()
     _, content = saved(screen, "Masks, zip")
     archive = zipfile.ZipFile(io.BytesIO(content))
     assert sorted(archive.namelist()) == [
         "about.json",
         *(f"masks/{name}/mine.npy" for name in NAMES),
     ]
+    other = open_page(link=link)
+    assert other.name == "well_9_patch_0.npy"
+    assert "Your files are not here" in other.page.locator(".gs-notice").inner_text()
+    screen.page.goto(link)
+    screen.page.reload()
+    screen.settle()
+    assert screen.name == "mine.npy"
+    screen.page.get_by_text("Close your files").click()
+    screen.settle()
+    screen.page.goto(link)  # closed is gone
+    screen.page.reload()
+    screen.settle()
+    assert screen.name == "well_9_patch_0.npy"

@@ -120,7 +120,7 @@ def test_a_patch_is_found_by_its_name(screen):
 def test_the_next_patch_is_there_before_it_is_asked_for(screen):
     screen.press("ArrowRight")
     screen.page.wait_for_timeout(600)
-    screen.page.evaluate("geosegAsk.look = () => {}")  # the server is asked in vain
+    screen.page.evaluate("geoseg.channels.call = () => {}")  # the server is asked in vain
     screen.page.keyboard.press("ArrowRight")
     screen.page.wait_for_function("geoseg.scene.name === 'well_9_patch_5.npy'", timeout=1000)
     screen.page.keyboard.press("ArrowLeft")
@@ -130,8 +130,11 @@ def test_the_next_patch_is_there_before_it_is_asked_for(screen):
 def test_a_model_runs_once_for_an_input(screen):
     screen.page.evaluate("""() => {
         window.asked = [];
-        const ask = geosegAsk.look;
-        geosegAsk.look = message => { asked.push(message.models); ask(message); };
+        const { call } = geoseg.channels;
+        geoseg.channels.call = (name, message, heard) => {
+            if (name === 'look') asked.push(message.models);
+            call(name, message, heard);
+        };
     }""")
     box = screen.page.get_by_role("checkbox").nth(1)
     box.uncheck()

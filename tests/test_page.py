@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import io
 import json
 import math
 import os
+import re
 import uuid
 from pathlib import Path
 
@@ -23,9 +25,11 @@ from geoseg.page.uploads import (
     NOT_HERE,
     clean,
     inbox,
-    read_uploads,
     sweep,
+    uploaded_bytes,
 )
+from geoseg.page.users import KEPT_SECONDS, LEAST_PIXELS, Users, read_uploads
+from geoseg.patches import PatchError, read_patch
 from geoseg.segmenter import Segmenter
 from tests.serving import make_checkpoints, make_folder, make_patch
 
@@ -124,7 +128,7 @@ def test_only_unreadable_files_is_said_with_the_first_reason(tmp_path):
         "text",
         [],
         {},
-        {"index": "7", "shift": [], "noise": None, "seed": True, "models": "all", "ticket": {}},
+        {"index": "7", "shift": [], "noise": None, "seed": True, "models": "all"},
         {"index": 10**400, "shift": -3, "noise": math.nan, "seed": math.inf, "models": [{}, 3]},
         {"shift": 99, "noise": 1e9, "seed": -1, "models": ["200-stacked", "../../etc"]},
     ],
@@ -154,10 +158,10 @@ def test_a_view_adds_seeded_noise_then_turns_everything():
 
 def test_an_answer_carries_exactly_what_the_models_say(segmenter, images):
     patches = load_set([str(images)], "Samples")
-    request = Request.parse({"index": -3, "models": ["402-unet"], "ticket": 4}, NAMES)
+    request = Request.parse({"index": -3, "models": ["402-unet"]}, NAMES)
     message = answer(segmenter, patches, request)
     entry = patches.entries[2]
-    assert (message["ticket"], message["index"], message["count"]) == (4, 2, 5)
+    assert (message["index"], message["count"]) == (2, 5)
     assert (message["name"], message["shape"]) == (entry.name, [36, 36])
     patch = np.frombuffer(base64.b64decode(message["patch"]), "<f4").reshape(36, 36)
     np.testing.assert_array_equal(patch, entry.patch)
@@ -186,40 +190,67 @@ def test_a_model_that_fails_leaves_the_others_alone(segmenter, monkeypatch):
     assert "probability" in models[2]
 
 
-def test_uploads_name_the_bad_and_keep_the_good(uploads):
+def test_uploads_name_the_bad_and_keep_the_good():
     found = read_uploads(
         [
-            upload(uploads, "b_10.npy", make_patch(1)),
-            upload(uploads, "C:\\logs\\b_9.npy", make_patch(2)),
-            upload(uploads, "broken\n.npy", b"\x93NUMPY\x01\x00"),
-            upload(uploads, "large.npy", b"x" * (MAX_FILE_BYTES + 1)),
+            ("b_10.npy", npy(1)),
+            ("C:\\logs\\b_9.npy", npy(2)),
+            ("broken\n.npy", b"\x93NUMPY\x01\x00"),
+            ("large.npy", b"x" * (MAX_FILE_BYTES + 1)),
         ]
     )
     assert [e.name for e in found.entries] == ["b_9.npy", "b_10.npy"]
     assert [r.name for r in found.rejected] == ["broken?.npy", "large.npy"]
-    assert not any(str(uploads) in r.reason for r in found.rejected)
 
 
-def test_uploads_are_bounded(uploads, monkeypatch):
-    def some(count: int) -> list[dict]:
-        return [upload(uploads, "a.npy", make_patch(1)) for _ in range(count)]
-
-    found = read_uploads(some(MAX_FILES + 2))
+def test_uploads_are_bounded(monkeypatch):
+    many = [("a.npy", npy(1))] * (MAX_FILES + 2)
+    found = read_uploads(many)
     assert (len(found.entries), len(found.rejected)) == (MAX_FILES, 2)
-    assert not list(uploads.iterdir())
-    monkeypatch.setattr("geoseg.page.uploads.MAX_HELD_PIXELS", (MAX_FILES + 1) * 36 * 36)
-    full = read_uploads(some(3))
+    full = read_uploads(many[:3], room=2 * 36 * 36 - 1)
     assert len(full.entries) == 1
     assert "try again later" in full.rejected[0].reason
-    del found, full
-    monkeypatch.setattr("geoseg.page.uploads.MAX_TOTAL_PIXELS", 2 * 36 * 36)
-    assert len(read_uploads(some(3)).entries) == 2
+    monkeypatch.setattr("geoseg.page.users.MAX_TOTAL_PIXELS", 2 * 36 * 36)
+    assert len(read_uploads(many[:3]).entries) == 2
     assert len(clean("x" * 999)) < 200
+
+
+def test_an_address_has_a_share_of_the_memory(monkeypatch):
+    monkeypatch.setattr("geoseg.page.users.MAX_HELD_PIXELS", 4 * LEAST_PIXELS)
+    monkeypatch.setattr("geoseg.page.users.MAX_CLIENT_PIXELS", 2 * LEAST_PIXELS)
+    users, small = Users(), read_uploads([("a.npy", npy(1))])
+    for key in ("one", "two"):
+        assert users.room(key, "10.0.0.1") > 0
+        users.keep(key, "10.0.0.1", small)
+    assert users.room("three", "10.0.0.1") == 0
+    assert users.room("two", "10.0.0.1") > 0, "in place of what it has"
+    assert users.room("three", "10.0.0.2") == 2 * LEAST_PIXELS
+    assert users.uploads("one") is small, "nobody pushes out another"
+
+
+def test_uploads_are_forgotten_when_nobody_asks_for_them(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("geoseg.page.users.time.monotonic", lambda: now)
+    users, found = Users(), read_uploads([("a.npy", npy(1))])
+    users.keep("left", "", found)
+    users.keep("used", "", found)
+    now = KEPT_SECONDS - 1
+    assert users.uploads("used") is found
+    now = KEPT_SECONDS + 1
+    assert [users.uploads(key) for key in ("left", "used")] == [None, found]
+
+
+def npy(seed: int) -> bytes:
+    file = io.BytesIO()
+    np.save(file, make_patch(seed))
+    return file.getvalue()
 
 
 def test_an_upload_is_read_once_and_forgotten_if_it_is_not(uploads):
     once = upload(uploads, "a.npy", make_patch(1))
-    assert [len(read_uploads([once]).entries) for _ in range(2)] == [1, 0]
+    assert read_patch(uploaded_bytes(once)).shape == (36, 36)
+    with pytest.raises(PatchError, match="read already"):
+        uploaded_bytes(once)
     for folder in ("old", "new"):
         (uploads / folder).mkdir()
         np.save(uploads / folder / "a.npy", make_patch(1))
@@ -235,9 +266,8 @@ def test_only_the_upload_folder_is_read(uploads, tmp_path):
     (uploads / "loop.npy").symlink_to(uploads / "loop.npy")
     paths = [secret, uploads / ".." / "secret.npy", uploads / "link.npy", uploads / "loop.npy"]
     for path in [*map(str, paths), str(uploads), str(uploads / "gone.npy"), "a\0b", "/dev/zero"]:
-        found = read_uploads([{"path": path}])
-        assert not found.entries
-        assert found.rejected[0].reason == NOT_HERE
+        with pytest.raises(PatchError, match=re.escape(NOT_HERE)):
+            uploaded_bytes({"path": path})
 
 
 def test_building_the_page_loads_no_model(tmp_path, images):

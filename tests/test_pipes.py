@@ -167,9 +167,9 @@ def test_a_character_is_fixed_by_name_only():
 
 
 def test_the_list_of_pipes_is_a_count():
-    listed = catalogue(Pipes(), {"ticket": 3})
+    listed = catalogue(Pipes(), {})
     assert listed.pop("label") == "Synthetic pipes"
-    assert listed == {"ticket": 3, "count": COUNT, "names": [], "wells": [], "labelled": COUNT}
+    assert listed == {"count": COUNT, "names": [], "wells": [], "labelled": COUNT}
     shown = catalogue(Pipes(), {"indices": [0, 5, COUNT, -1]})
     assert shown["indices"] == [0, 5]
 

@@ -116,12 +116,11 @@ def test_the_threshold_of_the_page_counts(segmenter):
 
 def test_answers_grow_and_only_the_last_is_done(segmenter):
     patches = one(np.zeros((1000, 36), np.float32))  # a single one to a piece
-    message = {"probes": ["gain"], "models": [FLAT], "ticket": 4}
+    message = {"probes": ["gain"], "models": [FLAT]}
     found = probe(Work(segmenter, Lock()), patches, message)
     answers = [json.loads(json.dumps(answer)) for answer in found]  # as it goes out
     assert [answer["done"] for answer in answers] == list(range(len(GAIN) + 1))
     assert {answer["of"] for answer in answers} == {len(GAIN)}
-    assert {answer["ticket"] for answer in answers} == {4}
     assert [bool(answer["curves"]["gain"]["models"]) for answer in answers] == [False] * 9 + [True]
     assert [
         a["done"] == a["of"] for a in probe(Work(segmenter, Lock()), patches, {"models": []})

@@ -12,7 +12,7 @@ import pytest
 
 from tests.screen import Screen, chromium
 from tests.serving import ROOT, free_port, make_checkpoints, make_folder, running
-from tests.wire import API, basic, call, event, fire, send, upload_paths
+from tests.wire import API, basic, call, post, send, upload_paths
 
 PREFIX = "/tools/geoseg"
 
@@ -75,8 +75,7 @@ def test_page_and_endpoints_work_below_a_path(target, root, cut):
         command = [sys.executable, "-c", CLIENT, url, json.dumps(login), str(patch)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert "402-unet" in json.loads(done.stdout.splitlines()[-1])["models"], done.stderr
-        page = fire(url, event(url, "input", **login), [{}, None], "proxied", **login)
-        assert page["data"][0]
+        assert post(url, "/page/look", {}, **login).json["source"] == "start"
 
 
 @pytest.mark.browser

@@ -21,7 +21,18 @@ from geoseg.page.server import DOORS, MAX_UPLOAD_BODY, Gate, forget_unread, opti
 from geoseg.page.uploads import MAX_FILES
 from geoseg.segmenter import Segmenter
 from tests.serving import ROOT, Server, make_checkpoints, make_folder, running
-from tests.wire import API, basic, call, event, fire, form, heard, post, send, upload, upload_paths
+from tests.wire import (
+    API,
+    ask,
+    basic,
+    call,
+    form,
+    post,
+    send,
+    send_files,
+    upload,
+    upload_paths,
+)
 
 CANARY = "the-canary-sings-7f3a"
 USERS = "ann:first:secret\nbob:naïve"
@@ -63,11 +74,12 @@ def routes(root) -> list[tuple[str, str]]:
 
     async def make() -> list[BaseRoute]:  # inside a loop: Gradio leaves one open otherwise
         demo = build(segmenter, load_set([str(root / "set" / "images")], ""))
-        kwargs = options()["app_kwargs"]
+        kwargs = options((), demo.desk.routes())["app_kwargs"]
         return gr.routes.App.create_app(demo, mcp_server=True, app_kwargs=kwargs).routes
 
     found = set(walk(asyncio.run(make())))
     assert {("GET", f"{API}/file={{path_or_url:path}}"), ("POST", f"{API}/upload")} <= found
+    assert ("POST", "/page/look") in found
     assert len(found) > 60
     return sorted(found)
 
@@ -186,10 +198,9 @@ def test_routes_that_nobody_needs_are_shut(server, routes):
         assert send(server.url, f"{API}/{path}").status == 404
 
 
-@pytest.mark.parametrize("way", ["run", "call", "page"])
+@pytest.mark.parametrize("way", ["run", "call"])
 def test_no_file_is_taken_by_its_name(server, root, way):
     meta = {"_type": "gradio.FileData"}
-    page = event(server.url, "upload")
     with canary() as (inside, asked):
         for target in targets(root, inside):
             forged = [target, {"path": target}, {"path": target, "meta": meta}]
@@ -198,13 +209,9 @@ def test_no_file_is_taken_by_its_name(server, root, way):
                 if way == "run":
                     text = post(server.url, f"{API}/run/segment", {"data": [[file]]}).text
                     assert json.loads(text)["error"], file
-                elif way == "call":
+                else:
                     (text,) = queued(server.url, "segment", file)
                     assert "event: error" in text
-                else:
-                    output = fire(server.url, page, [[file], None], "forger")
-                    text = json.dumps(output)
-                    assert "error" in output or heard(output)["accepted"] == 0
                 assert harmless(text)
                 assert str(root / "temporary") not in text
         assert asked == []
@@ -227,22 +234,26 @@ def test_an_upload_is_nobody_elses_and_gone_once_read(server, root):
     assert not Path(first).exists()
     assert "read already" in call(server.url, "segment", first)
     assert Path(second).exists()
-    fire(server.url, event(server.url, "upload"), [[marked(second)], None], "own")
-    assert not Path(second).exists()
-
-
-def marked(path: str) -> dict:
-    meta = {"_type": "gradio.FileData"}
-    return {"path": path, "orig_name": Path(path).name, "meta": meta}
 
 
 def test_uploads_are_shown_to_their_user_only(server, root):
-    page = event(server.url, "input")
-    (path,) = upload_paths(server.url, root / "set" / "images" / "well_9_patch_5.npy")
-    fire(server.url, event(server.url, "upload"), [[marked(path)], None], "mine")
-    asked = [{"source": "uploads", "models": []}, None]
-    mine, theirs = (heard(fire(server.url, page, asked, s)) for s in ("mine", "theirs"))
-    assert (mine["source"], theirs["source"]) == ("uploads", "start")
+    path = root / "set" / "images" / "well_9_patch_5.npy"
+    before = set((root / "temporary").rglob("*"))
+    receipt = send_files(server.url, "mine" * 8, [("one.npy", path.read_bytes())])
+    assert receipt.json == {"accepted": 1, "rejected": []}
+    asked = {"source": "uploads", "models": []}
+    mine = ask(server.url, "look", "mine" * 8, **asked)
+    assert (mine["source"], mine["name"]) == ("uploads", "one.npy")
+    for user in ("theirs" * 8, "", "mine", ["mine" * 8], None, 7):
+        assert post(server.url, "/page/look", {"user": user, **asked}).json["source"] == "start"
+    assert set((root / "temporary").rglob("*")) == before, "it was on the disk"
+
+
+@pytest.mark.parametrize("user", ["", "short", "x" * 65])
+def test_a_key_that_could_be_guessed_keeps_nothing(server, user):
+    reply = send_files(server.url, user, [("a.npy", b"")])
+    assert reply.status == 422
+    assert "16 to 64 characters" in reply.json["detail"]
 
 
 def test_what_is_sent_has_a_limit(server):

@@ -87,23 +87,21 @@ def call(url: str, name: str, *data: Any, **headers: str) -> Any:
     return answer["data"][0] if "data" in answer else answer["error"]
 
 
-def fire(url: str, dependency: dict, data: list, session: str, **headers: str) -> dict:
-    """Fire an event of the page as a browser does; gives its output or error."""
-    body = {"data": data, "fn_index": dependency["id"], "session_hash": session}
-    if not dependency["queue"]:
-        return post(url, f"{API}/run/predict", body, **headers).json
-    assert post(url, f"{API}/queue/join", body, **headers).status == 200
-    stream = send(url, f"{API}/queue/data?session_hash={session}", **headers).text
-    messages = [json.loads(line[5:]) for line in stream.splitlines() if line.startswith("data:")]
-    return next(m["output"] for m in messages if m["msg"] == "process_completed")
+def ask(url: str, name: str, user: str = "", **message: Any) -> Any:
+    """What the page hears of a question."""
+    return post(url, f"/page/{name}", {"user": user, **message}).json
 
 
-def heard(output: dict) -> dict:
-    """What the page hears of an event: the one text among its outputs."""
-    return next(json.loads(part) for part in output["data"] if isinstance(part, str))
+def job(url: str, name: str, user: str = "", **message: Any) -> list[Any]:
+    """All that the page hears of a job."""
+    text = post(url, f"/page/{name}", {"user": user, **message}).text
+    return [json.loads(line) for line in text.splitlines()]
 
 
-def event(url: str, kind: str, **headers: str) -> dict:
-    """The page's first event of a kind, out of its configuration."""
-    events = send(url, "/config", **headers).json["dependencies"]
-    return next(e for e in events if any(target[1] == kind for target in e["targets"]))
+def send_files(url: str, user: str, files: Iterable[tuple[str, bytes]], **headers: str) -> Reply:
+    """A user's own patches, as the page sends them."""
+    head = b'Content-Disposition: form-data; name="user"\r\n\r\n'
+    body, kind = form(files)
+    line = kind.partition("boundary=")[2].encode()
+    body = b"--" + line + b"\r\n" + head + user.encode() + b"\r\n" + body
+    return send(url, "/page/files", body, Content_Type=kind, **headers)

@@ -74,11 +74,15 @@ class Patches(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PatchSet:
-    """Patches in the order in which they are browsed."""
+    """Patches in the order in which they are browsed.
+
+    `made` has other sets that were made of this one, such as with letters on it.
+    """
 
     label: str
     entries: tuple[Entry, ...]
     rejected: tuple[Rejected, ...] = ()
+    made: dict[str, Patches] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> list[str]:

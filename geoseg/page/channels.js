@@ -28,7 +28,7 @@ async function* linesOf(body) {
  * `call(name, message, heard)` asks, and calls `heard(answer, isLast)` for each answer: `isLast` tells
  * whether nothing was asked by this name since. One question of a name is under way, and of those
  * that wait the latest counts. `stop(name)` ends a job, as another one of its name does.
- * `send(files)` resolves with their receipt. `refused(text)` hears what the server will not answer.
+ * `send(files)` resolves with their receipt; of no files, the server forgets those it has. `refused(text)` hears what the server will not answer.
  */
 function makeChannels(refused) {
   const base = `${location.origin}${location.pathname.replace(/\/?$/, '/')}page/`;

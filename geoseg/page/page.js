@@ -215,7 +215,11 @@ function start(element, facts) {
     browse,
     /** From the synthetic pipes back to what was browsed before. */
     before: { source: 'start', index: 0 },
-    leave: () => { if (state.source === 'synthetic') browse(app.before.source, app.before.index); else browse('start'); },
+    leave: () => {
+      if (state.source === 'synthetic') return browse(app.before.source, app.before.index);
+      channels.send([]).catch(() => {}); // forgets what was uploaded; if it cannot now, in time it does
+      return browse('start');
+    },
     ask: () => { ask(); paint(); },
     link: () => `#${linkOf(state, usual, app)}`,
     /** Something needs the scores of the whole set: the sheet that has them says how. */

@@ -7,13 +7,13 @@ every message, so a link shows the same patch everywhere.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 
-from geoseg.page.browse import Entry, Patches
+from geoseg.page.browse import Entry, Patches, PatchSet
 from geoseg.page.request import fields, number
 from geoseg.synthetic import synthesize
 from geoseg.synthetic.character import draw_character
@@ -102,6 +102,7 @@ class Stamped:
 
     patches: Patches
     mode: Mode
+    _made: dict[int, Entry] = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
@@ -124,6 +125,11 @@ class Stamped:
 
     def entry(self, index: int) -> Entry:
         """The patch at `index` and its letters."""
+        if index not in self._made:
+            self._made[index] = self._stamp(index)
+        return self._made[index]
+
+    def _stamp(self, index: int) -> Entry:
         entry = self.patches.entry(index)
         try:
             image, mask = stamp_toys(
@@ -141,7 +147,15 @@ class Stamped:
 def stamped(patches: Patches, raw: Any) -> Patches:
     """The patches with the toys that a message asks for, if any."""
     toy = fields(raw).get("toy")
-    return next((Stamped(patches, mode) for mode in MODES if mode == toy), patches)
+    mode = next((mode for mode in MODES if mode == toy), None)
+    if mode is None:
+        return patches
+    if not isinstance(patches, PatchSet):  # made anew for every question
+        return Stamped(patches, mode)
+    if mode not in patches.made:
+        patches.made.clear()  # one at a time: it takes as much memory again
+        patches.made[mode] = Stamped(patches, mode)
+    return patches.made[mode]
 
 
 @lru_cache(maxsize=256)

@@ -107,7 +107,10 @@ class Desk:
         return _json(_written(await self._aside(lambda: catalogue(found, asked))))
 
     async def files(self, http: HttpRequest) -> Response:
-        """Keep the form's `files` for the `user`; how many, and what was wrong with the others."""
+        """Keep the form's `files` for the `user`; how many, and what was wrong with the others.
+
+        A form without any makes the server forget what it has of that user.
+        """
         try:
             async with read_form(http) as form:
                 key = form.get("user")
@@ -117,6 +120,8 @@ class Desk:
                 named = [(f.filename or "", await f.read()) for f in sent]
         except PatchError as error:
             return sentence(str(error), 400)
+        if not named:
+            self.users.forget(key)
         client = http.client.host if http.client else ""
         async with self._reading:
             room = self.users.room(key, client)

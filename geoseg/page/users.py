@@ -57,6 +57,10 @@ class Users:
         self._kept[key] = _Kept(patches, client, time.monotonic())
         self._kept.move_to_end(key)
 
+    def forget(self, key: str) -> None:
+        """Forget what a user has uploaded."""
+        self._kept.pop(key, None)
+
     def room(self, key: str, client: str) -> int:
         """Pixels that this user may keep, beside all that others do: an address has a share."""
         self.sweep()

@@ -1,0 +1,130 @@
+"""How the page's questions take turns: jobs in lanes, and nothing for who has gone."""
+
+import http.client
+import json
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+
+from geoseg.page.browse import Entry, PatchSet
+from geoseg.page.routes import MAX_WAITING, Desk
+from geoseg.segmenter import Segmenter
+from tests.serving import free_port, make_checkpoints, make_patch
+from tests.wire import ask, job, post
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory) -> Segmenter:
+    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+    return Segmenter(sorted(folder.iterdir()), "cpu")
+
+
+class Gated:
+    """A job that goes on when it is told to, and says when it starts and ends."""
+
+    def __init__(self) -> None:
+        self.steps, self.said = threading.Semaphore(0), queue.Queue()
+
+    def __call__(self, patches, asked) -> Iterator[dict]:
+        self.said.put("start")
+        try:
+            for step in range(2):
+                yield {"step": step}
+                assert self.steps.acquire(timeout=60)
+        finally:
+            self.said.put("end")
+
+
+@pytest.fixture
+def gated() -> Gated:
+    return Gated()
+
+
+@pytest.fixture
+def url(segmenter, gated) -> Iterator[str]:
+    desk = Desk(segmenter, PatchSet("Some", (Entry("a", make_patch(1)), Entry("b", make_patch(2)))))
+    desk._jobs["rank"] = (gated, desk._jobs["rank"][1])
+    port = free_port()
+    application = Starlette(routes=desk.routes())
+    server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    yield f"http://127.0.0.1:{port}"
+    for _ in range(100):
+        gated.steps.release()
+    server.should_exit = True
+    thread.join(60)
+
+
+class Listener:
+    """Somebody who hears a job, line by line, until they leave."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+        self.connection.request("POST", f"/page/{name}", "{}")
+        self.reply = self.connection.getresponse()
+
+    def line(self) -> dict:
+        return json.loads(self.reply.readline())
+
+    def leave(self) -> None:
+        self.reply.close()
+        self.connection.close()
+
+
+def test_a_probe_and_a_look_do_not_wait_for_a_set(url, gated):
+    first = Listener(url, "rank")
+    assert first.line() == {"step": 0, "source": "start"}
+    *_, last = job(url, "probe", models=["300-vanilla"], probes=["shift"])
+    assert last["done"] == last["of"] == 36
+    assert ask(url, "look", models=[])["count"] == 2
+    assert ask(url, "browse")["names"] == ["a", "b"]
+    first.leave()
+
+
+def test_jobs_on_sets_take_turns_and_say_that_they_wait(url, gated):
+    first, second = Listener(url, "rank"), Listener(url, "export")
+    assert first.line()["step"] == 0
+    assert second.line() == {"waiting": True}
+    for _ in range(2):
+        gated.steps.release()
+    assert first.line()["step"] == 1
+    assert second.line()["total"] == 6
+    first.leave()
+    second.leave()
+
+
+def test_who_leaves_ends_the_job_and_gives_the_turn_away(url, gated):
+    first, gone, last = (Listener(url, "rank") for _ in range(3))
+    assert first.line()["step"] == 0
+    assert gone.line() == last.line() == {"waiting": True}
+    gone.leave()
+    first.leave()
+    gated.steps.release()
+    assert last.line()["step"] == 0
+    assert [gated.said.get(timeout=60) for _ in range(3)] == ["start", "end", "start"]
+    last.leave()
+
+
+def test_too_many_that_wait_are_refused(url):
+    waiting = [Listener(url, "rank") for _ in range(MAX_WAITING + 1)]
+    assert all(one.line() for one in waiting)
+    reply = post(url, "/page/rank", {})
+    assert reply.status == 503
+    assert "try again later" in reply.json["detail"]
+    for one in waiting:
+        one.leave()
+
+
+def test_a_job_that_fails_says_so(url, gated, caplog):
+    gated.steps.acquire = None
+    *_, last = job(url, "rank")
+    assert last["error"] == "failed"
+    assert "not callable" in last["reason"]
+    assert "a job failed" in caplog.text
