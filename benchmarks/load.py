@@ -44,23 +44,16 @@ README = ROOT / "README.md"
 
 
 class User:
-    """One browser: its session, and the page's live event as `/config` describes it."""
+    """One browser, that asks for live answers by the page's own route."""
 
-    def __init__(self, client: httpx.AsyncClient, config: dict[str, Any]) -> None:
-        self.client, self.session = client, secrets.token_hex(6)
-        self.event = next(
-            d for d in config["dependencies"] if any(t[1] == "input" for t in d["targets"])
-        )
-        self.trigger = next(t[0] for t in self.event["targets"] if t[1] == "input")
-        held = {c["id"]: c["props"].get("value") for c in config["components"]}
-        self.request = held[self.event["inputs"][0]]
+    def __init__(self, client: httpx.AsyncClient, models: list[str]) -> None:
+        self.client, self.models = client, models
         self.born = time.monotonic() - secrets.randbelow(1000) / 1000 * SWEEP
         self.seconds: list[float] = []
         self.errors = 0
 
     async def drag(self, until: float) -> None:
         """Drag to and fro until that time, one request after the other."""
-        alive = asyncio.create_task(self._stay())
         while time.monotonic() < until:
             start = time.monotonic()
             try:
@@ -73,56 +66,33 @@ class User:
             else:
                 self.errors += 1
             await asyncio.sleep(max(FRAME - taken, 0 if good else 1))
-        alive.cancel()
-        with suppress(asyncio.CancelledError):
-            await alive
 
     async def ask(self, age: float) -> bool:
         """Send where the sliders are; whether the picture came."""
         place = abs(age / SWEEP % 2 - 1)
         wanted = {
-            "ticket": len(self.seconds) + self.errors + 1,
+            "models": self.models,
             "index": int(age / SWEEP),
             "shift": round(35 * place),
             "noise": 0.005 * (1 - place),
             "seed": 0,
         }
-        rest = [None] * (len(self.event["inputs"]) - 1)
-        body = {
-            "data": [{**self.request, **wanted}, *rest],
-            "fn_index": self.event["id"],
-            "session_hash": self.session,
-            "trigger_id": self.trigger,
-        }
-        if not self.event["queue"]:
-            reply = await self.client.post(f"{API}/run/predict", json=body)
-            return reply.is_success and "data" in reply.json()
-        (await self.client.post(f"{API}/queue/join", json=body)).raise_for_status()
-        return await self._answer()
+        reply = await self.client.post("/page/look", json=wanted)
+        return reply.is_success and len(reply.json()["models"]) == len(self.models)
 
-    async def _answer(self) -> bool:
-        address, good = f"{API}/queue/data?session_hash={self.session}", False
-        async with self.client.stream("GET", address) as stream:
-            async for line in stream.aiter_lines():
-                if line.startswith("data:"):
-                    message = json.loads(line[5:])
-                    if message["msg"] == "process_completed":
-                        good = bool(message["success"])
-        return good
 
-    async def _stay(self) -> None:
-        """The connection that tells the server that the page is still open."""
-        async with self.client.stream("GET", f"{API}/heartbeat/{self.session}") as stream:
-            async for _ in stream.aiter_lines():
-                pass
+def shown(config: dict[str, Any]) -> list[str]:
+    """The models that the page shows at first, which its scripts are told."""
+    scripts = (str(c["props"].get("js_on_load")) for c in config["components"])
+    return next(json.loads(m[1]) for s in scripts if (m := re.search(r'"shown": (\[.*?\])', s)))
 
 
 async def crowd(url: str, users: int, seconds: float) -> dict[str, Any]:
     """So many users for so long; what it was like for them, times in milliseconds."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
-        config = (await client.get("/config")).json()
-        everybody = [User(client, config) for _ in range(users)]
+        models = shown((await client.get("/config")).json())
+        everybody = [User(client, models) for _ in range(users)]
         until = time.monotonic() + seconds
         await asyncio.gather(*(user.drag(until) for user in everybody))
     taken = [1000 * second for user in everybody for second in user.seconds]
