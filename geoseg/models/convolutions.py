@@ -131,16 +131,23 @@ def pad_ring(x: Tensor, columns: int) -> Tensor:
 
 def pad_rows(x: Tensor, rows: int) -> Tensor:
     """(B, C, Z, A) with its first and its last row repeated `rows` times more."""
-    return _repeat_ends(x, rows, -2)
+    return _replicate(x, rows, 0)
 
 
 def pad_edges(x: Tensor, pixels: int) -> Tensor:
     """(B, C, Z, A) with its outermost pixels repeated `pixels` times more on all four sides."""
-    return _repeat_ends(_repeat_ends(x, pixels, -2), pixels, -1)
+    return _replicate(x, pixels, pixels)
+
+
+def _replicate(x: Tensor, rows: int, columns: int) -> Tensor:
+    # In one step where no gradient is asked for: that of torch's own padding adds up in any order
+    # on a GPU.
+    if not torch.is_grad_enabled():
+        return pad(x, (columns, columns, rows, rows), mode="replicate")
+    return _repeat_ends(_repeat_ends(x, rows, -2), columns, -1)
 
 
 def _repeat_ends(x: Tensor, times: int, dim: int) -> Tensor:
-    # By concatenation: the gradient of torch's own padding adds up in any order on a GPU.
     length = x.shape[dim]
     if not times:
         return x
