@@ -30,7 +30,7 @@ function start(element, facts) {
   const $ = selector => root.querySelector(selector);
   const usual = initialState(facts);
   const state = readLink(location.hash, usual, facts);
-  const channels = makeChannels(text => notify(text)), looks = makeLooks(channels);
+  const channels = makeChannels(text => { arrived(); notify(text); }), looks = makeLooks(channels);
   const panels = $('.gs-panels');
   fillWords(root);
   root.style.setProperty('--loading', JSON.stringify(say('panel.loading')));
