@@ -294,7 +294,12 @@ function start(element, facts) {
     if (event.key === 'Enter') event.target.blur(); // which is a change, if there was one
   });
   $('.gs-limits').textContent = say('help.limits', { files: facts.limits.files, megabytes: facts.limits.bytes / 2 ** 20, total: Math.floor(facts.limits.total / 2 ** 20) });
-  bindSliders(root, state, needsServer => { if (needsServer) ask(); paint(); });
+  // What the server must be asked for is painted when it is there; the slider itself has moved.
+  bindSliders(root, state, needsServer => {
+    if (!needsServer) return paint();
+    ask();
+    return showState(root, facts, state, !scene || scene.truth);
+  });
   bindModels(root, facts, state, app.ask);
   const keys = [...KEYS, ...sheetKeys];
   listKeys($('.gs-help dl'), keys);
