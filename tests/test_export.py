@@ -49,7 +49,7 @@ def test_toys_can_be_scored_and_packed(work, mode):
     patches = PatchSet("", tuple(Entry(f"{i}.npy", make_patch(i + 1)) for i in range(3)))
     toys = stamped(patches, {"toy": mode})
     assert len(names_of(last(work, toys))) == 4
-    *_, answer = Ranking(work).answers({"models": ["402-unet", "300-vanilla"]}, toys)
+    *_, answer = Ranking(work).answers(toys, {"models": ["402-unet", "300-vanilla"]})
     assert len(answer["models"]) == 2
 
 

@@ -281,7 +281,7 @@ def test_whoever_stops_listening_stops_the_work(ranking, segmenter, patches):
 
 @pytest.mark.parametrize("raw", [None, "x", {"models": ["../etc", 7]}, {"models": [NAMES[2]]}])
 def test_any_message_is_answered(ranking, patches, raw):
-    *_, last = ranking.answers(raw, patches)
+    *_, last = ranking.answers(patches, raw)
     json.dumps(last, allow_nan=False)
     known = [name for name in NAMES if not isinstance(raw, dict) or name in raw["models"]]
     assert [model["name"] for model in last["models"]] == known
@@ -289,7 +289,7 @@ def test_any_message_is_answered(ranking, patches, raw):
 
 def test_an_answer_carries_the_ranks(ranking, patches, monkeypatch):
     monkeypatch.setattr(module, "_TOLD_SECONDS", 0)
-    *told, last = ranking.answers({"models": list(NAMES)}, patches)
+    *told, last = ranking.answers(patches, {"models": list(NAMES)})
     assert {m["total"] for m in told} == {3 * 9 + 8}
     assert [m["done"] for m in told] == sorted(m["done"] for m in told)
     assert told[-1]["done"] == 35

@@ -11,7 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from geoseg.page.browse import Entry, PatchSet
-from geoseg.page.routes import MAX_WAITING, Desk
+from geoseg.page.routes import MAX_CLIENT_JOBS, Desk
 from geoseg.segmenter import Segmenter
 from tests.serving import free_port, make_checkpoints, make_patch
 from tests.wire import ask, job, post
@@ -28,12 +28,13 @@ class Gated:
 
     def __init__(self) -> None:
         self.steps, self.said = threading.Semaphore(0), queue.Queue()
+        self.more = {}
 
     def __call__(self, patches, asked) -> Iterator[dict]:
         self.said.put("start")
         try:
             for step in range(2):
-                yield {"step": step}
+                yield {"step": step, **self.more}
                 assert self.steps.acquire(timeout=60)
         finally:
             self.said.put("end")
@@ -113,13 +114,26 @@ def test_who_leaves_ends_the_job_and_gives_the_turn_away(url, gated):
 
 
 def test_too_many_that_wait_are_refused(url):
-    waiting = [Listener(url, "rank") for _ in range(MAX_WAITING + 1)]
+    waiting = [Listener(url, "rank") for _ in range(MAX_CLIENT_JOBS)]
     assert all(one.line() for one in waiting)
     reply = post(url, "/page/rank", {})
     assert reply.status == 503
     assert "try again later" in reply.json["detail"]
+    waiting.pop().leave()
+    while post(url, "/page/probe", {"models": []}).status != 200:  # the place is free again
+        assert waiting
     for one in waiting:
         one.leave()
+
+
+def test_who_reads_slowly_keeps_nobody_from_their_turn(url, gated):
+    gated.more = {"much": "x" * 2**25}
+    slow = Listener(url, "rank")  # reads nothing
+    for _ in range(2):
+        gated.steps.release()
+    *_, last = job(url, "export")
+    assert "zip" in last
+    slow.leave()
 
 
 def test_a_job_that_fails_says_so(url, gated, caplog):

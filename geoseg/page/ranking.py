@@ -108,7 +108,7 @@ class Ranking:
         self._segmenter = work.segmenter
         self._known: WeakKeyDictionary[Patches, _Known] = WeakKeyDictionary()
 
-    def answers(self, raw: Any, patches: Patches) -> Iterator[dict[str, Any]]:
+    def answers(self, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
         """Answer a browser, which names `models`: messages of progress, then one of everything.
 
         Arrays are base64, little-endian: `labelled` uint8 (N,), `counts` int32 (N, 4) of a model as

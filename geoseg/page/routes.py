@@ -13,9 +13,11 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -38,18 +40,14 @@ from geoseg.page.users import Users, read_uploads
 from geoseg.patches import PatchError
 from geoseg.segmenter import Segmenter
 
-MAX_WAITING = 32  # jobs that wait for their turn
+MAX_JOBS = 32  # that run, wait for their turn, or are being delivered
+MAX_CLIENT_JOBS = MAX_JOBS // 4  # of one address
+PIECE = 2**16  # characters that are sent at once
 KEY = (16, 64)  # characters of a user's key
 
+Messages = Generator[dict[str, Any], None, None]
 Job = Callable[[Patches, dict[str, Any]], Iterator[dict[str, Any]]]
 _log = logging.getLogger("geoseg.page")
-
-
-class _Lane(NamedTuple):
-    """Jobs that take turns, one at a time."""
-
-    turn: asyncio.Lock
-    waiting: set[object]
 
 
 class Desk:
@@ -66,23 +64,25 @@ class Desk:
         self._live, self._looking = ThreadPoolExecutor(1, "live"), asyncio.Lock()
         self._reading = asyncio.Lock()
         self._threads = CapacityLimiter(3)  # a set's, a probe's, and one for lists and files
-        ranking, sets = Ranking(self._work), _Lane(asyncio.Lock(), set())
-        self._jobs: dict[str, tuple[Job, _Lane]] = {
-            "rank": (lambda found, asked: ranking.answers(asked, found), sets),
-            "export": (lambda found, asked: export(self._work, found, asked), sets),
-            "probe": (
-                lambda found, asked: probe(self._work, found, asked),
-                _Lane(asyncio.Lock(), set()),
-            ),
+        self._clients: Counter[str] = Counter()  # of jobs, by address
+        sets, probes = asyncio.Lock(), asyncio.Lock()
+        self._jobs: dict[str, tuple[Job, asyncio.Lock]] = {
+            "rank": (Ranking(self._work).answers, sets),
+            "export": (partial(export, self._work), sets),
+            "probe": (partial(probe, self._work), probes),
         }
 
     def routes(self) -> list[Route]:
         """For Gradio's own application."""
-        paths = {"look": self.look, "browse": self.browse, "files": self.files}
-        jobs = dict.fromkeys(self._jobs, self.job)
+        handlers: dict[str, Callable[..., Any]] = {
+            "look": self.look,
+            "browse": self.browse,
+            "files": self.files,
+            **{name: partial(self.job, *how) for name, how in self._jobs.items()},
+        }
         return [
             Route(f"/page/{name}", handler, methods=["POST"], name=name)
-            for name, handler in {**paths, **jobs}.items()
+            for name, handler in handlers.items()
         ]
 
     async def look(self, http: HttpRequest) -> Response:
@@ -122,7 +122,7 @@ class Desk:
             return sentence(str(error), 400)
         if not named:
             self.users.forget(key)
-        client = http.client.host if http.client else ""
+        client = _client(http)
         async with self._reading:
             room = self.users.room(key, client)
             found = await self._aside(lambda: read_uploads(named, room))
@@ -131,32 +131,46 @@ class Desk:
         rejected = [reject._asdict() for reject in found.rejected]
         return JSONResponse({"accepted": len(found), "rejected": rejected})
 
-    async def job(self, http: HttpRequest) -> Response:
+    async def job(self, work: Job, turn: asyncio.Lock, http: HttpRequest) -> Response:
         """A job's answers, a line of JSON each; whoever stops listening ends it."""
         asked, found, place = await self._question(http)
-        work, lane = self._jobs[http.url.path.rsplit("/", 1)[-1]]
-        if len(lane.waiting) >= MAX_WAITING:
+        client = _client(http)
+        if self._clients.total() >= MAX_JOBS or self._clients[client] >= MAX_CLIENT_JOBS:
             return sentence("Too many others wait; try again later.", 503)
-        lines = self._lines(lane, work(found, asked), place)
-        return StreamingResponse(lines, media_type="application/x-ndjson")
+        messages = ({**message, "source": place} for message in work(found, asked))
+        return StreamingResponse(
+            self._deliver(client, turn, messages), media_type="application/x-ndjson"
+        )
 
-    async def _lines(
-        self, lane: _Lane, messages: Iterator[dict[str, Any]], place: str
+    async def _deliver(
+        self, client: str, turn: asyncio.Lock, messages: Messages
     ) -> AsyncIterator[str]:
-        me = object()
-        lane.waiting.add(me)
+        """The lines of a job, in pieces. Who reads slowly keeps nobody else from their turn."""
+        told: asyncio.Queue[str] = asyncio.Queue()
+        self._clients[client] += 1
+        job = asyncio.create_task(self._run(turn, messages, told))
         try:
-            if lane.turn.locked():
-                yield _written({"waiting": True}) + "\n"
-            async with lane.turn:
-                lane.waiting.discard(me)
+            while line := await told.get():
+                for start in range(0, len(line), PIECE):
+                    yield line[start : start + PIECE]
+        finally:
+            job.cancel()
+            self._clients -= Counter([client])
+
+    async def _run(self, turn: asyncio.Lock, messages: Messages, told: asyncio.Queue[str]) -> None:
+        """Tell a job's lines when it is its turn, and at last an empty one."""
+        if turn.locked():
+            told.put_nowait(_written({"waiting": True}) + "\n")
+        try:
+            async with turn:
                 while message := await self._aside(lambda: next(messages, None)):
-                    yield _written({**message, "source": place}) + "\n"
+                    told.put_nowait(_written(message) + "\n")
         except Exception as error:  # a mistake of ours: the page must not wait for ever
             _log.exception("a job failed")
-            yield _written({"error": "failed", "reason": first_line(error)}) + "\n"
+            told.put_nowait(_written({"error": "failed", "reason": first_line(error)}) + "\n")
         finally:
-            lane.waiting.discard(me)
+            messages.close()
+            told.put_nowait("")
 
     async def _question(self, http: HttpRequest) -> tuple[dict[str, Any], Patches, str]:
         """The message, the patches that it is about, and of which source they are."""
@@ -174,6 +188,10 @@ class Desk:
 
 def _written(message: dict[str, Any]) -> str:
     return json.dumps(message, allow_nan=False)
+
+
+def _client(http: HttpRequest) -> str:
+    return http.client.host if http.client else ""
 
 
 def _json(text: str) -> Response:
