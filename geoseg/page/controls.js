@@ -63,14 +63,17 @@ function bindModels(root, facts, state, changed) {
   }
 }
 
-/** Write the state into every control. */
-function showState(root, facts, state, truth) {
+/** Write the state into every control; `scene` is null before the first answer. */
+function showState(root, facts, state, scene) {
+  const truth = !scene || scene.truth;
+  // Until the width is known the slider must not cut off what a link asks for.
+  root.querySelector('[name=shift]').max = scene ? scene.columns - 1 : facts.maxShift;
   for (const input of root.querySelectorAll('.gs-sliders input')) {
     const value = input.name === 'threshold' ? ownThreshold(facts, state) : state[input.name];
     if (document.activeElement !== input || input.type === 'range') input.value = value;
   }
   const texts = {
-    shift: say('dock.shift_value', { shift: state.shift, columns: facts.maxShift + 1 }),
+    shift: scene ? say('dock.shift_value', { shift: state.shift, columns: scene.columns }) : '',
     noise: state.noise.toFixed(4),
     threshold: state.threshold === null ? say('dock.as_trained') : state.threshold.toFixed(2),
     opacity: state.opacity ? say('dock.percent', { n: state.opacity }) : say('dock.off'),

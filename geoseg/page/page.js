@@ -77,6 +77,7 @@ function start(element, facts) {
       if (state.name && state.name !== scene.name) notify(say('notice.missing', { name: state.name }));
       state.name = '';
       state.index = scene.index;
+      state.shift %= scene.columns; // which may be a narrower patch than the one before
       if (scene.facts.note && scene.facts.note !== noted) notify(say('synthetic.note', { note: scene.facts.note }));
       noted = scene.facts.note;
       // Every step of a knob is another set: its pictures are made once the knob rests.
@@ -88,7 +89,7 @@ function start(element, facts) {
   }
 
   function paint() {
-    showState(root, facts, state, !scene || scene.truth);
+    showState(root, facts, state, scene);
     layout();
     if (scene) paintScene();
     drawer.paint();

@@ -54,7 +54,7 @@ function makeProbe(app) {
       ticks,
       nameOf: value => say(`probe.${name}_at`, { value: nameOfStep(name, value) }),
       pick: set && (value => {
-        state[set] = Math.min(value, set === 'shift' ? facts.maxShift : facts.maxNoise);
+        state[set] = value;
         app.ask();
       }),
     });
