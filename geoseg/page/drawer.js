@@ -1,9 +1,9 @@
 // The drawer at the right: one sheet at a time, opened by its button or key, closed by either.
 
 /**
- * `sheets` are `{ name, title, tip, key, node, open, seen, keys }`: `open()` is called when a sheet
- * comes into sight, `seen(scene)` for every scene that is painted while it is; `keys`, such as
- * `[[['k'], act, 'line of the help']]`, work meanwhile.
+ * `sheets` are `{ name, title, tip, key, node, open, close, seen, keys }`: `open()` is called when a
+ * sheet comes into sight, `close()` when it goes, `seen(scene)` for every scene that is painted in
+ * between; `keys`, such as `[[['k'], act, 'line of the help']]`, work meanwhile.
  */
 function makeDrawer(app, sheets) {
   const { root, state } = app;
@@ -30,6 +30,7 @@ function makeDrawer(app, sheets) {
     const sheet = sheets.find(s => s.name === state.sheet) || null;
     for (const [name, button] of buttons) button.setAttribute('aria-pressed', String(Boolean(sheet) && name === sheet.name));
     if (sheet !== current) {
+      const last = current;
       current = sheet;
       drawer.hidden = !sheet;
       root.classList.toggle('gs-drawn', Boolean(sheet));
@@ -39,6 +40,7 @@ function makeDrawer(app, sheets) {
         drawer.querySelector('.gs-sheet').replaceChildren(sheet.node);
         if (sheet.open) sheet.open();
       }
+      if (last && last.close) last.close();
     }
     if (sheet && sheet.seen && app.scene) sheet.seen(app.scene);
   }
