@@ -359,6 +359,25 @@ def test_the_first_label_to_judge_is_shown_and_the_order_comes_back(screen, patc
     assert screen.state("well") == "2"
 
 
+def test_from_the_pipes_back_to_the_same_order_and_well(screen):
+    sort, well = screen.page.locator("[name=sort]"), screen.page.locator("[name=well]")
+    sort.select_option(f"iou {NAMES[1]}")
+    screen.page.wait_for_function("geoseg.state.order")
+    well.select_option("Well 2")
+    screen.press("ArrowRight")
+    name, before = screen.name, order(screen)
+    screen.press("y")
+    screen.page.get_by_role("button", name="Show synthetic pipes").click()
+    screen.settle()
+    screen.page.wait_for_function("geoseg.strip.list.count === 10000")
+    assert (sort.input_value(), well.is_hidden()) == ("file", True)
+    screen.page.locator("[data-do=back]").click()
+    screen.page.wait_for_function("geoseg.state.order && geoseg.state.order.length === 4")
+    screen.settle()
+    assert (sort.input_value(), well.input_value()) == (f"iou {NAMES[1]}", "2")
+    assert (screen.name, order(screen)) == (name, before)
+
+
 def test_letters_have_decisions_of_their_own(screen):
     review(screen)
     screen.press("x")

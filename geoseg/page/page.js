@@ -179,8 +179,8 @@ function start(element, facts) {
     return paint();
   }
 
-  function browse(source, index = 0) {
-    Object.assign(state, { source, index, name: '', order: null, sort: 'file', well: 'all' });
+  function browse(source, index = 0, kept = {}) {
+    Object.assign(state, { source, index, name: '', order: null, sort: 'file', well: 'all', ...kept });
     ask();
     paint();
   }
@@ -216,7 +216,10 @@ function start(element, facts) {
     browse,
     /** From the synthetic pipes back to what was browsed before. */
     before: { source: 'start', index: 0 },
-    leave: () => { if (state.source === 'synthetic') browse(app.before.source, app.before.index); else browse('start'); },
+    leave: () => {
+      const { source, index, ...kept } = app.before;
+      if (state.source === 'synthetic') browse(source, index, kept); else browse('start');
+    },
     ask: () => { ask(); paint(); },
     link: () => `#${linkOf(state, usual, app)}`,
     /** Something needs the scores of the whole set: the sheet that has them says how. */

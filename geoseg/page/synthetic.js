@@ -35,7 +35,8 @@ function makeSynthetic(app) {
     return made;
   };
   const pipes = el('div', 'gs-pipes'), start = button('synthetic.start', () => {
-    app.before = { source: state.source, index: state.index };
+    const { source, index, sort, well } = state;
+    app.before = { source, index, sort, well };
     app.browse('synthetic', 0);
   });
   const seed = el('input'), seedLabel = el('label', '', say('synthetic.seed'));
