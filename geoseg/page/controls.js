@@ -39,6 +39,7 @@ function bindSliders(root, state, changed) {
     });
     // A slider keeps the focus after a drag and would swallow the arrow keys. After a Tab it may.
     if (input.type === 'range') input.addEventListener('pointerup', () => input.blur());
+    else input.addEventListener('keydown', event => { if (event.key === 'Enter') input.blur(); });
     if (input.name === 'threshold') input.addEventListener('dblclick', () => { state.threshold = null; changed(false); });
     else input.addEventListener('change', () => { input.value = state[input.name]; });
   }
@@ -79,7 +80,11 @@ function showState(root, facts, state, scene) {
     opacity: state.opacity ? say('dock.percent', { n: state.opacity }) : say('dock.off'),
   };
   root.querySelector('.gs-range').textContent = say(`dock.range.${state.range}`);
-  for (const output of root.querySelectorAll('.gs-sliders output')) output.textContent = texts[output.dataset.for];
+  for (const output of root.querySelectorAll('.gs-sliders output')) {
+    const name = output.dataset.for;
+    tell(output, texts[name]);
+    root.querySelector(`[name=${name}]`).setAttribute('aria-valuetext', texts[name]);
+  }
   for (const box of root.querySelectorAll('.gs-models input')) box.checked = state.models.includes(box.value);
   for (const button of root.querySelectorAll('[data-display]')) {
     button.setAttribute('aria-pressed', String(button.dataset.display === displayOf(state, truth)));
@@ -91,6 +96,7 @@ function showState(root, facts, state, scene) {
   root.querySelector('[data-display=disagreement]').disabled = state.models.length < 2;
   root.querySelector('[data-do=palette]').setAttribute('aria-pressed', String(state.palette === 'safe'));
   const back = root.querySelector('[data-do=back]');
+  if (state.source === 'start') handOver(back, root.querySelector('[data-do=open]'));
   back.hidden = state.source === 'start';
   back.textContent = say(state.source === 'synthetic' ? 'synthetic.leave' : 'bar.back');
 }
@@ -119,16 +125,22 @@ const KEYS = [
   [['e'], 'errors', 'errors'], [['p'], 'probability', 'probability'], [['u'], 'uncertainty', 'uncertainty'],
   [['d'], 'disagreement', 'disagreement'], [['t'], 'truth', 'truth'], [['a'], 'range', 'range'],
   [['c'], 'palette', 'palette'], [['+', '='], 'zoomIn', ''], [['-'], 'zoomOut', ''], [['0'], 'zoomOff', 'zoom'],
+  [['Shift+ArrowLeft'], 'panLeft', ''], [['Shift+ArrowRight'], 'panRight', ''],
+  [['Shift+ArrowUp'], 'panUp', ''], [['Shift+ArrowDown'], 'panDown', 'pan'],
   [['f'], 'full', 'full'], [['/'], 'jump', 'jump'], [['r'], 'reset', 'reset'], [['?'], 'help', 'help'],
 ];
-const KEY_SIGNS = { ArrowLeft: '\u2190', ArrowRight: '\u2192', PageUp: 'Page Up', PageDown: 'Page Down' };
+const KEY_SIGNS = {
+  ArrowLeft: '\u2190', ArrowRight: '\u2192', PageUp: 'Page Up', PageDown: 'Page Down',
+  'Shift+ArrowLeft': '\u21e7\u2190', 'Shift+ArrowRight': '\u21e7\u2192', 'Shift+ArrowUp': '\u21e7\u2191', 'Shift+ArrowDown': '\u21e7\u2193',
+};
 
 /** The sheets' own keys come with the sheets: `[[key], action, line]` each. */
 function bindKeys(root, actions, keys) {
   const byKey = new Map(keys.flatMap(([all, action]) => all.map(key => [key, action])));
   const listen = event => {
     if (!root.isConnected) return document.removeEventListener('keydown', listen, true);
-    const action = byKey.get(event.key.length === 1 ? event.key.toLowerCase() : event.key);
+    const shifted = event.shiftKey && event.key.startsWith('Arrow') ? 'Shift+' : '';
+    const action = byKey.get(event.key.length === 1 ? event.key.toLowerCase() : shifted + event.key);
     if (!action || keyIsTaken(event, root)) return undefined;
     if (event.key !== 'Escape') event.preventDefault(); // page up and down would scroll
     return actions[action]();

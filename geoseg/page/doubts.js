@@ -158,10 +158,10 @@ function makeDoubtsSheet(app, strip, ranks) {
     const at = here(), now = at < 0 ? '' : decided(suspects()[at]);
     buttons.forEach((button, k) => { button.setAttribute('aria-pressed', String(now === DECISIONS[k])); });
     const counted = suspects().map(decided);
-    tally.textContent = say('doubts.tally', {
+    tell(tally, say('doubts.tally', {
       decided: counted.filter(Boolean).length, labels: many(rows.length, 'label'),
       kept: counted.filter(d => d === 'keep').length, doubted: counted.filter(d => d === 'doubt').length,
-    });
+    }));
     rows.forEach(({ row, mark }, k) => {
       mark.textContent = counted[k] ? say(`doubts.${counted[k]}_mark`) : '';
       mark.dataset.decision = counted[k];

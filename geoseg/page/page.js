@@ -3,6 +3,7 @@
 const SLOW_MS = 250; // a shorter wait needs no sign
 const LOST_MS = 15000;
 const REST_MS = 400;
+const PAN = 0.2; // of a frame
 const LINK_MS = 400; // browsers refuse an address that changes too often
 
 /** Classes and scores at the threshold in force, and which model is best at what. */
@@ -122,7 +123,7 @@ function start(element, facts) {
     patchCard.card.classList.toggle('gs-pending', !scene);
     for (const [name, view] of cards) {
       view.card.classList.toggle('gs-focus', name === state.focus && state.models.length > 1);
-      view.card.setAttribute('aria-current', String(name === state.focus));
+      view.pick.setAttribute('aria-pressed', String(name === state.focus));
       view.card.classList.toggle('gs-pending', !scene || !scene.models.some(m => m.name === name));
     }
   }
@@ -245,6 +246,10 @@ function start(element, facts) {
     zoomIn: () => zoom.scale(1.5),
     zoomOut: () => zoom.scale(1 / 1.5),
     zoomOff: () => zoom.reset(),
+    panLeft: () => zoom.pan(PAN, 0),
+    panRight: () => zoom.pan(-PAN, 0),
+    panUp: () => zoom.pan(0, PAN),
+    panDown: () => zoom.pan(0, -PAN),
     full: () => { if (document.fullscreenElement) document.exitFullscreen(); else document.documentElement.requestFullscreen(); },
     jump: () => { $('.gs-jump').focus(); $('.gs-jump').select(); },
     reset: () => {
@@ -296,7 +301,11 @@ function start(element, facts) {
   $('.gs-limits').textContent = say('help.limits', { files: facts.limits.files, megabytes: facts.limits.bytes / 2 ** 20, total: Math.floor(facts.limits.total / 2 ** 20) });
   bindSliders(root, state, needsServer => { if (needsServer) ask(); paint(); });
   bindModels(root, facts, state, app.ask);
-  const keys = [...KEYS, ...sheetKeys];
+  if (!document.fullscreenEnabled) { // as on an iPhone
+    $('[data-do=full]').hidden = true;
+    delete actions.full;
+  }
+  const keys = [...KEYS, ...sheetKeys].filter(([, action]) => actions[action]);
   listKeys($('.gs-help dl'), keys);
   bindKeys(root, actions, [...keys, [['Escape'], 'dismiss', '']]);
   bindFiles(root, take);

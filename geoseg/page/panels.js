@@ -11,6 +11,16 @@ function el(tag, className, text) {
   return node;
 }
 
+/** Write a text where it is another one: what is read aloud is read again whenever it is written. */
+function tell(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Before a control goes it hands its focus on: the next Tab would start at the top of the page. */
+function handOver(from, to) {
+  if (from.contains(document.activeElement)) to.focus({ preventScroll: true });
+}
+
 function svg(tag, attributes) {
   const node = document.createElementNS(SVG, tag);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -62,15 +72,12 @@ function makePatchCard() {
 function makeModelCard(name, onFocus) {
   const view = makeCard(name, say('panel.model_name', { model: name }));
   view.card.dataset.model = name;
-  view.card.tabIndex = 0;
-  view.card.setAttribute('aria-label', say('panel.card_name', { model: name }));
-  view.card.addEventListener('click', () => onFocus(name));
-  view.card.addEventListener('keydown', event => {
-    if (event.target === view.card && (event.key === 'Enter' || event.key === ' ')) {
-      event.preventDefault();
-      onFocus(name);
-    }
-  });
+  view.card.setAttribute('aria-label', name);
+  view.pick = el('button', 'gs-pick', name);
+  view.pick.type = 'button';
+  view.pick.title = say('panel.pick_tip');
+  view.name.replaceChildren(view.pick);
+  view.card.addEventListener('click', () => onFocus(name)); // the button's too
   view.list = el('dl', 'gs-scores');
   view.values = {};
   for (const key of SCORES) {

@@ -191,7 +191,7 @@ function makeProbe(app) {
     work.classList.toggle('gs-idle', complete);
     bar.max = progress ? Math.max(progress.of, 1) : 1;
     bar.value = progress ? progress.done : complete ? 1 : 0;
-    told.textContent = say(complete ? 'probe.done' : stopped ? 'probe.halted' : 'probe.busy');
+    tell(told, say(complete ? 'probe.done' : stopped ? 'probe.halted' : 'probe.busy'));
     halter.textContent = running ? say('probe.stop') : say('probe.again');
     halter.hidden = complete || !(running || stopped);
   }

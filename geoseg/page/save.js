@@ -134,7 +134,7 @@ function makeSaveSheet(app) {
       setText.textContent = say('save.set', { patches: many(scene.count, 'patch'), settings: settings() });
       address.value = new URL(app.link(), location.href).href;
       linkText.textContent = say(state.source === 'uploads' ? 'save.link_own' : 'save.link');
-      copied.textContent = '';
+      tell(copied, '');
     },
   };
 }
