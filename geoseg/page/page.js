@@ -239,7 +239,7 @@ function start(element, facts) {
     errors: () => show(state.display === 'errors' ? 'mask' : 'errors'),
     probability: swap('probability'),
     uncertainty: swap('uncertainty'),
-    disagreement: swap('disagreement'),
+    disagreement: () => (state.models.length > 1 ? swap('disagreement')() : notify(say('set.needs_two'))),
     truth: () => flip('truth'),
     range: () => { state.range = CHOICES.range[(CHOICES.range.indexOf(state.range) + 1) % 3]; paint(); },
     palette: () => { state.palette = state.palette === 'safe' ? 'classic' : 'safe'; paint(); },
