@@ -212,6 +212,7 @@ function start(element, facts) {
     root, facts, state, channels, notify, jump, paint, usual,
     get scene() { return scene; },
     get name() { return scene ? scene.name : state.name; },
+    get zoomed() { return zoom.view; },
     get views() { return [patchCard, ...state.models.map(name => cards.get(name))]; },
     setKey: () => JSON.stringify(setOf(state)),
     browse,

@@ -91,12 +91,18 @@ function makeModelCard(name, onFocus) {
   return view;
 }
 
-/** Give a frame the patch's shape; very long ones are squeezed to a third rather than to a line. */
+/** Width and height of a patch, the larger one 1; very long ones are squeezed to a third rather than to a line. */
+function shapeOf(rows, columns) {
+  const wide = Math.min(Math.max(columns / rows, 1 / 3), 3);
+  return [Math.min(wide, 1), Math.min(1 / wide, 1)];
+}
+
+/** Give a frame the patch's shape. */
 function shapeFrame(view, rows, columns) {
   view.over.setAttribute('viewBox', `0 0 ${columns} ${rows}`);
-  const wide = Math.min(Math.max(columns / rows, 1 / 3), 3);
-  view.frame.style.setProperty('--w', Math.min(wide, 1).toFixed(4));
-  view.frame.style.setProperty('--h', Math.min(1 / wide, 1).toFixed(4));
+  const [width, height] = shapeOf(rows, columns);
+  view.frame.style.setProperty('--w', width.toFixed(4));
+  view.frame.style.setProperty('--h', height.toFixed(4));
 }
 
 function setPath(view, name, d) {

@@ -79,5 +79,5 @@ function makeZoom(root, frames, swipe) {
     frame.addEventListener('pointerup', up);
     frame.addEventListener('pointercancel', up);
   }
-  return { scale, pan, reset, get zoom() { return view.k; } };
+  return { scale, pan, reset, get zoom() { return view.k; }, get view() { return view; } };
 }
