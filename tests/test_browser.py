@@ -212,7 +212,8 @@ def test_uncertainty_and_disagreement_are_what_they_say(screen):
     screen.settle()
     screen.press("d")
     assert screen.page.locator("[data-display=disagreement]").is_disabled()
-    assert screen.page.locator("[data-display=mask]").get_attribute("aria-pressed") == "true"
+    assert "two models" in screen.page.locator(".gs-notice").inner_text()
+    assert screen.state("display") == "errors"
 
 
 def test_models_come_and_go(screen):
@@ -304,6 +305,26 @@ def test_files_can_be_dropped_anywhere(screen, tmp_path):
     np.testing.assert_allclose(screen.map("patch"), make_patch(9))
 
 
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
+def test_a_long_message_hides_no_name_and_scrolls_inside(open_page, tmp_path, width, height):
+    screen = open_page(width, height)
+    files = [tmp_path / f"bad_{i}.npy" for i in range(40)]
+    for file in files:
+        file.write_bytes(b"nothing")
+    screen.page.locator(".gs-files").set_input_files([str(file) for file in files])
+    screen.page.get_by_text("None of these files can be shown.").wait_for()
+    notice = screen.page.locator(".gs-notice").bounding_box()
+    assert notice["height"] < 0.25 * height
+    assert notice["y"] + notice["height"] <= height
+    for head in screen.page.locator(".gs-head").all()[: 4 if width > 400 else 1]:
+        box = head.bounding_box()
+        assert box["y"] + box["height"] <= notice["y"]
+    text = screen.page.locator(".gs-notice-text")
+    assert text.evaluate("text => text.scrollHeight > 3 * text.clientHeight")
+    text.evaluate("text => text.scrollTo(0, text.scrollHeight)")
+    assert screen.page.get_by_label("Close this message").is_visible()
+
+
 def test_an_upload_of_nothing_good_leaves_all_as_it_was(screen, tmp_path):
     bad = tmp_path / "bad.npy"
     bad.write_bytes(b"nothing")
@@ -313,6 +334,19 @@ def test_an_upload_of_nothing_good_leaves_all_as_it_was(screen, tmp_path):
     screen.press("Escape", "ArrowRight")
     assert screen.page.locator(".gs-notice").is_hidden()
     assert screen.name == "well_9_patch_5.npy"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1280, 720)])
+def test_no_sheet_makes_the_page_scroll(open_page, width, height):
+    screen = open_page(width, height)
+    boxes = screen.page.get_by_role("checkbox")
+    for models in (3, 2, 1):
+        for sheet in screen.page.evaluate("[null, ...geoseg.sheets.map(s => s.name)]"):
+            screen.page.evaluate("sheet => { geoseg.state.sheet = sheet; geoseg.paint(); }", sheet)
+            size = screen.page.evaluate("[document.documentElement.scrollHeight, innerHeight]")
+            assert size[0] <= size[1], (models, sheet)
+        boxes.nth(models - 1).uncheck()
+        screen.settle()
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 740), (1024, 768), (2560, 1440)])

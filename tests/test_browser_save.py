@@ -75,13 +75,62 @@ def test_the_picture_shows_the_panels(screen):
     name, content = saved(screen, "Save PNG")
     assert name == "well_9_patch_0.png"
     picture = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
-    # Four panels of 648 pixels with 48 between them.
-    assert picture.shape == (2 * (34 + 66 + 324 + 62), 4 * 648 + 5 * 48, 3)
+    # Four panels of 648 pixels with 48 between them; below, a line of settings and a legend.
+    assert picture.shape == (2 * (34 + 66 + 324 + 62 + 2 * 19 + 12), 4 * 648 + 5 * 48, 3)
     patch = screen.map("patch")
     grey = np.clip((patch + 0.05) / 0.1, 0, 1) * 255
     cells = picture[200 - 28 + 9 :: 18, 48 + 9 :: 18][:36, :36].mean(-1)
     plain = screen.map("classes", NAMES[0]) == 0
     assert np.abs(cells - grey)[plain].mean() < 8
+
+
+def written(screen: Screen) -> tuple[list[str], np.ndarray]:
+    """The texts of the picture that is saved, and its colours."""
+    screen.page.evaluate("""() => { window.texts = [];
+        const write = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+            texts.push(text);
+            write.call(this, text, ...rest);
+        }; }""")
+    _, content = saved(screen, "Save PNG")
+    picture = Image.open(io.BytesIO(content)).convert("RGB")
+    return screen.page.evaluate("texts"), np.array(picture)
+
+
+def test_the_picture_explains_itself(screen):
+    screen.slide("shift", 5)
+    screen.slide("noise", 0.002)
+    screen.slide("seed", 3)
+    screen.press("Enter", "c", "a")
+    texts, picture = written(screen)
+    low, high = screen.page.locator(".gs-ramp span").all_inner_texts()
+    legend = screen.page.locator(".gs-legend .gs-key").all_inner_texts()
+    assert len(legend) == 5
+    for text in (
+        *("well_9_patch_0.npy", "shift 5", "noise 0.0020 of seed 3", "threshold as trained"),
+        *("maps: Errors", f"grey from {low} to {high}", "overlay 35 %", *NAMES, *legend),
+    ):
+        assert text in texts
+    assert not any("zoomed" in text for text in texts)
+    limit = screen.page.evaluate("geoseg.scene.models[0].judgedAt.toFixed(2)")
+    assert any(text.endswith(f"threshold {limit}") for text in texts)
+    # The legend has the colours of the palette that is chosen.
+    foot = {tuple(rgb) for rgb in picture[-2 * (2 * 19 + 12) :].reshape(-1, 3).tolist()}
+    assert {(0, 0, 0), (255, 255, 255), (240, 140, 0), (40, 130, 220), (240, 228, 66)} <= foot
+
+
+def test_the_picture_shows_the_part_that_is_zoomed(screen):
+    frame = screen.page.locator(".gs-patch .gs-frame")
+    box = frame.bounding_box()
+    screen.page.mouse.dblclick(box["x"] + box["width"] - 1, box["y"] + 1)  # four times, the corner
+    screen.press("Shift+ArrowRight", "Shift+ArrowUp", "t")
+    screen.slide("opacity", 0)
+    texts, picture = written(screen)
+    assert "zoomed: rows 0 to 8, columns 27 to 35" in texts
+    assert "overlay" not in " ".join(texts)
+    grey = np.clip((screen.map("patch") + 0.05) / 0.1, 0, 1) * 255
+    cells = picture[172 + 36 :: 72, 48 + 36 :: 72][:9, :9].mean(-1)
+    np.testing.assert_allclose(cells, grey[:9, 27:], atol=2)
 
 
 @pytest.mark.parametrize("button", ["Masks, zip", "Masks and probabilities, zip"])
@@ -147,7 +196,7 @@ def test_a_link_opens_the_same_again(screen, open_page):
 def test_a_link_with_nonsense_opens_the_page_as_usual(open_page, url):
     words = "shift=99&noise=-3&seed=1e999&threshold=x&models=a,b&display=<b>&palette=__proto__"
     other = open_page(link=f"{url}/#{words}&patch=gone.npy&constructor=1&sheet=none&well=7")
-    assert other.state("shift") == 35
+    assert other.state("shift") == 99 % 36
     assert other.state("noise") == 0
     assert other.state("threshold") is None
     assert other.state("models") == []

@@ -336,6 +336,60 @@ def test_labels_are_reviewed_with_two_keys(screen, patches, doubted, tmp_path):
             assert float(row[key]) == pytest.approx(getattr(suspect, key), abs=1e-5)
 
 
+def test_the_first_label_to_judge_is_shown_and_the_order_comes_back(screen, patches, doubted):
+    names = [patches.entry(s.patch).name for s in doubted]
+    by = f"iou {NAMES[1]}"
+    screen.page.locator("[name=sort]").select_option(by)
+    screen.page.wait_for_function("geoseg.state.order")
+    before = order(screen)
+    screen.press("l")
+    assert screen.name == names[0]
+    assert order(screen)[: len(names)] == names
+    screen.press("k", "l")
+    assert screen.page.locator("[name=sort]").input_value() == by
+    assert order(screen) == before
+    screen.press("r", "l")
+    assert screen.name == names[1]
+    screen.press("l")
+    assert screen.page.locator("[name=sort]").input_value() == "file"
+    # A well that was chosen stays: its first label is shown, or none.
+    screen.page.get_by_label("Wells that are shown").select_option("Well 2")
+    screen.press("l")
+    assert screen.name == next(name for name in names if name.startswith("well_2"))
+    assert screen.state("well") == "2"
+
+
+def test_from_the_pipes_back_to_the_same_order_and_well(screen):
+    sort, well = screen.page.locator("[name=sort]"), screen.page.locator("[name=well]")
+    sort.select_option(f"iou {NAMES[1]}")
+    screen.page.wait_for_function("geoseg.state.order")
+    well.select_option("Well 2")
+    screen.press("ArrowRight")
+    name, before = screen.name, order(screen)
+    screen.press("y")
+    screen.page.get_by_role("button", name="Show synthetic pipes").click()
+    screen.settle()
+    screen.page.wait_for_function("geoseg.strip.list.count === 10000")
+    assert (sort.input_value(), well.is_hidden()) == ("file", True)
+    screen.page.locator("[data-do=back]").click()
+    screen.page.wait_for_function("geoseg.state.order && geoseg.state.order.length === 4")
+    screen.settle()
+    assert (sort.input_value(), well.input_value()) == (f"iou {NAMES[1]}", "2")
+    assert (screen.name, order(screen)) == (name, before)
+
+
+def test_letters_have_decisions_of_their_own(screen):
+    review(screen)
+    screen.press("x")
+    assert "1 of" in screen.page.locator(".gs-tally").inner_text()
+    screen.page.evaluate("geoseg.state.toy = 'easy'; geoseg.paint()")
+    screen.press("ArrowRight")  # another set, whose scores are asked for, as it is sorted by them
+    screen.page.wait_for_function("geoseg.strip.list.labelled === 8")
+    screen.page.locator(".gs-suspects li").first.wait_for()
+    assert "0 of" in screen.page.locator(".gs-tally").inner_text()
+    assert set(marked(screen)) == {""}
+
+
 def test_one_model_doubts_nothing(screen):
     screen.page.get_by_role("checkbox").nth(1).uncheck()
     screen.press("l")
@@ -363,6 +417,23 @@ def slow(browser, folder, tmp_path_factory) -> Iterator[tuple[Slow, str]]:
     demo = build(made, PatchSet("", entries))
     yield made, launch(demo, "127.0.0.1", free_port()).rstrip("/")
     demo.close(verbose=False)
+
+
+def test_folders_do_not_share_decisions(browser, patches, segmenter):
+    """Started one after the other at one address, as on one's own machine."""
+    port, tallies = free_port(), []
+    context = browser.new_context()
+    for entries in (patches.entries, patches.entries[:-1], patches.entries):
+        demo = build(segmenter, PatchSet("", entries), NAMES)
+        screen = Screen(context.new_page(), launch(demo, "127.0.0.1", port).rstrip("/"))
+        screen.page.wait_for_selector(".gs-cell")
+        review(screen)
+        tallies.append(screen.page.locator(".gs-tally").inner_text()[0])
+        screen.press("k")
+        screen.page.close()
+        demo.close(verbose=False)
+    context.close()
+    assert tallies == ["0", "0", "1"]
 
 
 @pytest.fixture

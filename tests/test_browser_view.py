@@ -147,6 +147,37 @@ def test_a_model_runs_once_for_an_input(screen):
     assert screen.page.evaluate("asked") == [NAMES]
 
 
+# A server that answers at once, with patches of 65,536 pixels.
+LARGE = """() => {
+    window.asked = [];
+    const floats = btoa('\\0'.repeat(2 ** 18));
+    geosegAsk.look = ({ ticket, index, source, models }) => {
+        asked.push(index);
+        setTimeout(() => geosegHear('look', {
+            ticket, source, index, label: '', count: 50, name: `large ${index}`, facts: {},
+            shape: [256, 256], patch: floats, truth: null, stages: {},
+            models: models.map(name => (
+                { name, parameters: 1, milliseconds: 1, threshold: 0.5, probability: floats })),
+        }));
+    };
+}"""
+
+
+def test_what_is_remembered_is_bounded_by_its_size(screen):
+    """With three models 2 MiB each: 32 are kept, of small ones far more."""
+
+    def asked(*places: int) -> list[int]:
+        for place in places:
+            screen.page.locator(".gs-position").fill(str(place + 1))
+            screen.press("Enter")
+            assert screen.page.evaluate("geoseg.scene.index") == place
+        return screen.page.evaluate("asked.splice(0)")
+
+    screen.page.evaluate(LARGE)
+    assert asked(*range(1, 41)) == [*range(1, 41)]
+    assert asked(40, 11, 10, 40, 3) == [3]
+
+
 def test_zoom_is_the_same_in_every_panel(screen):
     frame = screen.page.locator(".gs-patch .gs-frame")
     box = frame.bounding_box()

@@ -18,7 +18,7 @@ from geoseg import create_model, find_checkpoints, save_checkpoint
 from geoseg.page import NoPatchesError, PatchSet, build, load_set
 from geoseg.page.browse import MAX_PIXELS, Entry, find_files, natural_key
 from geoseg.page.live import answer, at_first, view
-from geoseg.page.request import MAX_NOISE, Request
+from geoseg.page.request import MAX_NOISE, MAX_SHIFT, Request
 from geoseg.page.uploads import (
     MAX_FILE_BYTES,
     MAX_FILES,
@@ -135,7 +135,7 @@ def test_only_unreadable_files_is_said_with_the_first_reason(tmp_path):
 )
 def test_any_message_becomes_a_usable_request(segmenter, raw):
     request = Request.parse(raw, NAMES)
-    assert 0 <= request.shift <= 35
+    assert 0 <= request.shift <= MAX_SHIFT
     assert 0 <= request.noise <= MAX_NOISE
     assert set(request.models) <= set(NAMES)
     patches = PatchSet("", (Entry("a", make_patch(1)),))
@@ -150,6 +150,8 @@ def test_a_view_adds_seeded_noise_then_turns_everything():
     turned = view(entry, 9, 0.002, 5)
     np.testing.assert_array_equal(turned.patch, np.roll(noisy.patch, 9, 1))
     np.testing.assert_array_equal(turned.truth, np.roll(truth, 9, 1))
+    again = view(entry, 9 + 3 * 36, 0.002, 5)
+    np.testing.assert_array_equal(again.patch, turned.patch)
     np.testing.assert_array_equal(np.isnan(noisy.patch), np.isnan(patch))
     assert np.nanstd(noisy.patch - patch) == pytest.approx(0.002, rel=0.1)
     assert not np.array_equal(noisy.patch, view(entry, 0, 0.002, 6).patch, equal_nan=True)

@@ -40,6 +40,7 @@ function bindSliders(root, state, changed) {
     });
     // A slider keeps the focus after a drag and would swallow the arrow keys. After a Tab it may.
     if (input.type === 'range') input.addEventListener('pointerup', () => input.blur());
+    else input.addEventListener('keydown', event => { if (event.key === 'Enter') input.blur(); });
     if (input.name === 'threshold') input.addEventListener('dblclick', () => { state.threshold = null; changed(false); });
     else input.addEventListener('change', () => { input.value = state[input.name]; });
   }
@@ -64,33 +65,41 @@ function bindModels(root, facts, state, changed) {
   }
 }
 
-/** Write the state into every control. */
-function showState(root, facts, state, truth) {
+/** Write the state into every control; `scene` is null before the first answer. */
+function showState(root, facts, state, scene) {
+  const truth = !scene || scene.truth;
+  // Until the width is known the slider must not cut off what a link asks for.
+  root.querySelector('[name=shift]').max = scene ? scene.columns - 1 : facts.maxShift;
   for (const input of root.querySelectorAll('.gs-sliders input')) {
     const value = input.name === 'threshold' ? ownThreshold(facts, state) : state[input.name];
     if (document.activeElement !== input || input.type === 'range') input.value = value;
   }
   const texts = {
-    shift: say('dock.shift_value', { shift: state.shift, columns: facts.maxShift + 1 }),
+    shift: scene ? say('dock.shift_value', { shift: state.shift, columns: scene.columns }) : '',
     noise: state.noise.toFixed(4),
     threshold: state.threshold === null ? say('dock.as_trained') : state.threshold.toFixed(2),
     opacity: state.opacity ? say('dock.percent', { n: state.opacity }) : say('dock.off'),
   };
-  root.querySelector('.gs-range').textContent = say(`dock.range.${state.range}`);
-  for (const output of root.querySelectorAll('.gs-sliders output')) output.textContent = texts[output.dataset.for];
+  tell(root.querySelector('.gs-range'), say(`dock.range.${state.range}`));
+  for (const output of root.querySelectorAll('.gs-sliders output')) {
+    const name = output.dataset.for;
+    tell(output, texts[name]);
+    mark(root.querySelector(`[name=${name}]`), 'aria-valuetext', texts[name]);
+  }
   for (const box of root.querySelectorAll('.gs-models input')) box.checked = state.models.includes(box.value);
   for (const button of root.querySelectorAll('[data-display]')) {
-    button.setAttribute('aria-pressed', String(button.dataset.display === displayOf(state, truth)));
+    mark(button, 'aria-pressed', String(button.dataset.display === displayOf(state, truth)));
   }
   for (const button of root.querySelectorAll('[data-toggle]')) {
-    button.setAttribute('aria-pressed', String(state[button.dataset.toggle]));
+    mark(button, 'aria-pressed', String(state[button.dataset.toggle]));
   }
   for (const needy of ['[data-display=errors]', '[data-toggle=truth]']) root.querySelector(needy).disabled = !truth;
   root.querySelector('[data-display=disagreement]').disabled = state.models.length < 2;
-  root.querySelector('[data-do=palette]').setAttribute('aria-pressed', String(state.palette === 'safe'));
+  mark(root.querySelector('[data-do=palette]'), 'aria-pressed', String(state.palette === 'safe'));
   const back = root.querySelector('[data-do=back]');
+  if (state.source === 'start') handOver(back, root.querySelector('[data-do=open]'));
   back.hidden = state.source === 'start';
-  back.textContent = say(state.source === 'synthetic' ? 'synthetic.leave' : 'bar.back');
+  tell(back, say(state.source === 'synthetic' ? 'synthetic.leave' : 'bar.back'));
 }
 
 function ownThreshold(facts, state) {
@@ -117,16 +126,22 @@ const KEYS = [
   [['e'], 'errors', 'errors'], [['p'], 'probability', 'probability'], [['u'], 'uncertainty', 'uncertainty'],
   [['d'], 'disagreement', 'disagreement'], [['t'], 'truth', 'truth'], [['a'], 'range', 'range'],
   [['c'], 'palette', 'palette'], [['+', '='], 'zoomIn', ''], [['-'], 'zoomOut', ''], [['0'], 'zoomOff', 'zoom'],
+  [['Shift+ArrowLeft'], 'panLeft', ''], [['Shift+ArrowRight'], 'panRight', ''],
+  [['Shift+ArrowUp'], 'panUp', ''], [['Shift+ArrowDown'], 'panDown', 'pan'],
   [['f'], 'full', 'full'], [['/'], 'jump', 'jump'], [['r'], 'reset', 'reset'], [['?'], 'help', 'help'],
 ];
-const KEY_SIGNS = { ArrowLeft: '\u2190', ArrowRight: '\u2192', PageUp: 'Page Up', PageDown: 'Page Down' };
+const KEY_SIGNS = {
+  ArrowLeft: '\u2190', ArrowRight: '\u2192', PageUp: 'Page Up', PageDown: 'Page Down',
+  'Shift+ArrowLeft': '\u21e7\u2190', 'Shift+ArrowRight': '\u21e7\u2192', 'Shift+ArrowUp': '\u21e7\u2191', 'Shift+ArrowDown': '\u21e7\u2193',
+};
 
 /** The sheets' own keys come with the sheets: `[[key], action, line]` each. */
 function bindKeys(root, actions, keys) {
   const byKey = new Map(keys.flatMap(([all, action]) => all.map(key => [key, action])));
   const listen = event => {
     if (!root.isConnected) return document.removeEventListener('keydown', listen, true);
-    const action = byKey.get(event.key.length === 1 ? event.key.toLowerCase() : event.key);
+    const shifted = event.shiftKey && event.key.startsWith('Arrow') ? 'Shift+' : '';
+    const action = byKey.get(event.key.length === 1 ? event.key.toLowerCase() : shifted + event.key);
     if (!action || keyIsTaken(event, root)) return undefined;
     if (event.key !== 'Escape') event.preventDefault(); // page up and down would scroll
     return actions[action]();

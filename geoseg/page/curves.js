@@ -76,7 +76,8 @@ function makeCurves({ title, ticks, nameOf, pick }) {
   /** Where a value lies between the steps. */
   function placeOfValue(value) {
     const after = data.at.findIndex(v => v >= value);
-    if (after <= 0) return after;
+    if (after < 0) return data.at.length - 1; // the last turns of a wide patch are not all tried
+    if (after === 0) return 0;
     return after - (data.at[after] - value) / (data.at[after] - data.at[after - 1]);
   }
 

@@ -2,21 +2,30 @@
 
 const DECISIONS = ['keep', 'doubt'];
 
+/** A set told from others by 32 bits (FNV-1a) of what it holds: folders have no name of their own. */
+function markOf({ label, count, names }, toy) {
+  let hash = 0x811c9dc5;
+  for (const unit of JSON.stringify([label, count, names, toy])) {
+    hash = Math.imul(hash ^ unit.codePointAt(0), 0x01000193);
+  }
+  return (hash >>> 0).toString(16);
+}
+
 /**
- * What was decided, by label of the set and name of the patch, in this browser alone. Without room
+ * What was decided, by mark of the set and name of the patch, in this browser alone. Without room
  * for it, or in a private window, it lasts as long as the page.
  */
 function makeDecisions() {
-  let all = {}, label = null;
-  const place = () => `geoseg doubts ${label}`;
+  let all = {}, mark = null;
+  const place = () => `geoseg doubts ${mark}`;
   const read = () => {
     try { all = { ...all, ...JSON.parse(localStorage.getItem(place())) }; } catch { /* none, or not ours */ }
   };
   return {
     of(name) { return DECISIONS.includes(all[name]) ? all[name] : ''; },
-    load(ofLabel) {
-      if (label === ofLabel) return;
-      label = ofLabel;
+    load(ofMark) {
+      if (mark === ofMark) return;
+      mark = ofMark;
       all = {};
       read();
     },
@@ -62,7 +71,9 @@ function makeDoubtsSheet(app, strip, ranks) {
   const none = el('p');
   node.append(runner.node, none, review);
   const decisions = makeDecisions();
-  let rows = [], names = [], built = -1;
+  // `before` is the order of the strip that the list took the place of, `due` whether the list has
+  // yet to show its first label. A link shows its own patch.
+  let rows = [], names = [], built = -1, before = null, due = false;
 
   const suspects = () => (ranks.known && ranks.known.together.length > 1 ? ranks.known.suspects : []);
   const here = () => suspects().findIndex(suspect => suspect.patch === state.index);
@@ -76,6 +87,7 @@ function makeDoubtsSheet(app, strip, ranks) {
   /** While the list is open the arrow keys walk it. */
   function sortByDoubt() {
     if (state.sort === 'doubt' || !suspects().length) return;
+    before = state.sort;
     state.sort = 'doubt';
     strip.reorder();
   }
@@ -85,6 +97,16 @@ function makeDoubtsSheet(app, strip, ranks) {
     const n = suspects().length;
     const places = [...Array(n).keys()].map(k => (from + 1 + k) % n);
     return places.find(k => !decided(suspects()[k])) ?? -1;
+  }
+
+  /** Begin with the first label that nobody has judged, of the wells that are shown. */
+  function begin() {
+    if (!suspects().length) return;
+    sortByDoubt();
+    if (!due) return;
+    due = false;
+    const first = suspects().find(suspect => !decided(suspect) && state.order?.includes(suspect.patch));
+    if (first) app.jump(first.patch);
   }
 
   function decide(decision) {
@@ -119,7 +141,7 @@ function makeDoubtsSheet(app, strip, ranks) {
   function build() {
     built = ranks.version;
     names = ownNames(strip.list.names);
-    decisions.load(strip.list.label);
+    decisions.load(markOf(strip.list, state.toy)); // letters are other labels of the same patches
     rows = suspects().map(makeRow);
     list.replaceChildren(...rows.map(row => row.item));
   }
@@ -136,10 +158,10 @@ function makeDoubtsSheet(app, strip, ranks) {
     const at = here(), now = at < 0 ? '' : decided(suspects()[at]);
     buttons.forEach((button, k) => { button.setAttribute('aria-pressed', String(now === DECISIONS[k])); });
     const counted = suspects().map(decided);
-    tally.textContent = say('doubts.tally', {
+    tell(tally, say('doubts.tally', {
       decided: counted.filter(Boolean).length, labels: many(rows.length, 'label'),
       kept: counted.filter(d => d === 'keep').length, doubted: counted.filter(d => d === 'doubt').length,
-    });
+    }));
     rows.forEach(({ row, mark }, k) => {
       mark.textContent = counted[k] ? say(`doubts.${counted[k]}_mark`) : '';
       mark.dataset.decision = counted[k];
@@ -150,12 +172,16 @@ function makeDoubtsSheet(app, strip, ranks) {
 
   ranks.heard(() => {
     if (state.sheet !== 'doubts') return;
-    sortByDoubt();
     paint();
+    begin();
   });
   return {
     name: 'doubts', title: say('doubts.title'), tip: say('doubts.tip'), key: 'l', node, seen: paint,
-    open: () => { sortByDoubt(); paint(); },
+    open: () => { due = !state.name; paint(); begin(); },
+    close: () => {
+      if (before && state.sort === 'doubt') { state.sort = before; strip.reorder(); }
+      before = null;
+    },
     keys: [[['k'], () => decide('keep'), ''], [['x'], () => decide('doubt'), say('doubts.keys')]],
   };
 }

@@ -8,31 +8,32 @@ function swatch(className, text, colour) {
   return item;
 }
 
-/** Name what is on the screen now, and nothing else. */
-function paintLegend(legend, scene, state) {
+/** What is on the screen now, and nothing else: `{ kind, text, colour }`, some without a colour. */
+function legendOf(scene, state) {
   const palette = PALETTES[state.palette];
   const display = displayOf(state, scene.truth);
-  const key = [state.palette, display, Boolean(scene.truth), state.truth, scene.lost > 0].join();
+  const sign = (word, colour) => ({ kind: 'fill', text: say(`legend.${word}`), colour: css(palette[colour]) });
+  const items = display === 'errors' ? [sign('tn', TN), sign('tp', TP), sign('fn', FN), sign('fp', FP)]
+    : display === 'mask' ? [sign('found', FOUND), sign('background', TN)]
+      : [{ kind: 'heat', text: say(`legend.${display}`) }, { kind: 'dashed', text: say('legend.threshold') }];
+  if (scene.truth && state.truth) items.push({ kind: 'line', text: say('legend.truth'), colour: palette.outline });
+  if (scene.lost) items.push({ kind: 'hatch', text: say('legend.null') });
+  return items;
+}
+
+const SIGNS = { fill: '', heat: 'gs-heat', line: 'gs-line', dashed: 'gs-line gs-dashed', hatch: 'gs-hatch' };
+
+function paintLegend(legend, scene, state) {
+  const items = legendOf(scene, state), key = JSON.stringify(items);
   if (legend.dataset.key === key) return;
   legend.dataset.key = key;
-  const items = [];
-  const sign = (word, colour) => swatch('', say(`legend.${word}`), css(palette[colour]));
-  if (display === 'errors') {
-    items.push(sign('tn', TN), sign('tp', TP), sign('fn', FN), sign('fp', FP));
-  } else if (display === 'mask') {
-    items.push(sign('found', FOUND), sign('background', TN));
-  } else {
-    const ramp = swatch('gs-heat', say(`legend.${display}`));
-    ramp.firstChild.style.background = `linear-gradient(90deg, ${HEAT.map(css).join(', ')})`;
-    items.push(ramp, swatch('gs-line gs-dashed', say('legend.threshold')));
-  }
-  if (scene.truth && state.truth) {
-    const line = swatch('gs-line', say('legend.truth'));
-    line.firstChild.style.borderColor = palette.outline;
-    items.push(line);
-  }
-  if (scene.lost) items.push(swatch('gs-hatch', say('legend.null')));
-  legend.replaceChildren(...items);
+  legend.replaceChildren(...items.map(({ kind, text, colour }) => {
+    const item = swatch(SIGNS[kind], text), look = item.firstChild.style;
+    if (kind === 'heat') look.background = `linear-gradient(90deg, ${HEAT.map(css).join(', ')})`;
+    else if (kind === 'line') look.borderColor = colour;
+    else if (colour) look.background = colour;
+    return item;
+  }));
 }
 
 /** One pixel, marked in every panel and read out below: the panels show the same place. */

@@ -25,6 +25,7 @@ def view(entry: Entry, shift: int, noise: float, seed: int) -> Entry:
     """The entry with seeded noise added, then turned by `shift` columns together with its truth.
 
     In this order the noise turns with the pipe, so a circular model's mask does exactly so too.
+    A shift beyond the width goes round again: a set holds patches of several widths.
     """
     patch = torch.from_numpy(entry.patch)
     if noise > 0:

@@ -1,6 +1,7 @@
 // What the models said, so that nothing is asked twice: going back, ticking a model, one step ahead.
 
-const REMEMBERED = 96; // answers kept, the latest used ones; about 25 kB each with three models
+const REMEMBERED_BYTES = 2 ** 26; // of the answers kept, the latest used ones; 41 kB each of 36x36 and three models
+const REMEMBERED_LEAST = 2; // however large: the one that is shown, and the next
 const AHEAD_AFTER_MS = 30; // of quiet, before the next patch is fetched
 const AHEAD_BELOW_MS = 200; // a server slower than this is left alone
 
@@ -51,8 +52,15 @@ function makeLooks(channels) {
       else scene.found.set(model.name, { ...model, probability: floatsOf(model.probability) });
     }
     scene.stages = answer.stages;
+    // A pixel: its value and truth; of each model a probability, and later a class and a disagreement.
+    scene.bytes = scene.patch.length * (5 + 9 * scene.found.size);
     memory.set(key, scene);
-    if (memory.size > REMEMBERED) memory.delete(memory.keys().next().value);
+    let bytes = [...memory.values()].reduce((sum, kept) => sum + kept.bytes, 0);
+    for (const [oldest, kept] of memory) {
+      if (bytes <= REMEMBERED_BYTES || memory.size <= REMEMBERED_LEAST) break;
+      memory.delete(oldest);
+      bytes -= kept.bytes;
+    }
     return scene;
   }
 

@@ -3,6 +3,7 @@
 const SLOW_MS = 250; // a shorter wait needs no sign
 const LOST_MS = 15000;
 const REST_MS = 400;
+const PAN = 0.2; // of a frame
 const LINK_MS = 400; // browsers refuse an address that changes too often
 
 /** Classes and scores at the threshold in force, and which model is best at what. */
@@ -62,7 +63,7 @@ function start(element, facts) {
     slow = lost = 0;
     if (silent) $('.gs-notice').hidden = true;
     silent = false;
-    root.dataset.busy = 'false';
+    mark(root, 'data-busy', 'false');
   }
 
   function receive(answer, last) {
@@ -76,6 +77,7 @@ function start(element, facts) {
       } else if (state.name && state.name !== scene.name) notify(say('notice.missing', { name: state.name }));
       state.name = '';
       state.index = scene.index;
+      state.shift %= scene.columns; // which may be a narrower patch than the one before
       if (scene.facts.note && scene.facts.note !== noted) notify(say('synthetic.note', { note: scene.facts.note }));
       noted = scene.facts.note;
       // Every step of a knob is another set: its pictures are made once the knob rests.
@@ -87,7 +89,7 @@ function start(element, facts) {
   }
 
   function paint() {
-    showState(root, facts, state, !scene || scene.truth);
+    showState(root, facts, state, scene);
     layout();
     if (scene) paintScene();
     drawer.paint();
@@ -120,7 +122,7 @@ function start(element, facts) {
     patchCard.card.classList.toggle('gs-pending', !scene);
     for (const [name, view] of cards) {
       view.card.classList.toggle('gs-focus', name === state.focus && state.models.length > 1);
-      view.card.setAttribute('aria-current', String(name === state.focus));
+      mark(view.pick, 'aria-pressed', String(name === state.focus));
       view.card.classList.toggle('gs-pending', !scene || !scene.models.some(m => m.name === name));
     }
   }
@@ -128,12 +130,12 @@ function start(element, facts) {
   function paintPlace() {
     const jump = $('.gs-jump'), position = $('.gs-position');
     const n = state.order ? state.order.length : count;
-    jump.title = [scene.name, say('dock.jump_tip')].join('\n');
+    mark(jump, 'title', [scene.name, say('dock.jump_tip')].join('\n'));
     if (document.activeElement !== jump) jump.value = scene.name;
-    $('.gs-count').textContent = say('dock.of', { count: n.toLocaleString('en') });
+    tell($('.gs-count'), say('dock.of', { count: n.toLocaleString('en') }));
     const set = many(count, 'patch');
-    $('.gs-set').textContent = scene.label ? say('bar.set', { label: scene.label, count: set }) : set;
-    position.max = n;
+    tell($('.gs-set'), scene.label ? say('bar.set', { label: scene.label, count: set }) : set);
+    mark(position, 'max', String(n));
     if (document.activeElement !== position) position.value = placeOf(state) + 1;
   }
 
@@ -177,8 +179,8 @@ function start(element, facts) {
     return paint();
   }
 
-  function browse(source, index = 0) {
-    Object.assign(state, { source, index, name: '', order: null, sort: 'file', well: 'all' });
+  function browse(source, index = 0, kept = {}) {
+    Object.assign(state, { source, index, name: '', order: null, sort: 'file', well: 'all', ...kept });
     ask();
     paint();
   }
@@ -210,13 +212,15 @@ function start(element, facts) {
     root, facts, state, channels, notify, jump, paint, usual,
     get scene() { return scene; },
     get name() { return scene ? scene.name : state.name; },
+    get zoomed() { return zoom.view; },
     get views() { return [patchCard, ...state.models.map(name => cards.get(name))]; },
     setKey: () => JSON.stringify(setOf(state)),
     browse,
     /** From the synthetic pipes back to what was browsed before. */
     before: { source: 'start', index: 0 },
     leave: () => {
-      if (state.source === 'synthetic') return browse(app.before.source, app.before.index);
+      const { source, index, ...kept } = app.before;
+      if (state.source === 'synthetic') return browse(source, index, kept);
       channels.send([]).catch(() => {}); // forgets what was uploaded; if it cannot now, in time it does
       return browse('start');
     },
@@ -238,13 +242,17 @@ function start(element, facts) {
     errors: () => show(state.display === 'errors' ? 'mask' : 'errors'),
     probability: swap('probability'),
     uncertainty: swap('uncertainty'),
-    disagreement: swap('disagreement'),
+    disagreement: () => (state.models.length > 1 ? swap('disagreement')() : notify(say('set.needs_two'))),
     truth: () => flip('truth'),
     range: () => { state.range = CHOICES.range[(CHOICES.range.indexOf(state.range) + 1) % 3]; paint(); },
     palette: () => { state.palette = state.palette === 'safe' ? 'classic' : 'safe'; paint(); },
     zoomIn: () => zoom.scale(1.5),
     zoomOut: () => zoom.scale(1 / 1.5),
     zoomOff: () => zoom.reset(),
+    panLeft: () => zoom.pan(PAN, 0),
+    panRight: () => zoom.pan(-PAN, 0),
+    panUp: () => zoom.pan(0, PAN),
+    panDown: () => zoom.pan(0, -PAN),
     full: () => { if (document.fullscreenElement) document.exitFullscreen(); else document.documentElement.requestFullscreen(); },
     jump: () => { $('.gs-jump').focus(); $('.gs-jump').select(); },
     reset: () => {
@@ -298,10 +306,14 @@ function start(element, facts) {
   bindSliders(root, state, needsServer => {
     if (!needsServer) return paint();
     ask();
-    return showState(root, facts, state, !scene || scene.truth);
+    return showState(root, facts, state, scene);
   });
   bindModels(root, facts, state, app.ask);
-  const keys = [...KEYS, ...sheetKeys];
+  if (!document.fullscreenEnabled) { // as on an iPhone
+    $('[data-do=full]').hidden = true;
+    delete actions.full;
+  }
+  const keys = [...KEYS, ...sheetKeys].filter(([, action]) => actions[action]);
   listKeys($('.gs-help dl'), keys);
   bindKeys(root, actions, [...keys, [['Escape'], 'dismiss', '']]);
   bindFiles(root, take);

@@ -11,6 +11,21 @@ function el(tag, className, text) {
   return node;
 }
 
+/** Write a text where it is another one: each write is laid out anew, and read aloud anew. */
+function tell(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Write an attribute where it is another one, as every write costs the browser a look at styles. */
+function mark(node, name, value) {
+  if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}
+
+/** Before a control goes it hands its focus on: the next Tab would start at the top of the page. */
+function handOver(from, to) {
+  if (from.contains(document.activeElement)) to.focus({ preventScroll: true });
+}
+
 function svg(tag, attributes) {
   const node = document.createElementNS(SVG, tag);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -62,15 +77,12 @@ function makePatchCard() {
 function makeModelCard(name, onFocus) {
   const view = makeCard(name, say('panel.model_name', { model: name }));
   view.card.dataset.model = name;
-  view.card.tabIndex = 0;
-  view.card.setAttribute('aria-label', say('panel.card_name', { model: name }));
-  view.card.addEventListener('click', () => onFocus(name));
-  view.card.addEventListener('keydown', event => {
-    if (event.target === view.card && (event.key === 'Enter' || event.key === ' ')) {
-      event.preventDefault();
-      onFocus(name);
-    }
-  });
+  view.card.setAttribute('aria-label', name);
+  view.pick = el('button', 'gs-pick', name);
+  view.pick.type = 'button';
+  view.pick.title = say('panel.pick_tip');
+  view.name.replaceChildren(view.pick);
+  view.card.addEventListener('click', () => onFocus(name)); // the button's too
   view.list = el('dl', 'gs-scores');
   view.values = {};
   for (const key of SCORES) {
@@ -84,16 +96,24 @@ function makeModelCard(name, onFocus) {
   return view;
 }
 
-/** Give a frame the patch's shape; very long ones are squeezed to a third rather than to a line. */
-function shapeFrame(view, rows, columns) {
-  view.over.setAttribute('viewBox', `0 0 ${columns} ${rows}`);
+/** Width and height of a patch, the larger one 1; very long ones are squeezed to a third rather than to a line. */
+function shapeOf(rows, columns) {
   const wide = Math.min(Math.max(columns / rows, 1 / 3), 3);
-  view.frame.style.setProperty('--w', Math.min(wide, 1).toFixed(4));
-  view.frame.style.setProperty('--h', Math.min(1 / wide, 1).toFixed(4));
+  return [Math.min(wide, 1), Math.min(1 / wide, 1)];
+}
+
+/** Give a frame the patch's shape. */
+function shapeFrame(view, rows, columns) {
+  if (view.shape === `${columns} ${rows}`) return;
+  view.shape = `${columns} ${rows}`;
+  view.over.setAttribute('viewBox', `0 0 ${view.shape}`);
+  const [width, height] = shapeOf(rows, columns);
+  view.frame.style.setProperty('--w', width.toFixed(4));
+  view.frame.style.setProperty('--h', height.toFixed(4));
 }
 
 function setPath(view, name, d) {
-  view.paths[name].setAttribute('d', d);
+  mark(view.paths[name], 'd', d);
 }
 
 function paintPatch(view, scene, state) {
@@ -107,15 +127,15 @@ function paintPatch(view, scene, state) {
   setPath(view, 'nulls', scene.nulls);
   setPath(view, 'truth', state.truth ? scene.outline : '');
   view.paths.truth.style.stroke = palette.outline;
-  view.facts.textContent = say('panel.shape', { rows, columns });
-  view.low.textContent = signed(range[0]);
-  view.high.textContent = signed(range[1]);
-  view.note.textContent = [
+  tell(view.facts, say('panel.shape', { rows, columns }));
+  tell(view.low, signed(range[0]));
+  tell(view.high, signed(range[1]));
+  tell(view.note, [
     truth && state.toy !== 'none' ? say('panel.toy') : '',
     focus && state.opacity > 0 ? say('panel.tint', { model: focus.name }) : '',
     !truth ? say('panel.no_labels') : truth.includes(1) ? '' : say('panel.no_groove'),
     scene.lost ? many(scene.lost, 'null') : '',
-  ].filter(Boolean).join(' \u00b7 ') || '\u00a0';
+  ].filter(Boolean).join(' \u00b7 ') || '\u00a0');
 }
 
 function paintModel(view, scene, model, state) {
@@ -124,14 +144,14 @@ function paintModel(view, scene, model, state) {
   const display = displayOf(state, truth);
   shapeFrame(view, rows, columns);
   view.message.hidden = !model.error;
-  view.message.textContent = model.error || '';
+  tell(view.message, model.error || '');
   view.card.classList.toggle('gs-failed', Boolean(model.error));
   if (model.error) {
     fill(view.canvas, rows, columns, () => palette[NULL]);
     for (const name of Object.keys(view.paths)) setPath(view, name, '');
-    view.facts.textContent = say('panel.failed');
+    tell(view.facts, say('panel.failed'));
     view.list.hidden = true;
-    view.note.textContent = '\u00a0';
+    tell(view.note, '\u00a0');
     return;
   }
   fill(view.canvas, rows, columns, mapColour(display, palette, model));
@@ -139,14 +159,14 @@ function paintModel(view, scene, model, state) {
   setPath(view, 'truth', state.truth && display !== 'errors' ? scene.outline : '');
   setPath(view, 'found', ['probability', 'uncertainty', 'disagreement'].includes(display) ? model.outline : '');
   view.paths.truth.style.stroke = palette.outline;
-  view.facts.textContent = say('panel.facts', {
+  tell(view.facts, say('panel.facts', {
     parameters: model.parameters.toLocaleString('en'), ms: model.milliseconds.toFixed(1),
-  });
+  }));
   view.list.hidden = !model.scores;
-  view.note.textContent = model.scores ? '' : say('panel.share', { share: (100 * model.share).toFixed(1) });
+  tell(view.note, model.scores ? '' : say('panel.share', { share: (100 * model.share).toFixed(1) }));
   if (!model.scores) return;
   for (const key of SCORES) {
-    view.values[key].textContent = model.scores[key].toFixed(3);
+    tell(view.values[key], model.scores[key].toFixed(3));
     view.values[key].classList.toggle('gs-best', model.best.has(key));
   }
 }

@@ -54,7 +54,7 @@ function makeProbe(app) {
       ticks,
       nameOf: value => say(`probe.${name}_at`, { value: nameOfStep(name, value) }),
       pick: set && (value => {
-        state[set] = Math.min(value, set === 'shift' ? facts.maxShift : facts.maxNoise);
+        state[set] = value;
         app.ask();
       }),
     });
@@ -192,7 +192,7 @@ function makeProbe(app) {
     const { done = 0, of = 1 } = progress || {};
     bar.max = Math.max(of, 1);
     bar.value = complete ? bar.max : done;
-    told.textContent = say(complete ? 'probe.done' : stopped ? 'probe.halted' : progress && progress.waiting ? 'set.waiting' : 'probe.busy');
+    tell(told, say(complete ? 'probe.done' : stopped ? 'probe.halted' : progress && progress.waiting ? 'set.waiting' : 'probe.busy'));
     halter.textContent = running ? say('probe.stop') : say('probe.again');
     halter.hidden = complete || !(running || stopped);
   }

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from geoseg.page.browse import MAX_PIXELS
+
 SOURCES = ("start", "uploads", "synthetic")
 MAX_NOISE = 0.005  # the original viewer's range, in the unit of the patches
-MAX_SHIFT = 35  # one column short of a full turn
+MAX_SHIFT = MAX_PIXELS - 1  # one column short of a full turn of the widest patch
 MAX_SEED = 2**31 - 1
 
 
@@ -20,7 +22,8 @@ class Request:
         source: the set: "start", the user's own "uploads", or "synthetic" pipes.
         index: of the patch in its set, counted round and round.
         name: of the patch; where the set has it, it counts instead of the index.
-        shift: columns, 0 to MAX_SHIFT. noise: standard deviation, 0 to MAX_NOISE. seed: of it.
+        shift: columns, 0 to MAX_SHIFT, beyond a patch's width round and round. noise: standard
+            deviation, 0 to MAX_NOISE. seed: of it.
         models: names of models that exist, in their usual order.
     """
 

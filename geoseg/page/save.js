@@ -42,7 +42,7 @@ function makeSaveSheet(app) {
     state.shift ? say('save.shift', { n: state.shift }) : '',
     state.noise ? say('save.noise', { n: state.noise.toFixed(4), seed: state.seed }) : '',
     say('save.threshold', { n: state.threshold === null ? say('dock.as_trained') : state.threshold.toFixed(2) }),
-  ].filter(Boolean).join(', ');
+  ].filter(Boolean);
 
   const savePicture = () => drawPicture(app, settings()).toBlob(
     blob => download(`${stemOf(app.scene.name)}.png`, blob), 'image/png');
@@ -134,10 +134,10 @@ function makeSaveSheet(app) {
     name: 'save', title: say('save.title'), tip: say('save.tip'), key: 'w', node,
     seen(scene) {
       fillArrays(scene);
-      setText.textContent = say('save.set', { patches: many(scene.count, 'patch'), settings: settings() });
+      setText.textContent = say('save.set', { patches: many(scene.count, 'patch'), settings: settings().join(', ') });
       address.value = new URL(app.link(), location.href).href;
       linkText.textContent = say(state.source === 'uploads' ? 'save.link_own' : 'save.link');
-      copied.textContent = '';
+      tell(copied, '');
     },
   };
 }

@@ -47,7 +47,7 @@ function makeRunner(app, strip, ranks) {
     bar.hidden = cancel.hidden = !job;
     if (job && job.total) { bar.max = job.total; bar.value = job.done; } else bar.removeAttribute('value');
     text.setAttribute('aria-live', job && !job.waiting ? 'off' : 'polite'); // the bar has the numbers
-    text.textContent = sayWhat();
+    tell(text, sayWhat());
     text.hidden = !text.textContent;
     node.hidden = start.hidden && text.hidden && !job;
   }

@@ -104,10 +104,10 @@ function makeStrip(app) {
 
   function cellOf(place) {
     if (cells.has(place)) return cells.get(place);
-    const cell = el('button', 'gs-cell');
-    cell.type = 'button';
-    cell.tabIndex = -1; // the arrow keys browse
+    const cell = el('div', 'gs-cell');
+    cell.id = `gs-cell-${place}`;
     cell.setAttribute('role', 'option');
+    cell.setAttribute('aria-posinset', place + 1);
     const canvas = el('canvas');
     canvas.width = canvas.height = facts.small.side;
     cell.append(canvas, el('i'));
@@ -116,12 +116,13 @@ function makeStrip(app) {
     return cell;
   }
 
-  function paintCell(place, index) {
+  function paintCell(place, index, n) {
     const cell = cellOf(place);
     cell.style.left = `${place * size}px`;
     const name = say('strip.patch', { place: place + 1, name: list.names[index] || '' });
     cell.title = name;
     cell.setAttribute('aria-label', name);
+    cell.setAttribute('aria-setsize', n); // of which only those in sight are here
     cell.setAttribute('aria-selected', String(index === state.index));
     cell.lastChild.style.background = (colourOf && colourOf(index)) || 'none';
     const bytes = pictures.get(index);
@@ -146,9 +147,11 @@ function makeStrip(app) {
     const indices = places.map(place => (state.order ? state.order[place] : place));
     for (const [place, cell] of cells) if (place < first || place >= last) { cell.remove(); cells.delete(place); }
     places.forEach((place, k) => {
-      const cell = paintCell(place, indices[k]);
+      const cell = paintCell(place, indices[k], n);
       if (!cell.isConnected) reel.append(cell);
     });
+    const here = cells.get(placeOf(state));
+    if (here) film.setAttribute('aria-activedescendant', here.id); else film.removeAttribute('aria-activedescendant');
     fetchPictures(indices);
   }
 
@@ -162,6 +165,15 @@ function makeStrip(app) {
     paint();
   }
 
+  // The page's own arrow keys step.
+  film.addEventListener('keydown', event => {
+    const n = state.order ? state.order.length : list.count;
+    if (!['Home', 'End'].includes(event.key) || !n) return;
+    event.preventDefault();
+    const place = event.key === 'Home' ? 0 : n - 1;
+    app.jump(state.order ? state.order[place] : place);
+  });
+  film.addEventListener('focus', () => { if (film.matches(':focus-visible')) follow(); }); // a click stays where it is
   film.addEventListener('scroll', () => { left = film.scrollLeft; paint(); }, { passive: true });
   new ResizeObserver(() => {
     room = film.clientWidth;

@@ -35,13 +35,15 @@ function makeSynthetic(app) {
     return made;
   };
   const pipes = el('div', 'gs-pipes'), start = button('synthetic.start', () => {
-    app.before = { source: state.source, index: state.index };
+    const { source, index, sort, well } = state;
+    app.before = { source, index, sort, well };
     app.browse('synthetic', 0);
   });
   const seed = el('input'), seedLabel = el('label', '', say('synthetic.seed'));
   Object.assign(seed, { type: 'number', id: 'gs-pipe', min: 1, max: seeds, step: 1 });
   seedLabel.htmlFor = seed.id;
   const jump = to => app.jump(Math.min(Math.max(to, 1), seeds) - 1);
+  seed.addEventListener('keydown', event => { if (event.key === 'Enter') seed.blur(); });
   seed.addEventListener('change', () => {
     const wanted = Math.round(Number(seed.value));
     if (wanted) jump(wanted); else seed.value = state.index + 1;
@@ -58,9 +60,12 @@ function makeSynthetic(app) {
   }
 
   function makeKnob([name, knob]) {
-    const row = el('div', 'gs-knob'), label = el('label', '', say(`synthetic.${name}`));
+    const row = el('div', 'gs-knob');
+    row.tabIndex = -1; // takes the focus of the button that goes; a slider would take the arrow keys
+    const label = el('label', '', say(`synthetic.${name}`));
     const text = el('output'), slider = el('input');
     Object.assign(slider, { type: 'range', id: `gs-knob-${name}`, min: knob.low, max: knob.high, step: knob.step });
+    text.setAttribute('aria-live', 'off'); // the slider says it
     label.htmlFor = slider.id;
     slider.dataset.knob = name;
     slider.title = say(`synthetic.${name}_tip`);
@@ -97,28 +102,33 @@ function makeSynthetic(app) {
       const fixed = state.knobs[name], value = fixed ?? drawn[name] ?? 0;
       slider.value = value;
       row.classList.toggle('gs-fixed', fixed !== undefined);
-      text.textContent = fixed === undefined
+      tell(text, fixed === undefined
         ? say(name === 'collar' ? 'synthetic.drawn_collar' : 'synthetic.drawn', { value: knobText(name, value) })
-        : knobText(name, value);
+        : knobText(name, value));
       slider.setAttribute('aria-valuetext', text.textContent);
+      if (fixed === undefined) handOver(own, row);
       own.disabled = fixed === undefined;
     }
-    reset.disabled = !Object.keys(state.knobs).length;
+    const none = !Object.keys(state.knobs).length;
+    if (none) handOver(reset, Object.values(rows).at(-1).row);
+    reset.disabled = none;
   }
 
   return {
     name: 'synthetic', title: say('synthetic.title'), tip: say('synthetic.tip'), key: 'y', node,
     seen(scene) {
       const here = state.source === 'synthetic';
-      start.hidden = here;
-      pipes.hidden = !here;
+      const [shown, gone] = here ? [pipes, start] : [start, pipes];
+      shown.hidden = false;
+      handOver(gone, here ? surprise : start);
+      gone.hidden = true;
       if (here) {
         if (document.activeElement !== seed) seed.value = state.index + 1;
         paintKnobs(scene.facts.drawn || {});
       }
       for (const choice of toys.children) choice.setAttribute('aria-pressed', String(choice.dataset.toy === state.toy));
       toyText.textContent = say(`synthetic.toy_what.${state.toy}`);
-      note.textContent = scene.facts.note ? say('synthetic.note', { note: scene.facts.note }) : '';
+      tell(note, scene.facts.note ? say('synthetic.note', { note: scene.facts.note }) : '');
     },
   };
 }

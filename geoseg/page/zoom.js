@@ -27,6 +27,13 @@ function makeZoom(root, frames, swipe) {
     apply();
   }
 
+  /** Move the picture by shares of the frame. */
+  function pan(x, y) {
+    view.x += x;
+    view.y += y;
+    apply();
+  }
+
   const reset = () => { view.k = 1; apply(); };
   const at = (frame, event) => {
     const box = frame.getBoundingClientRect();
@@ -45,10 +52,8 @@ function makeZoom(root, frames, swipe) {
       scale(gap(now) / Math.max(gap(before), 1e-3), ...middle);
       began = null;
     }
-    view.x += (now[0] - before[0]) / (other ? 2 : 1);
-    view.y += (now[1] - before[1]) / (other ? 2 : 1);
     touches.set(event.pointerId, now);
-    apply();
+    pan((now[0] - before[0]) / (other ? 2 : 1), (now[1] - before[1]) / (other ? 2 : 1));
   }
 
   function up(event) {
@@ -74,5 +79,5 @@ function makeZoom(root, frames, swipe) {
     frame.addEventListener('pointerup', up);
     frame.addEventListener('pointercancel', up);
   }
-  return { scale, reset, get zoom() { return view.k; } };
+  return { scale, pan, reset, get zoom() { return view.k; }, get view() { return view; } };
 }
