@@ -151,14 +151,15 @@ def test_a_model_runs_once_for_an_input(screen):
 LARGE = """() => {
     window.asked = [];
     const floats = btoa('\\0'.repeat(2 ** 18));
-    geosegAsk.look = ({ ticket, index, source, models }) => {
+    geoseg.channels.call = (kind, { index, source, models }, heard) => {
+        if (kind !== 'look') return;
         asked.push(index);
-        setTimeout(() => geosegHear('look', {
-            ticket, source, index, label: '', count: 50, name: `large ${index}`, facts: {},
+        setTimeout(() => heard({
+            source, index, label: '', count: 50, name: `large ${index}`, facts: {},
             shape: [256, 256], patch: floats, truth: null, stages: {},
             models: models.map(name => (
                 { name, parameters: 1, milliseconds: 1, threshold: 0.5, probability: floats })),
-        }));
+        }, true));
     };
 }"""
 
