@@ -17,7 +17,8 @@ import pytest
 from starlette.routing import BaseRoute, Mount
 
 from geoseg.page import build, load_set
-from geoseg.page.server import DOORS, MAX_UPLOAD_BODY, Gate, forget_unread, options
+from geoseg.page.gate import DOORS, MAX_UPLOAD_BODY, Gate
+from geoseg.page.server import forget_unread, options
 from geoseg.page.uploads import MAX_FILES
 from geoseg.segmenter import Segmenter
 from tests.serving import ROOT, Server, make_checkpoints, make_folder, running
@@ -409,7 +410,7 @@ def test_answers_that_nobody_fetches_are_forgotten():
 
 
 def test_streams_are_counted_and_let_go(monkeypatch):
-    monkeypatch.setattr("geoseg.page.server.MAX_STREAMS", 3)
+    monkeypatch.setattr("geoseg.page.gate.MAX_STREAMS", 3)
 
     async def watch() -> list[int]:
         done, statuses = asyncio.Event(), []

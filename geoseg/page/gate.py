@@ -1,0 +1,128 @@
+"""What stands between the network and Gradio: who may come in, by which door, with how much.
+
+Gradio serves many routes that this page has no use for (files by their path, a proxy, an editor of
+code). Only those in `DOORS` are open; what Gradio adds tomorrow is shut until somebody needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from geoseg.page.exchange import MAX_BODY, Exchange, sentence, too_large
+
+API = "/gradio_api"
+UPLOAD, MCP, STARTUP, INFO = (
+    f"{API}/{name}" for name in ("upload", "mcp", "startup-events", "info")
+)
+FILES = "/page/files"
+DOORS = {
+    "GET": rf"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)/?"
+    r"|/(assets|static)/[\w.-]+(/[\w.-]+)*"
+    rf"|{API}/(info|openapi\.json|app_id|startup-events|theme\.css)/?"
+    rf"|{API}/(queue/data|heartbeat/[\w-]{{1,64}}|mcp/?|mcp/schema)"
+    rf"|{API}/call/(v2/)?\w+/\w+",
+    "HEAD": r"/",
+    "POST": rf"{API}/(upload|queue/join|cancel|mcp/?)|{API}/(run|call|call/v2)/\w+/?"
+    r"|/page/(look|browse|files|rank|export|probe)",
+    "DELETE": rf"{MCP}/?",
+}
+STREAMS = re.compile(rf"{API}/(queue/data|heartbeat/.*|call/.*|mcp/?)")
+
+MAX_MCP_BODY = 2**23  # files come in it, as base64
+MAX_UPLOAD_BODY = 2**26  # MAX_TOTAL_PIXELS of the widest numbers, and room
+LIMITS = {UPLOAD: MAX_UPLOAD_BODY, FILES: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}
+MAX_CALLS = 256  # that are being answered; a page has one, and two when it looks ahead
+MAX_STREAMS = 1024  # connections on which answers are awaited; a page has two
+WRONG_PASSWORD_SECONDS = 1
+
+
+class Gate:
+    """ASGI middleware in front of every route: doors, login, limits, headers, plain errors."""
+
+    def __init__(self, app: ASGIApp, accounts: Sequence[str] = ()) -> None:
+        self.app = app
+        self.digests = [_digest(account.encode()) for account in accounts]
+        self.streams = self.calls = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or let the application answer it."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return await send({"type": "websocket.close", "code": 1008})
+        exchange = Exchange(receive, send)
+        streams = scope["method"] == "GET" and bool(STREAMS.fullmatch(_path(scope)))
+        calls = scope["method"] == "POST"
+        self.streams += streams
+        self.calls += calls
+        try:
+            refusal = await self._refusal(scope, exchange)
+            if refusal:
+                return await refusal(scope, exchange.receive, exchange.send)
+            return await exchange.run(self.app, scope)
+        finally:
+            self.streams -= streams
+            self.calls -= calls
+
+    async def _refusal(self, scope: Scope, exchange: Exchange) -> Response | None:
+        """Why this request goes no further, or None."""
+        path, method, headers = _path(scope), scope["method"], Headers(scope=scope)
+        if not await self._may_enter(scope, path, headers):
+            challenge = {"WWW-Authenticate": 'Basic realm="geoseg", charset="UTF-8"'}
+            return sentence("A user and a password are needed.", 401, challenge)
+        if not re.fullmatch(DOORS.get(method, "(?!)"), path) or "/.." in path:
+            return sentence("Not Found", 404)
+        streams = method == "GET" and STREAMS.fullmatch(path) and self.streams > MAX_STREAMS
+        if streams or (method == "POST" and self.calls > MAX_CALLS):
+            return sentence("Too many connections; try again later.", 503)
+        if path.rstrip("/") == INFO:
+            # Gradio keeps the description that it made for the first caller, with the address
+            # that this caller's headers claimed, for everybody; that of a page is made anew.
+            scope["query_string"] += b"&page="
+        limit = LIMITS.get(path.rstrip("/"), MAX_BODY)
+        exchange.limit = limit
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > limit:
+            return too_large(limit)
+        if method == "POST" and limit == MAX_BODY:
+            return await exchange.check_call()
+        return None
+
+    async def _may_enter(self, scope: Scope, path: str, headers: Headers) -> bool:
+        # Gradio's own first call, before anybody else is told the address.
+        if not self.digests or (path == STARTUP and not scope["app"].startup_events_triggered):
+            return True
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return False
+        try:
+            given = _digest(base64.b64decode(token))
+        except (binascii.Error, ValueError):
+            return False
+        # All are compared, so that the time does not tell which user exists.
+        if sum(secrets.compare_digest(given, digest) for digest in self.digests):
+            return True
+        await asyncio.sleep(WRONG_PASSWORD_SECONDS)
+        return False
+
+
+def _path(scope: Scope) -> str:
+    """The path below the one at which a proxy shows the page."""
+    path, root = str(scope["path"]), urlsplit(str(scope.get("root_path", ""))).path
+    inside = path.removeprefix(root)
+    return inside if root and inside.startswith("/") else path
+
+
+def _digest(account: bytes) -> bytes:
+    return hashlib.sha256(account).digest()
