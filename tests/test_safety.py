@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import gradio as gr
@@ -38,6 +39,16 @@ from tests.wire import (
 CANARY = "the-canary-sings-7f3a"
 USERS = "ann:first:secret\nbob:naïve"
 ACCOUNTS = USERS.splitlines()
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-03-26",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +367,62 @@ def test_headers_of_an_answer(server):
     assert other["Access-Control-Allow-Origin"] is None
 
 
+def statuses(url: str, **headers: str) -> set[int]:
+    """What the page, its description and everything that acts answer to such headers."""
+    kinds = {"Content_Type": "application/json", "Accept": "application/json, text/event-stream"}
+    headers = {**kinds, **headers}
+    body, kind = form([("a.npy", b"0")])
+    replies = [send(url, path, **headers) for path in ("/", f"{API}/info")]
+    replies += [send(url, f"{API}/run/models", b'{"data": []}', **headers)]
+    replies += [send(url, f"{API}/mcp/", json.dumps(HELLO).encode(), **headers)]
+    replies += [send(url, "/page/look", b"{}", **headers)]
+    replies += [send(url, f"{API}/upload", body, **{**headers, "Content_Type": kind})]
+    assert all(reply.text.count(".") == 1 for reply in replies if reply.status > 400)
+    return {reply.status for reply in replies}
+
+
+def test_a_foreign_name_that_points_here_gets_nothing(server):
+    """DNS rebinding: a browser that takes evil.test for this machine says so in Host."""
+    for host in ("evil.test", "evil.test:7860", "127.0.0.1.evil.test", "localhost.evil.test:1", ""):
+        assert statuses(server.url, Host=host) == {421}
+        assert statuses(server.url, Host=host, X_Forwarded_Host="localhost") == {421}
+    for host in ("localhost", "LocalHost:8000", "127.0.0.1", "127.8.8.8:80", "[::1]:7860"):
+        assert statuses(server.url, Host=host) == {200}
+    assert "--root-path" in send(server.url, "/", Host="evil.test").json["detail"]
+    assert server.said() == []
+
+
+def test_a_foreign_page_cannot_make_a_browser_act_here(server):
+    name = server.url.removeprefix("http://")
+    for origin in ("http://evil.test", "null", "http://127.0.0.1:9", "https://a.hf.space", "[", ""):
+        replies = statuses(server.url, Origin=origin)
+        assert replies == {200, 403}, "reading is for the browser to forbid"
+        assert send(server.url, f"{API}/mcp/", method="DELETE", Origin=origin).status == 403
+    assert statuses(server.url, Origin=f"http://{name}") == {200}
+    assert statuses(server.url, Origin="http://localhost:8000", Host="localhost:8000") == {200}
+    # A proxy that keeps the name to itself and one that tells it with the port.
+    assert statuses(server.url, Origin="https://a.test", X_Forwarded_Host="a.test") == {200}
+    assert statuses(server.url, Origin="https://a.test", X_Forwarded_Host="a.test:443") == {200}
+    assert server.said() == []
+
+
+def test_a_proxy_may_use_the_name_of_the_root_path(root):
+    public = "https://example.org/geoseg"
+    with running([*arguments(root), "--root-path", public]) as one:
+        for host in ("example.org", "Example.org:8443", "localhost"):
+            assert statuses(one.url, Host=host, Origin="https://example.org") == {200}
+        assert statuses(one.url, Host="evil.test") == {421}
+        assert statuses(one.url, Host="example.org", Origin="https://evil.test") == {200, 403}
+
+
+def test_a_space_has_names_that_nobody_told(root):
+    with running([*arguments(root), "--host", "0.0.0.0"], SPACE_ID="ann/geoseg") as one:
+        assert statuses(one.url, Host="ann-geoseg.hf.space") == {200}
+        for origin in ("https://huggingface.co", "https://ann-geoseg.hf.space"):
+            assert statuses(one.url, Host="inside:7860", Origin=origin) == {200}
+        assert statuses(one.url, Origin="https://hf.space.evil.test") == {200, 403}
+
+
 def test_nobody_can_write_an_address_into_what_others_read(server):
     for path in ("/", "/config", f"{API}/info", f"{API}/info?page=x", f"{API}/openapi.json"):
         send(server.url, path, X_Forwarded_Host="evil.test", X_Gradio_Server="http://evil.test")
@@ -381,11 +448,8 @@ def test_users_get_everything(locked, root, account):
     assert "geoseg" in send(locked.url, "/", **login).text
     (path,) = upload_paths(locked.url, root / "set" / "images" / "well_9_patch_0.npy", **login)
     assert "models" in call(locked.url, "segment", path, **login)
-    hello = {"protocolVersion": "2025-03-26", "capabilities": {}}
-    hello["clientInfo"] = {"name": "test", "version": "1"}
-    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
     accept = "application/json, text/event-stream"
-    said = post(locked.url, f"{API}/mcp/", message, Accept=accept, **login)
+    said = post(locked.url, f"{API}/mcp/", HELLO, Accept=accept, **login)
     assert "serverInfo" in said.text
     tool = {"name": "list_models", "arguments": {}}
     message = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": tool}
@@ -425,8 +489,9 @@ def test_streams_are_counted_and_let_go(monkeypatch):
             async def send(message) -> None:
                 statuses.extend([message["status"]] if "status" in message else [])
 
-            scope = {"type": "http", "method": "GET", "path": path, "headers": []}
-            await gate({**scope, "query_string": b""}, None, send)
+            scope = {"type": "http", "method": "GET", "path": path, "query_string": b""}
+            here = {"app": SimpleNamespace(get_blocks=dict), "headers": [(b"host", b"localhost")]}
+            await gate({**scope, **here}, None, send)
 
         open_ones = [asyncio.create_task(ask(f"{API}/heartbeat/x")) for _ in range(4)]
         await asyncio.sleep(0.01)

@@ -35,7 +35,7 @@ def send(
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with closing(connection):
         verb = method or ("GET" if body is None else "POST")
-        connection.putrequest(verb, parts.path + path)
+        connection.putrequest(verb, parts.path + path, skip_host="Host" in named)
         if isinstance(body, bytes):
             named.setdefault("Content-Length", str(len(body)))
         elif body is not None:

@@ -19,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from geoseg.page.callers import names
 from geoseg.page.exchange import MAX_BODY, Exchange, sentence, too_large
 
 API = "/gradio_api"
@@ -78,6 +79,11 @@ class Gate:
     async def _refusal(self, scope: Scope, exchange: Exchange) -> Response | None:
         """Why this request goes no further, or None."""
         path, method, headers = _path(scope), scope["method"], Headers(scope=scope)
+        # Until Gradio knows where it listens, only Gradio itself calls, by a local name.
+        listening = getattr(scope["app"].get_blocks(), "server_name", "")
+        foreign = names(listening, scope.get("root_path", "")).refusal(method, headers)
+        if foreign:
+            return foreign
         if not await self._may_enter(scope, path, headers):
             challenge = {"WWW-Authenticate": 'Basic realm="geoseg", charset="UTF-8"'}
             return sentence("A user and a password are needed.", 401, challenge)

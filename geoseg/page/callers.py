@@ -1,0 +1,80 @@
+"""Who calls: by which of our names, and from whose page."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from functools import lru_cache
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from geoseg.page.exchange import sentence
+
+LOCAL = re.compile(r"localhost|127(\.\d{1,3}){3}|\[::1\]")
+SPACE = re.compile(r"huggingface\.co|[\w-]+\.hf\.space")
+WHOLE = "start geoseg with --root-path and the whole address at which the page is shown"
+
+
+class Names:
+    """By which names this server, which listens on `listening`, may be called.
+
+    The page of a foreign site can do two things in the browser of somebody who runs geoseg for
+    themselves. It can let its own name point to 127.0.0.1, so that the browser takes both for one
+    site and shows it everything (DNS rebinding); but the Host header tells. And it can send simple
+    requests without seeing the answers; but the Origin header tells.
+    """
+
+    def __init__(self, listening: str, root: str) -> None:
+        self.public = _netloc(root)
+        self.guarded = _is_loopback(listening)
+        self.hosts = {listening.lower(), _name(self.public)} - {""}
+        self.on_a_space = bool(os.environ.get("SPACE_ID"))
+
+    def refusal(self, method: str, headers: Headers) -> Response | None:
+        """The answer to a request by another's name or for another's page, or None."""
+        host = headers.get("host", "").lower()
+        name = _name(host)
+        if self.guarded and not (LOCAL.fullmatch(name) or name in self.hosts):
+            return sentence(f"The page answers to localhost only; behind a proxy, {WHOLE}.", 421)
+        if method in ("GET", "HEAD") or "origin" not in headers:
+            return None
+        # A proxy may keep the Host to itself. No foreign page can send this header: a browser asks
+        # first whether it may, which is no door.
+        forwarded = headers.get("x-forwarded-host", "").partition(",")[0].strip().lower()
+        origin = _netloc(headers["origin"])
+        ours = {_plain(host), _plain(forwarded), self.public}
+        if origin and (origin in ours or (self.on_a_space and SPACE.fullmatch(origin))):
+            return None
+        return sentence(f"Another site's page may not call this one; behind a proxy, {WHOLE}.", 403)
+
+
+@lru_cache(4)
+def names(listening: str, root: str) -> Names:
+    """The names of a server, found out once."""
+    return Names(listening, root)
+
+
+def _netloc(address: str) -> str:
+    """The host of a whole address, and its port unless that is the usual one; nothing of a path."""
+    return _plain(address.partition("://")[2].partition("/")[0].lower())
+
+
+def _plain(host: str) -> str:
+    return re.sub(r":(80|443)?$", "", host)
+
+
+def _name(host: str) -> str:
+    """The host without its port."""
+    return re.sub(r":\d*$", "", host)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether no other machine reaches a server that listens there."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]") or "localhost", None)
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
