@@ -219,6 +219,9 @@ def _private_folder() -> Iterator[None]:
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**62)
     for name in ("no_proxy", "NO_PROXY"):  # Gradio asks itself whether it is up, not a proxy
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
+    # Whose word uvicorn takes for whom they forward: proxies on this machine, and those of Spaces.
+    proxies = "127.0.0.1,::1,10.0.0.0/8" if os.environ.get("SPACE_ID") else "127.0.0.1,::1"
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", proxies)
     with tempfile.TemporaryDirectory(prefix="geoseg-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         yield

@@ -29,7 +29,7 @@ def mistake(folder, monkeypatch, capsys):
     monkeypatch.setattr(app.signal, "signal", lambda *_: None)
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
         monkeypatch.setenv(name, "")
-    for name in ("no_proxy", "NO_PROXY"):
+    for name in ("no_proxy", "NO_PROXY", "FORWARDED_ALLOW_IPS"):
         monkeypatch.setenv(name, "")
 
     def run(*arguments: str) -> str:

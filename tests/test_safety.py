@@ -7,24 +7,28 @@ import json
 import queue
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import quote
 
 import gradio as gr
 import pytest
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
 from geoseg.page import build, load_set
-from geoseg.page.gate import DOORS, MAX_UPLOAD_BODY, Gate
+from geoseg.page.callers import SHARE, client
+from geoseg.page.exchange import BODY_SECONDS, Exchange
+from geoseg.page.gate import DOORS, MAX_BODIES, MAX_CALLS, MAX_STREAMS, MAX_UPLOAD_BODY
 from geoseg.page.server import forget_unread, options
 from geoseg.page.uploads import MAX_FILES
 from geoseg.segmenter import Segmenter
 from tests.serving import ROOT, Server, make_checkpoints, make_folder, running
 from tests.wire import (
     API,
+    Reply,
     ask,
     basic,
     call,
@@ -32,6 +36,7 @@ from tests.wire import (
     post,
     send,
     send_files,
+    stall,
     upload,
     upload_paths,
 )
@@ -473,31 +478,119 @@ def test_answers_that_nobody_fetches_are_forgotten():
     assert set(held.pending_event_ids_session) == {"read", "idle"}
 
 
-def test_streams_are_counted_and_let_go(monkeypatch):
-    monkeypatch.setattr("geoseg.page.gate.MAX_STREAMS", 3)
+FIRST, SECOND = "203.0.113.7", "203.0.113.8"
 
-    async def watch() -> list[int]:
-        done, statuses = asyncio.Event(), []
 
-        async def stream(scope, receive, send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await done.wait()
+@contextmanager
+def crowd(url: str, count: int, start: str, **headers: str) -> Iterator[None]:
+    """So many requests of that kind under way, and known to the server."""
+    with ExitStack() as stack:
+        for connection in [stall(url, start, **headers) for _ in range(count)]:
+            stack.enter_context(connection)
+        send(url, "/")  # the server takes them up in turn
+        yield
 
-        gate = Gate(stream)
 
-        async def ask(path: str) -> None:
-            async def send(message) -> None:
-                statuses.extend([message["status"]] if "status" in message else [])
+def until(status: int, ask: Callable[[], Reply]) -> Reply:
+    """The first answer of that status, which comes once the server has seen who left or came."""
+    deadline = time.monotonic() + 20
+    while (reply := ask()).status != status:
+        assert time.monotonic() < deadline, reply
+        time.sleep(0.05)
+    return reply
 
-            scope = {"type": "http", "method": "GET", "path": path, "query_string": b""}
-            here = {"app": SimpleNamespace(get_blocks=dict), "headers": [(b"host", b"localhost")]}
-            await gate({**scope, **here}, None, send)
 
-        open_ones = [asyncio.create_task(ask(f"{API}/heartbeat/x")) for _ in range(4)]
-        await asyncio.sleep(0.01)
-        done.set()
-        await asyncio.gather(*open_ones)
-        await ask(f"{API}/heartbeat/x")
-        return statuses
+def models(url: str, address: str) -> Reply:
+    return post(url, f"{API}/run/models", {"data": []}, X_Forwarded_For=address)
 
-    assert asyncio.run(watch()) == [200, 200, 200, 503, 200]
+
+def test_a_client_whose_bodies_stall_keeps_no_other_waiting(server):
+    share = MAX_CALLS // SHARE
+    held = {"X_Forwarded_For": FIRST, "Content_Length": "9"}
+    with crowd(server.url, share, f"POST {API}/queue/join", **held):
+        assert "Your address" in until(429, lambda: models(server.url, FIRST)).text
+        assert "402-unet" in models(server.url, SECOND).text
+        assert send(server.url, "/", X_Forwarded_For=FIRST).status == 200
+    until(200, lambda: models(server.url, FIRST))
+
+
+def test_uploads_leave_room_for_others_and_for_calls(server):
+    def ask(address: str) -> Reply:
+        return upload(server.url, [("a.npy", b"0")], X_Forwarded_For=address)
+
+    share = MAX_BODIES // SHARE
+    with ExitStack() as stack:
+        for number in range(SHARE):
+            held = {"X_Forwarded_For": f"203.0.113.{100 + number}", "Content_Length": "9"}
+            held["Content_Type"] = "multipart/form-data; boundary=x"
+            path = "mcp/" if number % 2 else "upload"
+            stack.enter_context(crowd(server.url, share, f"POST {API}/{path}", **held))
+            if number == 0:
+                until(429, lambda: ask("203.0.113.100"))
+                assert ask(SECOND).status == 200
+        until(503, lambda: ask(SECOND))
+        assert models(server.url, "203.0.113.100").status == 200
+    until(200, lambda: ask(SECOND))
+
+
+def test_a_client_that_awaits_answers_keeps_no_other_waiting(server):
+    def ask(address: str) -> Reply:
+        # Of a session that does not exist: it ends at once.
+        path = f"{API}/queue/data?session_hash=none"
+        return send(server.url, path, X_Forwarded_For=address)
+
+    share = MAX_STREAMS // SHARE
+    with crowd(server.url, share, f"GET {API}/heartbeat/x", X_Forwarded_For=FIRST):
+        until(429, lambda: ask(FIRST))
+        assert ask(SECOND).status != 429
+        assert models(server.url, FIRST).status == 200
+    until(ask(SECOND).status, lambda: ask(FIRST))
+
+
+def test_a_household_is_one_client():
+    def of(host: str) -> str:
+        return client({"client": (host, 1)})
+
+    assert of("2001:db8:1:2::1") == of("2001:db8:1:2:ffff::9") != of("2001:db8:1:3::1")
+    assert of("::ffff:203.0.113.7") == of("203.0.113.7") == "203.0.113.7"
+    assert of("unix:") == "unix:"
+    assert client({"client": None}) == client({}) == ""
+
+
+def read_slowly(part: bytes, parts: int, seconds: float) -> tuple[Response | None, int]:
+    """What a body that comes in such parts is told, and how many of them were read."""
+    count = 0
+
+    async def receive() -> dict:
+        nonlocal count
+        await asyncio.sleep(seconds)
+        count += 1
+        return {"type": "http.request", "body": part, "more_body": count < parts}
+
+    async def read() -> Response | None:
+        return await Exchange(receive, None).check_call()
+
+    return asyncio.run(read()), count
+
+
+def test_a_body_has_time_by_its_length(monkeypatch):
+    monkeypatch.setattr("geoseg.page.exchange.BODY_SECONDS", 0.5)
+    monkeypatch.setattr("geoseg.page.exchange.BODY_RATE", 100_000)
+    refusal, count = read_slowly(b" ", 1000, 0.1)
+    assert refusal.status_code == 408
+    assert count < 10, "it held its place by one byte after the other"
+    refusal, count = read_slowly(b" " * 50_000, 10, 0.1)
+    assert (refusal.status_code, count) == (400, 10), "as fast as it must be, though not JSON"
+
+
+@pytest.mark.long
+def test_a_body_that_trickles_is_cut_off(server):
+    start = time.monotonic()
+    with stall(server.url, f"POST {API}/queue/join", Content_Length="900") as connection:
+        connection.settimeout(1)
+        while time.monotonic() - start < 2 * BODY_SECONDS:
+            connection.sendall(b" ")
+            with suppress(TimeoutError):
+                assert b"408" in connection.recv(999)
+                break
+    assert BODY_SECONDS - 2 < time.monotonic() - start < BODY_SECONDS + 5

@@ -1,4 +1,4 @@
-"""Who calls: by which of our names, and from whose page."""
+"""Who calls: by which of our names, from whose page, and how much at once."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import ipaddress
 import os
 import re
 import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
+from starlette.types import Scope
 
 from geoseg.page.exchange import sentence
 
 LOCAL = re.compile(r"localhost|127(\.\d{1,3}){3}|\[::1\]")
 SPACE = re.compile(r"huggingface\.co|[\w-]+\.hf\.space")
+SHARE = 4  # a client gets one in so many of the places for anything
 WHOLE = "start geoseg with --root-path and the whole address at which the page is shown"
 
 
@@ -78,3 +83,45 @@ def _is_loopback(host: str) -> bool:
     except OSError:
         return False
     return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
+
+
+class Shares:
+    """Places for what goes on at once, and how many of them each client has."""
+
+    def __init__(self, places: int) -> None:
+        self.places, self.taken = places, 0
+        self.by_client: Counter[str] = Counter()
+
+    def refusal(self, client: str) -> Response | None:
+        """The answer where the client has its share, or all places are taken; None where not."""
+        if self.by_client[client] >= self.places // SHARE:
+            return sentence("Your address has too many requests under way; wait for them.", 429)
+        if self.taken >= self.places:
+            return sentence("Too many requests are under way; try again later.", 503)
+        return None
+
+    @contextmanager
+    def place(self, client: str) -> Iterator[None]:
+        """Hold one place for the client."""
+        self.taken += 1
+        self.by_client[client] += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+            self.by_client[client] -= 1
+            if not self.by_client[client]:
+                del self.by_client[client]
+
+
+def client(scope: Scope) -> str:
+    """Whose share a request counts to: its address, or the network that one household has of IPv6.
+
+    Behind a proxy that uvicorn believes this is the address that the proxy saw.
+    """
+    host = str((scope.get("client") or [""])[0])
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((address.packed[:8] + bytes(8), 64)))

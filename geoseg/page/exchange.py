@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import anyio
 from starlette.datastructures import MutableHeaders
@@ -13,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 2**20  # of JSON: a page's request is 200 bytes, 512 uploaded files make 300 kB
-BODY_SECONDS = 30  # from one part of a request to the next
+BODY_SECONDS = 30  # from one part of a request to the next, and for all of a small one
+BODY_RATE = 100_000  # bytes a second, which a large one must reach after that
 SESSION = 64  # characters of a session's name; Gradio's have 11, its clients' 36
 
 HEADERS = {
@@ -32,10 +35,19 @@ class TooLargeError(Exception):
 
 
 class Exchange:
-    """One request and its answer: counts what comes in, adds headers, and ends what failed."""
+    """One request and its answer: counts what comes in, adds headers, and ends what failed.
+
+    Attributes:
+        limit: bytes that may come in.
+        places: what the request holds until it is answered.
+        reading: what it holds until its body is there.
+    """
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
+        self.places, self.reading = ExitStack(), ExitStack()
+        self.places.push(self.reading)
+        self._began = time.monotonic()
         self.limit, self._size, self._started, self._whole = MAX_BODY, 0, False, False
         self._read: list[Message] = []
 
@@ -44,13 +56,20 @@ class Exchange:
         if self._read:
             return self._read.pop(0)
         # Once the body is there, this waits for the client to go away.
-        with anyio.fail_after(None if self._whole else BODY_SECONDS):
+        with anyio.fail_after(None if self._whole else self._patience()):
             message = await self._receive()
-        self._whole = not message.get("more_body")
+        if not message.get("more_body"):
+            self._whole = True
+            self.reading.close()
         self._size += len(message.get("body", b""))
         if self._size > self.limit:
             raise TooLargeError
         return message
+
+    def _patience(self) -> float:
+        """Seconds in which the next part of the body must come."""
+        due = self._began + BODY_SECONDS + self._size / BODY_RATE
+        return min(BODY_SECONDS, due - time.monotonic())
 
     async def send(self, message: Message) -> None:
         """Pass the answer on, with our headers."""
@@ -113,4 +132,4 @@ def too_large(limit: int) -> Response:
 
 
 def _too_slow() -> Response:
-    return sentence("The request did not come in time.", 408)
+    return sentence("The request came too slowly; send less at once.", 408)

@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from geoseg.page.callers import names
+from geoseg.page.callers import Shares, client, names
 from geoseg.page.exchange import MAX_BODY, Exchange, sentence, too_large
 
 API = "/gradio_api"
@@ -42,7 +42,9 @@ STREAMS = re.compile(rf"{API}/(queue/data|heartbeat/.*|call/.*|mcp/?)")
 
 MAX_MCP_BODY = 2**23  # files come in it, as base64
 MAX_UPLOAD_BODY = 2**26  # MAX_TOTAL_PIXELS of the widest numbers, and room
-LIMITS = {UPLOAD: MAX_UPLOAD_BODY, FILES: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}
+LIMITS = {UPLOAD: MAX_UPLOAD_BODY, FILES: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}  # others: MAX_BODY
+# Of these a client gets one in SHARE.
+MAX_BODIES = 32  # larger than MAX_BODY that are coming in
 MAX_CALLS = 256  # that are being answered; a page has one, and two when it looks ahead
 MAX_STREAMS = 1024  # connections on which answers are awaited; a page has two
 WRONG_PASSWORD_SECONDS = 1
@@ -54,7 +56,8 @@ class Gate:
     def __init__(self, app: ASGIApp, accounts: Sequence[str] = ()) -> None:
         self.app = app
         self.digests = [_digest(account.encode()) for account in accounts]
-        self.streams = self.calls = 0
+        self.streams, self.calls = Shares(MAX_STREAMS), Shares(MAX_CALLS)
+        self.bodies = Shares(MAX_BODIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or let the application answer it."""
@@ -63,18 +66,11 @@ class Gate:
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1008})
         exchange = Exchange(receive, send)
-        streams = scope["method"] == "GET" and bool(STREAMS.fullmatch(_path(scope)))
-        calls = scope["method"] == "POST"
-        self.streams += streams
-        self.calls += calls
-        try:
+        with exchange.places:
             refusal = await self._refusal(scope, exchange)
             if refusal:
                 return await refusal(scope, exchange.receive, exchange.send)
             return await exchange.run(self.app, scope)
-        finally:
-            self.streams -= streams
-            self.calls -= calls
 
     async def _refusal(self, scope: Scope, exchange: Exchange) -> Response | None:
         """Why this request goes no further, or None."""
@@ -89,20 +85,36 @@ class Gate:
             return sentence("A user and a password are needed.", 401, challenge)
         if not re.fullmatch(DOORS.get(method, "(?!)"), path) or "/.." in path:
             return sentence("Not Found", 404)
-        streams = method == "GET" and STREAMS.fullmatch(path) and self.streams > MAX_STREAMS
-        if streams or (method == "POST" and self.calls > MAX_CALLS):
-            return sentence("Too many connections; try again later.", 503)
+        exchange.limit = LIMITS.get(path.rstrip("/"), MAX_BODY)
+        crowded = self._take_places(scope, path, exchange)
+        if crowded:
+            return crowded
         if path.rstrip("/") == INFO:
             # Gradio keeps the description that it made for the first caller, with the address
             # that this caller's headers claimed, for everybody; that of a page is made anew.
             scope["query_string"] += b"&page="
-        limit = LIMITS.get(path.rstrip("/"), MAX_BODY)
-        exchange.limit = limit
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > limit:
-            return too_large(limit)
-        if method == "POST" and limit == MAX_BODY:
+        if not length.isdecimal() or int(length) > exchange.limit:
+            return too_large(exchange.limit)
+        if method == "POST" and exchange.limit == MAX_BODY:
             return await exchange.check_call()
+        return None
+
+    def _take_places(self, scope: Scope, path: str, exchange: Exchange) -> Response | None:
+        """Take what the request needs of what everybody shares; why it gets none, or None."""
+        who = client(scope)
+        wanted = []
+        if scope["method"] == "GET" and STREAMS.fullmatch(path):
+            wanted.append((self.streams, exchange.places))
+        if scope["method"] == "POST":
+            wanted.append((self.calls, exchange.places))
+            if exchange.limit > MAX_BODY:
+                wanted.append((self.bodies, exchange.reading))
+        for shares, held in wanted:
+            crowded = shares.refusal(who)
+            if crowded:
+                return crowded
+            held.enter_context(shares.place(who))
         return None
 
     async def _may_enter(self, scope: Scope, path: str, headers: Headers) -> bool:
