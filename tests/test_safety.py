@@ -9,17 +9,19 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import gradio as gr
 import pytest
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
 from geoseg.page import build, load_set
-from geoseg.page.callers import SHARE, client
+from geoseg.page.callers import MAX_WRONG, SHARE, WRONG_SECONDS, Accounts, client
 from geoseg.page.exchange import BODY_SECONDS, Exchange
 from geoseg.page.gate import DOORS, MAX_BODIES, MAX_CALLS, MAX_STREAMS, MAX_UPLOAD_BODY
 from geoseg.page.server import forget_unread, options
@@ -44,6 +46,7 @@ from tests.wire import (
 CANARY = "the-canary-sings-7f3a"
 USERS = "ann:first:secret\nbob:naïve"
 ACCOUNTS = USERS.splitlines()
+FIRST, SECOND = "203.0.113.7", "203.0.113.8"  # addresses, as a proxy tells them
 HELLO = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -478,7 +481,53 @@ def test_answers_that_nobody_fetches_are_forgotten():
     assert set(held.pending_event_ids_session) == {"read", "idle"}
 
 
-FIRST, SECOND = "203.0.113.7", "203.0.113.8"
+def test_passwords_cannot_be_tried_in_crowds(locked):
+    def enter(address: str) -> int:
+        return send(locked.url, "/", X_Forwarded_For=address, **basic(ACCOUNTS[0])).status
+
+    def guess() -> list[Reply]:
+        replies = []
+        while not done.is_set():
+            wrong = basic("ann:wrong")
+            replies.append(send(locked.url, "/", X_Forwarded_For=FIRST, **wrong))
+        return replies
+
+    done, start = threading.Event(), time.monotonic()
+    with ThreadPoolExecutor(12) as pool:
+        guesses = [pool.submit(guess) for _ in range(12)]
+        try:
+            until(429, lambda: send(locked.url, "/", X_Forwarded_For=FIRST, **basic("ann:x")))
+            # Had it been told, the guesser would know the right one.
+            until(429, lambda: send(locked.url, "/", X_Forwarded_For=FIRST, **basic(ACCOUNTS[0])))
+            assert enter(SECOND) == 200
+        finally:
+            done.set()
+    replies = [reply for one in guesses for reply in one.result()]
+    assert {reply.status for reply in replies} == {401, 429}
+    checked = sum(reply.status == 401 for reply in replies)
+    assert checked <= MAX_WRONG // SHARE * ((time.monotonic() - start) / WRONG_SECONDS + 1)
+    assert enter(FIRST) == 200
+
+
+def test_many_guessers_shut_out_nobody_who_has_been_here(monkeypatch):
+    monkeypatch.setattr("geoseg.page.callers.WRONG_SECONDS", 0.2)
+
+    async def watch() -> list[int]:
+        accounts = Accounts(ACCOUNTS)
+
+        async def ask(address: str, account: str) -> int:
+            refusal = await accounts.refusal(address, Headers(basic(account)))
+            return refusal.status_code if refusal else 200
+
+        seen = [await ask("friend", ACCOUNTS[0])]
+        guessers = range(MAX_WRONG)
+        guesses = [asyncio.create_task(ask(f"stranger {n}", "ann:wrong")) for n in guessers]
+        await asyncio.sleep(0)
+        seen += [await ask("friend", ACCOUNTS[0]), await ask("new", ACCOUNTS[0])]
+        assert await asyncio.gather(*guesses) == [401] * MAX_WRONG
+        return [*seen, await ask("new", ACCOUNTS[0])]
+
+    assert asyncio.run(watch()) == [200, 200, 429, 200]
 
 
 @contextmanager

@@ -1,13 +1,18 @@
-"""Who calls: by which of our names, from whose page, and how much at once."""
+"""Who calls: by which of our names, from whose page, as which user, how much at once."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import binascii
+import hashlib
 import ipaddress
 import os
 import re
+import secrets
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -20,6 +25,9 @@ from geoseg.page.exchange import sentence
 LOCAL = re.compile(r"localhost|127(\.\d{1,3}){3}|\[::1\]")
 SPACE = re.compile(r"huggingface\.co|[\w-]+\.hf\.space")
 SHARE = 4  # a client gets one in so many of the places for anything
+MAX_WRONG = 16  # passwords at once, of which each takes a second
+WRONG_SECONDS = 1
+KNOWN = 512  # clients that had a right password, the latest ones
 WHOLE = "start geoseg with --root-path and the whole address at which the page is shown"
 
 
@@ -114,6 +122,48 @@ class Shares:
                 del self.by_client[client]
 
 
+class Accounts:
+    """The users who may enter, as "user:password"; all may where there are none.
+
+    A wrong password waits, and only a few may wait at once: else whoever asks for many at once
+    could try as many a second. While its share waits, a client is told nothing of another one.
+    """
+
+    def __init__(self, accounts: Sequence[str]) -> None:
+        self.digests = [_digest(account.encode()) for account in accounts]
+        self.wrong = Shares(MAX_WRONG)
+        self.known: dict[str, None] = {}
+
+    async def refusal(self, client: str, headers: Headers) -> Response | None:
+        """The answer to whom is no user, or None."""
+        if not self.digests:
+            return None
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        try:
+            given = _digest(base64.b64decode(token)) if scheme.lower() == "basic" else None
+        except (binascii.Error, ValueError):
+            given = None
+        if given is None:
+            return _challenge()
+        crowded = self.wrong.refusal(client)
+        # However many strangers guess, they do not shut out who has been here.
+        if crowded and not (client in self.known and crowded.status_code == 503):
+            return sentence("Too many wrong passwords at once; wait a second.", 429)
+        # All are compared, so that the time does not tell which user exists.
+        if sum(secrets.compare_digest(given, digest) for digest in self.digests):
+            self._know(client)
+            return None
+        with self.wrong.place(client):
+            await asyncio.sleep(WRONG_SECONDS)
+        return _challenge()
+
+    def _know(self, client: str) -> None:
+        self.known.pop(client, None)
+        self.known[client] = None
+        if len(self.known) > KNOWN:
+            del self.known[next(iter(self.known))]
+
+
 def client(scope: Scope) -> str:
     """Whose share a request counts to: its address, or the network that one household has of IPv6.
 
@@ -125,3 +175,12 @@ def client(scope: Scope) -> str:
     except ValueError:
         return host
     return str(address.ipv4_mapped or ipaddress.IPv6Network((address.packed[:8] + bytes(8), 64)))
+
+
+def _challenge() -> Response:
+    challenge = {"WWW-Authenticate": 'Basic realm="geoseg", charset="UTF-8"'}
+    return sentence("A user and a password are needed.", 401, challenge)
+
+
+def _digest(account: bytes) -> bytes:
+    return hashlib.sha256(account).digest()

@@ -6,12 +6,7 @@ code). Only those in `DOORS` are open; what Gradio adds tomorrow is shut until s
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
-import hashlib
 import re
-import secrets
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -19,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from geoseg.page.callers import Shares, client, names
+from geoseg.page.callers import Accounts, Shares, client, names
 from geoseg.page.exchange import MAX_BODY, Exchange, sentence, too_large
 
 API = "/gradio_api"
@@ -47,7 +42,6 @@ LIMITS = {UPLOAD: MAX_UPLOAD_BODY, FILES: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}  #
 MAX_BODIES = 32  # larger than MAX_BODY that are coming in
 MAX_CALLS = 256  # that are being answered; a page has one, and two when it looks ahead
 MAX_STREAMS = 1024  # connections on which answers are awaited; a page has two
-WRONG_PASSWORD_SECONDS = 1
 
 
 class Gate:
@@ -55,7 +49,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, accounts: Sequence[str] = ()) -> None:
         self.app = app
-        self.digests = [_digest(account.encode()) for account in accounts]
+        self.accounts = Accounts(accounts)
         self.streams, self.calls = Shares(MAX_STREAMS), Shares(MAX_CALLS)
         self.bodies = Shares(MAX_BODIES)
 
@@ -80,9 +74,11 @@ class Gate:
         foreign = names(listening, scope.get("root_path", "")).refusal(method, headers)
         if foreign:
             return foreign
-        if not await self._may_enter(scope, path, headers):
-            challenge = {"WWW-Authenticate": 'Basic realm="geoseg", charset="UTF-8"'}
-            return sentence("A user and a password are needed.", 401, challenge)
+        # Gradio's own first call, before anybody else is told the address.
+        if path != STARTUP or scope["app"].startup_events_triggered:
+            stranger = await self.accounts.refusal(client(scope), headers)
+            if stranger:
+                return stranger
         if not re.fullmatch(DOORS.get(method, "(?!)"), path) or "/.." in path:
             return sentence("Not Found", 404)
         exchange.limit = LIMITS.get(path.rstrip("/"), MAX_BODY)
@@ -117,30 +113,9 @@ class Gate:
             held.enter_context(shares.place(who))
         return None
 
-    async def _may_enter(self, scope: Scope, path: str, headers: Headers) -> bool:
-        # Gradio's own first call, before anybody else is told the address.
-        if not self.digests or (path == STARTUP and not scope["app"].startup_events_triggered):
-            return True
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic":
-            return False
-        try:
-            given = _digest(base64.b64decode(token))
-        except (binascii.Error, ValueError):
-            return False
-        # All are compared, so that the time does not tell which user exists.
-        if sum(secrets.compare_digest(given, digest) for digest in self.digests):
-            return True
-        await asyncio.sleep(WRONG_PASSWORD_SECONDS)
-        return False
-
 
 def _path(scope: Scope) -> str:
     """The path below the one at which a proxy shows the page."""
     path, root = str(scope["path"]), urlsplit(str(scope.get("root_path", ""))).path
     inside = path.removeprefix(root)
     return inside if root and inside.startswith("/") else path
-
-
-def _digest(account: bytes) -> bytes:
-    return hashlib.sha256(account).digest()
