@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from geoseg.page.callers import Accounts, Shares, client, names
@@ -79,8 +79,12 @@ class Gate:
             stranger = await self.accounts.refusal(client(scope), headers)
             if stranger:
                 return stranger
+        if not path and method in ("GET", "HEAD"):
+            return _into(scope)
         if not re.fullmatch(DOORS.get(method, "(?!)"), path) or "/.." in path:
             return sentence("Not Found", 404)
+        # As behind a proxy that cuts the path off: Gradio cannot cut off a whole address.
+        scope["path"] = path
         exchange.limit = LIMITS.get(path.rstrip("/"), MAX_BODY)
         crowded = self._take_places(scope, path, exchange)
         if crowded:
@@ -115,7 +119,13 @@ class Gate:
 
 
 def _path(scope: Scope) -> str:
-    """The path below the one at which a proxy shows the page."""
+    """The path below the one at which a proxy shows the page; empty for that one itself."""
     path, root = str(scope["path"]), urlsplit(str(scope.get("root_path", ""))).path
     inside = path.removeprefix(root)
-    return inside if root and inside.startswith("/") else path
+    return inside if root and inside[:1] in ("", "/") else path
+
+
+def _into(scope: Scope) -> Response:
+    """Lead from /geoseg to /geoseg/, relatively: only the browser knows the site's name."""
+    folder, query = str(scope["path"]).rpartition("/")[2], scope["query_string"].decode("latin-1")
+    return RedirectResponse(f"./{folder}/" + (f"?{query}" if query else ""), 307)
