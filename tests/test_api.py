@@ -137,6 +137,7 @@ def test_scores_are_those_of_the_library(segmenter, uploads):
         ({"noise": -0.1}, "noise is -0.1"),
         ({"noise": math.nan}, "noise is nan"),
         ({"threshold": "high"}, "threshold is 'high'"),
+        *(({name: True}, f"{name} is True") for name in ("shift", "noise", "seed", "threshold")),
     ],
 )
 def test_mistakes_are_explained(segmenter, uploads, options, said):
@@ -177,8 +178,11 @@ def test_a_call_is_bounded(segmenter, uploads, monkeypatch):
 )
 def test_labels_that_do_not_pair_are_refused(segmenter, uploads, labels, said):
     patches = [put(uploads, make_patch(1), name) for name in ("a.npy", "b.npy")]
+    marks = [put(uploads, array, name) for name, array in labels]
     with pytest.raises(gr.Error, match=said):
-        run(segmenter, "evaluate", patches, [put(uploads, array, name) for name, array in labels])
+        run(segmenter, "evaluate", patches, marks)
+    read = "b.npy" in said
+    assert {Path(file["path"]).exists() for file in patches + marks} == {not read}
 
 
 def test_those_beyond_a_few_in_line_are_refused():
