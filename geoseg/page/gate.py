@@ -35,7 +35,7 @@ DOORS = {
 }
 STREAMS = re.compile(rf"{API}/(queue/data|heartbeat/.*|call/.*|mcp/?)")
 
-MAX_MCP_BODY = 2**23  # files come in it, as base64
+MAX_MCP_BODY = 2**24  # MAX_CALL_WORK of the widest numbers with their labels, as base64
 MAX_UPLOAD_BODY = 2**26  # MAX_TOTAL_PIXELS of the widest numbers, and room
 LIMITS = {UPLOAD: MAX_UPLOAD_BODY, FILES: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}  # others: MAX_BODY
 # Of these a client gets one in SHARE.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import gradio as gr
@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from geoseg.page import uploads
-from geoseg.page.gate import UPLOAD, Gate
+from geoseg.page.gate import MAX_MCP_BODY, UPLOAD, Gate
 from geoseg.page.routes import Desk
 from geoseg.patches import PatchError
 
@@ -88,6 +88,9 @@ async def keep_tidy(app: Any) -> AsyncIterator[None]:
             except Exception as error:  # the next round may go better
                 _log.error("tidying failed: %s", repr(error)[:200])
 
+    # MCP's own limit is below what a call may bring by the other ways; the gate has ours.
+    with suppress(AttributeError):  # older versions have none
+        app.get_blocks().mcp_server_obj.manager.asgi_app.max_body_size = MAX_MCP_BODY
     task = asyncio.create_task(tidy())
     try:
         yield
