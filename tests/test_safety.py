@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
 from geoseg.page import build, load_set
+from geoseg.page.api import NAMES
 from geoseg.page.callers import MAX_WRONG, SHARE, WRONG_SECONDS, Accounts, client
 from geoseg.page.exchange import BODY_SECONDS, Exchange
 from geoseg.page.gate import DOORS, MAX_BODIES, MAX_CALLS, MAX_STREAMS, MAX_UPLOAD_BODY
@@ -67,6 +68,8 @@ def root(tmp_path_factory) -> Path:
     make_checkpoints(folder / "checkpoints")
     make_folder(folder / "set")
     (folder / "canary.txt").write_text(CANARY)
+    # What a link to a saved state would read, were it led here.
+    (folder / "state.json").write_text(json.dumps([{"id": 1, "props": {"value": CANARY}}]))
     (folder / "temporary").mkdir()
     return folder
 
@@ -151,7 +154,8 @@ def targets(root: Path, inside: str) -> list[str]:
         "//a.test/x",
     ]
     others = ["file:///etc/passwd", "/proc/self/environ", "/dev/zero", "a\0.npy", "%2e%2e/%2e%2e/x"]
-    return files + climbs + windows + addresses + others
+    states = [str(root), *("../" * up + name for up in (2, 3) for name in ("", root.name))]
+    return files + climbs + windows + addresses + others + states
 
 
 def spellings(path: str) -> set[str]:
@@ -184,14 +188,16 @@ def test_no_route_gives_a_file_or_fetches_an_address(server, root, routes):
                 continue
             for value in spellings(target) if "{" in path else [""]:
                 address = fill(path, value)
-                queries = f"?path={quote(target)}&url={quote(target)}&session_hash=x&deep_link=x"
-                body = json.dumps({"data": [target], "path": target, "url": target}).encode()
+                queries = "&".join(
+                    f"{name}={quote(target)}" for name in ("path", "url", "deep_link")
+                )
+                body = {"data": [target], "path": target, "url": target, "models": []}
                 if address.startswith((f"{API}/mcp", f"{API}/heartbeat")) and method == "GET":
                     continue  # streams without end; they take no name
                 reply = send(
                     server.url,
-                    address + queries,
-                    body if method == "POST" else None,
+                    f"{address}?{queries}&session_hash=x",
+                    json.dumps(body).encode() if method == "POST" else None,
                     Content_Type="application/json",
                 )
                 assert harmless(reply.text), (method, address)
@@ -347,21 +353,41 @@ def test_a_broken_form_leaves_nothing_behind(server, root):
 @pytest.mark.parametrize(
     "path",
     [
-        "queue/join",
-        "run/predict",
-        "run/segment",
-        "call/segment",
-        "call/v2/segment",
-        "cancel",
-        "run/none",
-        "call/v2/none",
-        "mcp/",
+        *(f"{API}/{name}" for name in ("queue/join", "run/predict", "cancel", "mcp/")),
+        *(f"{API}/{way}/{name}" for way in ("run", "call", "call/v2") for name in NAMES),
+        "/page/look",
+        "/page/browse",
     ],
 )
 def test_a_body_that_means_nothing_is_one_sentence(server, path, body):
-    reply = send(server.url, f"{API}/{path}", body, Content_Type="application/json", Accept="*/*")
+    accept = "application/json, text/event-stream"
+    kind = "application/json"
+    reply = send(server.url, path, body, Content_Type=kind, Accept=accept)
     assert harmless(reply.text)
-    assert not [line for line in server.said() if "failed: " not in line]
+    assert server.said() == []
+    if path.endswith("mcp/"):  # JSON-RPC has its own form
+        assert reply.status in (400, 422) or "error" in reply.json
+    elif reply.status != 200:
+        assert reply.status in (400, 422) or (reply.status == 500 and "/run/" in path)
+        said = reply.json.get("detail") or reply.json["error"]
+        assert said.endswith(".")
+        assert len(said) < 200
+        assert "\n" not in said
+    else:
+        assert {"event_id", "data", "success", "source", "count"} & set(reply.json)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"data": []}', b"nothing"])
+@pytest.mark.parametrize("name", ["none", "predict", "look", "models/x", "v2", "none/", "segments"])
+@pytest.mark.parametrize("way", ["run", "call", "call/v2"])
+def test_an_endpoint_that_is_none_is_not_found(server, way, name, body):
+    if (way, name) == ("run", "predict"):
+        return  # that of all that have a number
+    reply = send(server.url, f"{API}/{way}/{name}", body, Content_Type="application/json")
+    assert reply.status == 404
+    assert reply.json["detail"].endswith("openapi.json lists the endpoints.")
+    assert send(server.url, f"{API}/{way}/{name}/some_event").status == 404
+    assert server.said() == []
 
 
 def test_headers_of_an_answer(server):

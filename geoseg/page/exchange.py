@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 
 import anyio
@@ -80,8 +80,13 @@ class Exchange:
                 headers[name] = value
         await self._send(message)
 
-    async def check_call(self) -> Response | None:
-        """Look at the JSON of a call before Gradio keeps any of it; None where it may pass."""
+    async def check_call(
+        self, functions: Collection[int] = (), by_number: bool = False
+    ) -> Response | None:
+        """Look at the JSON of a call before Gradio keeps any of it; None where it may pass.
+
+        `functions` are the numbers by which one can be called; `by_number`, and must.
+        """
         read: list[Message] = []
         try:
             while not read or read[-1].get("more_body"):
@@ -94,10 +99,14 @@ class Exchange:
         except (ValueError, RecursionError):
             return sentence("The body is not JSON.", 400)
         self._read = read
-        session = call.get("session_hash") if isinstance(call, dict) else None
+        if not isinstance(call, dict):
+            return sentence("The body must be a JSON object.", 422)
+        session, number = call.get("session_hash", ""), call.get("fn_index")
         if session is not None and not (isinstance(session, str) and len(session) <= SESSION):
             text = f"session_hash must be a text of {SESSION} characters at most."
             return sentence(text, 422)
+        if (number is not None or by_number) and number not in [*functions]:
+            return sentence("fn_index must be the number of a function; /config has them.", 422)
         return None
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:

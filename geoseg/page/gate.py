@@ -14,22 +14,27 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from geoseg.page.api import NAMES
 from geoseg.page.callers import Accounts, Shares, client, names
 from geoseg.page.exchange import MAX_BODY, Exchange, sentence, too_large
 
 API = "/gradio_api"
-UPLOAD, MCP, STARTUP, INFO = (
-    f"{API}/{name}" for name in ("upload", "mcp", "startup-events", "info")
+UPLOAD, MCP, STARTUP, INFO, JOIN, PREDICT = (
+    f"{API}/{name}"
+    for name in ("upload", "mcp", "startup-events", "info", "queue/join", "run/predict")
 )
+PROGRAMS = "|".join(NAMES)
 FILES = "/page/files"
+FORMS = (UPLOAD, FILES)  # what else is posted is JSON
 DOORS = {
     "GET": rf"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)/?"
     r"|/(assets|static)/[\w.-]+(/[\w.-]+)*"
     rf"|{API}/(info|openapi\.json|app_id|startup-events|theme\.css)/?"
     rf"|{API}/(queue/data|heartbeat/[\w-]{{1,64}}|mcp/?|mcp/schema)"
-    rf"|{API}/call/(v2/)?\w+/\w+",
+    rf"|{API}/call/(v2/)?({PROGRAMS})/\w+",
     "HEAD": r"/",
-    "POST": rf"{API}/(upload|queue/join|cancel|mcp/?)|{API}/(run|call|call/v2)/\w+/?"
+    "POST": rf"{API}/(upload|queue/join|cancel|mcp/?)|{PREDICT}/?"
+    rf"|{API}/(run|call|call/v2)/({PROGRAMS})/?"
     r"|/page/(look|browse|files|rank|export|probe)",
     "DELETE": rf"{MCP}/?",
 }
@@ -82,7 +87,7 @@ class Gate:
         if not path and method in ("GET", "HEAD"):
             return _into(scope)
         if not re.fullmatch(DOORS.get(method, "(?!)"), path) or "/.." in path:
-            return sentence("Not Found", 404)
+            return sentence(f"Nothing is here; {API}/openapi.json lists the endpoints.", 404)
         # As behind a proxy that cuts the path off: Gradio cannot cut off a whole address.
         scope["path"] = path
         exchange.limit = LIMITS.get(path.rstrip("/"), MAX_BODY)
@@ -96,8 +101,9 @@ class Gate:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > exchange.limit:
             return too_large(exchange.limit)
-        if method == "POST" and exchange.limit == MAX_BODY:
-            return await exchange.check_call()
+        if method == "POST" and path.rstrip("/") not in FORMS:
+            functions = scope["app"].get_blocks().fns
+            return await exchange.check_call(functions, path.rstrip("/") in (JOIN, PREDICT))
         return None
 
     def _take_places(self, scope: Scope, path: str, exchange: Exchange) -> Response | None:

@@ -9,11 +9,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
 from gradio.components.api_component import Api
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from geoseg.page import uploads
+from geoseg.page.exchange import sentence
 from geoseg.page.gate import MAX_MCP_BODY, UPLOAD, Gate
 from geoseg.page.routes import Desk
 from geoseg.patches import PatchError
@@ -22,6 +26,8 @@ MAX_SESSIONS = 512  # users whose uploads and last picture are remembered, the l
 MAX_QUEUE = 256  # calls that wait
 MAX_THREADS = 8  # each keeps what its models' work needed: 40, Gradio's own number, keep more
 SWEEP_SECONDS = 60
+
+MISFIT = "The call does not fit this endpoint; see its parameters."
 
 _log = logging.getLogger("geoseg.page")
 
@@ -51,8 +57,7 @@ class Page(gr.Blocks):
         except PatchError as error:
             raise gr.Error(str(error), print_exception=False) from None
         except Exception:
-            text = "The call does not fit this endpoint; see its parameters."
-            raise gr.Error(text, print_exception=False) from None
+            raise gr.Error(MISFIT, print_exception=False) from None
 
 
 def options(accounts: Sequence[str], routes: Sequence[Route]) -> dict[str, Any]:
@@ -65,12 +70,24 @@ def options(accounts: Sequence[str], routes: Sequence[Route]) -> dict[str, Any]:
             "middleware": [Middleware(Gate, accounts=accounts)],
             "routes": [Route(UPLOAD, uploads.receive, methods=["POST"]), *routes],
             "lifespan": keep_tidy,
+            "exception_handlers": {RequestValidationError: misfit, TypeError: misfit},
         },
         "state_session_capacity": MAX_SESSIONS,
         "max_threads": MAX_THREADS,
         "max_file_size": uploads.MAX_FILE_BYTES,
         "allowed_paths": [],
     }
+
+
+async def misfit(request: Request, error: Exception) -> Response:
+    """In one sentence what FastAPI has a list for, and Gradio, where a name is wrong, nothing."""
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return sentence(f"{place} does not fit: {first['msg']}.", 422)
+    if "/call/v2/" in request.url.path:
+        return sentence(MISFIT, 422)
+    raise error  # a mistake of ours
 
 
 @asynccontextmanager
