@@ -24,7 +24,7 @@ from geoseg.page import build, load_set
 from geoseg.page.api import NAMES
 from geoseg.page.callers import MAX_WRONG, SHARE, WRONG_SECONDS, Accounts, client
 from geoseg.page.exchange import BODY_SECONDS, Exchange
-from geoseg.page.gate import DOORS, MAX_BODIES, MAX_CALLS, MAX_STREAMS, MAX_UPLOAD_BODY
+from geoseg.page.gate import DOORS, MAX_BODIES, MAX_CALLS, MAX_JOBS, MAX_STREAMS, MAX_UPLOAD_BODY
 from geoseg.page.server import forget_unread, options
 from geoseg.page.uploads import MAX_FILES
 from geoseg.segmenter import Segmenter
@@ -606,6 +606,19 @@ def test_uploads_leave_room_for_others_and_for_calls(server):
         until(503, lambda: ask(SECOND))
         assert models(server.url, "203.0.113.100").status == 200
     until(200, lambda: ask(SECOND))
+
+
+def test_jobs_of_one_client_do_not_fill_the_line(server):
+    def rank(address: str) -> Reply:
+        return post(server.url, "/page/rank", {"models": []}, X_Forwarded_For=address)
+
+    held = {"X_Forwarded_For": FIRST, "Content_Length": "9"}
+    with crowd(server.url, MAX_JOBS // SHARE, "POST /page/rank", **held):
+        until(429, lambda: rank(FIRST))
+        assert rank(SECOND).status == 200
+        looked = post(server.url, "/page/look", {"models": []}, X_Forwarded_For=FIRST)
+        assert looked.status == 200
+    until(200, lambda: rank(FIRST))
 
 
 def test_a_client_that_awaits_answers_keeps_no_other_waiting(server):

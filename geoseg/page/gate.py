@@ -38,6 +38,7 @@ DOORS = {
     r"|/page/(look|browse|files|rank|export|probe)",
     "DELETE": rf"{MCP}/?",
 }
+JOBS = re.compile(r"/page/(rank|export|probe)")
 STREAMS = re.compile(rf"{API}/(queue/data|heartbeat/.*|call/.*|mcp/?)")
 
 MAX_MCP_BODY = 2**24  # MAX_CALL_WORK of the widest numbers with their labels, as base64
@@ -46,6 +47,7 @@ LIMITS = {UPLOAD: MAX_UPLOAD_BODY, FILES: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}  #
 # Of these a client gets one in SHARE.
 MAX_BODIES = 32  # larger than MAX_BODY that are coming in
 MAX_CALLS = 256  # that are being answered; a page has one, and two when it looks ahead
+MAX_JOBS = 32  # that go on or wait for their turn; a page has one of each kind
 MAX_STREAMS = 1024  # connections on which answers are awaited; a page has two
 
 
@@ -56,7 +58,7 @@ class Gate:
         self.app = app
         self.accounts = Accounts(accounts)
         self.streams, self.calls = Shares(MAX_STREAMS), Shares(MAX_CALLS)
-        self.bodies = Shares(MAX_BODIES)
+        self.bodies, self.jobs = Shares(MAX_BODIES), Shares(MAX_JOBS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or let the application answer it."""
@@ -116,6 +118,8 @@ class Gate:
             wanted.append((self.calls, exchange.places))
             if exchange.limit > MAX_BODY:
                 wanted.append((self.bodies, exchange.reading))
+            if JOBS.fullmatch(path):
+                wanted.append((self.jobs, exchange.places))
         for shares, held in wanted:
             crowded = shares.refusal(who)
             if crowded:
