@@ -70,6 +70,7 @@ def make_parser() -> Parser:
     )
     add(
         "--host",
+        type=_host,
         default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
     )
@@ -187,6 +188,11 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _host(text: str) -> str:
+    """Brackets round IPv6, as in an address."""
+    return f"[{text}]" if ":" in text and not text.startswith("[") else text
+
+
 def _root_path(text: str) -> str:
     if text and not re.fullmatch(r"(https?:/)?(/[\w.~:-]+)+/?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a path like /geoseg nor an address")
@@ -196,7 +202,8 @@ def _root_path(text: str) -> str:
 def _check_address(parser: Parser, host: str, port: int) -> None:
     """Say that a port is taken before anything slow is loaded."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        family, kind, _, _, address = found[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -218,7 +225,7 @@ def _private_folder() -> Iterator[None]:
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**62)
     for name in ("no_proxy", "NO_PROXY"):  # Gradio asks itself whether it is up, not a proxy
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1,::1"]))
     # Whose word uvicorn takes for whom they forward: proxies on this machine, and those of Spaces.
     proxies = "127.0.0.1,::1,10.0.0.0/8" if os.environ.get("SPACE_ID") else "127.0.0.1,::1"
     os.environ.setdefault("FORWARDED_ALLOW_IPS", proxies)
