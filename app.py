@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -36,7 +36,13 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> Parser:
     """The command line."""
     parser = Parser(prog="app.py", description="Segment patches of pipe logs live in the browser.")
-    add = parser.add_argument
+    _add_subject(parser.add_argument_group("what to show").add_argument)
+    _add_work(parser.add_argument_group("how to work").add_argument)
+    _add_place(parser.add_argument_group("where, and for whom").add_argument)
+    return parser
+
+
+def _add_subject(add: Callable[..., object]) -> None:
     add(
         "-i",
         "--input",
@@ -59,6 +65,9 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="folder of <id>-<name>.safetensors, or of runs (default: checkpoints/ beside app.py)",
     )
+
+
+def _add_work(add: Callable[..., object]) -> None:
     add("--preload", action="store_true", help="load and warm up every model before serving")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
     add(
@@ -68,6 +77,9 @@ def make_parser() -> Parser:
         help="fast: bf16 where the processor has it, 99.9%% of pixels the same; exact: float32, as "
         "python -m train.evaluate scores (default: %(default)s)",
     )
+
+
+def _add_place(add: Callable[..., object]) -> None:
     add(
         "--host",
         type=_host,
@@ -85,7 +97,8 @@ def make_parser() -> Parser:
         type=_root_path,
         default=os.environ.get("GRADIO_ROOT_PATH", ""),
         metavar="PATH",
-        help="where a proxy shows the page, such as /geoseg or https://example.org/geoseg",
+        help="where a proxy shows the page, such as /geoseg or https://example.org/geoseg; the "
+        "whole address if the proxy passes its own Host on",
     )
     add(
         "--auth",
@@ -95,7 +108,6 @@ def make_parser() -> Parser:
         help="let in these users only, to page and endpoints; better in the environment variable "
         "GEOSEG_AUTH, one a line, as others on this machine can read a command line",
     )
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
