@@ -455,6 +455,15 @@ def test_a_space_has_names_that_nobody_told(root):
         for origin in ("https://huggingface.co", "https://ann-geoseg.hf.space"):
             assert statuses(one.url, Host="inside:7860", Origin=origin) == {200}
         assert statuses(one.url, Origin="https://hf.space.evil.test") == {200, 403}
+        # Its proxies are believed, whoever else is named before.
+        held = {"X_Forwarded_For": f"{FIRST}, 10.1.1.1", "Content_Length": "9"}
+
+        def rank(chain: str) -> Reply:
+            return post(one.url, "/page/rank", {"models": []}, X_Forwarded_For=chain)
+
+        with crowd(one.url, MAX_JOBS // SHARE, "POST /page/rank", **held):
+            until(429, lambda: rank(f"{SECOND}, {FIRST}, 10.1.1.1"))
+            assert rank(f"{FIRST}, {SECOND}, 10.1.1.1").status == 200
 
 
 def test_nobody_can_write_an_address_into_what_others_read(server):
