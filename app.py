@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -36,7 +36,13 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> Parser:
     """The command line."""
     parser = Parser(prog="app.py", description="Segment patches of pipe logs live in the browser.")
-    add = parser.add_argument
+    _add_subject(parser.add_argument_group("what to show").add_argument)
+    _add_work(parser.add_argument_group("how to work").add_argument)
+    _add_place(parser.add_argument_group("where, and for whom").add_argument)
+    return parser
+
+
+def _add_subject(add: Callable[..., object]) -> None:
     add(
         "-i",
         "--input",
@@ -59,6 +65,9 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="folder of <id>-<name>.safetensors, or of runs (default: checkpoints/ beside app.py)",
     )
+
+
+def _add_work(add: Callable[..., object]) -> None:
     add("--preload", action="store_true", help="load and warm up every model before serving")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
     add(
@@ -68,8 +77,12 @@ def make_parser() -> Parser:
         help="fast: bf16 where the processor has it, 99.9%% of pixels the same; exact: float32, as "
         "python -m train.evaluate scores (default: %(default)s)",
     )
+
+
+def _add_place(add: Callable[..., object]) -> None:
     add(
         "--host",
+        type=_host,
         default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
     )
@@ -84,7 +97,8 @@ def make_parser() -> Parser:
         type=_root_path,
         default=os.environ.get("GRADIO_ROOT_PATH", ""),
         metavar="PATH",
-        help="where a proxy shows the page, such as /geoseg or https://example.org/geoseg",
+        help="where a proxy shows the page, such as /geoseg or https://example.org/geoseg; the "
+        "whole address if the proxy passes its own Host on",
     )
     add(
         "--auth",
@@ -94,7 +108,6 @@ def make_parser() -> Parser:
         help="let in these users only, to page and endpoints; better in the environment variable "
         "GEOSEG_AUTH, one a line, as others on this machine can read a command line",
     )
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -187,6 +200,11 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _host(text: str) -> str:
+    """Brackets round IPv6, as in an address."""
+    return f"[{text}]" if ":" in text and not text.startswith("[") else text
+
+
 def _root_path(text: str) -> str:
     if text and not re.fullmatch(r"(https?:/)?(/[\w.~:-]+)+/?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a path like /geoseg nor an address")
@@ -196,7 +214,8 @@ def _root_path(text: str) -> str:
 def _check_address(parser: Parser, host: str, port: int) -> None:
     """Say that a port is taken before anything slow is loaded."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        family, kind, _, _, address = found[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -218,7 +237,10 @@ def _private_folder() -> Iterator[None]:
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**62)
     for name in ("no_proxy", "NO_PROXY"):  # Gradio asks itself whether it is up, not a proxy
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1,::1"]))
+    # Whose word uvicorn takes for whom they forward: proxies on this machine, and those of Spaces.
+    proxies = "127.0.0.1,::1,10.0.0.0/8" if os.environ.get("SPACE_ID") else "127.0.0.1,::1"
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", proxies)
     with tempfile.TemporaryDirectory(prefix="geoseg-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         yield

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import app
-from tests.serving import ROOT, free_port, make_checkpoints, make_folder, serve
-from tests.wire import call, upload_paths
+from tests.serving import ROOT, free_port, make_checkpoints, make_folder, running, serve
+from tests.wire import call, send, upload_paths
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def mistake(folder, monkeypatch, capsys):
     monkeypatch.setattr(app.signal, "signal", lambda *_: None)
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
         monkeypatch.setenv(name, "")
-    for name in ("no_proxy", "NO_PROXY"):
+    for name in ("no_proxy", "NO_PROXY", "FORWARDED_ALLOW_IPS"):
         monkeypatch.setenv(name, "")
 
     def run(*arguments: str) -> str:
@@ -116,6 +116,20 @@ def test_help_needs_no_heavy_library():
     code = "import sys, app; app.make_parser().format_help(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+def test_ipv6_is_spelt_either_way(folder):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    images, models = str(folder / "set" / "images"), str(folder / "checkpoints")
+    with running(["-i", images, "--checkpoints", models, "--host", "::1"]) as one:
+        url = one.url.replace("127.0.0.1", "[::1]")
+        assert "geoseg" in send(url, "/").text
+        assert send(url, "/", Host="evil.test").status == 421
+    hosts = [app.make_parser().parse_args(["--host", h]).host for h in ("::1", "[::1]", "a.test")]
+    assert hosts == ["[::1]", "[::1]", "a.test"]
 
 
 def test_the_shipped_models_segment_a_shipped_sample():

@@ -7,22 +7,31 @@ import json
 import queue
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import gradio as gr
 import pytest
+from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
 from geoseg.page import build, load_set
-from geoseg.page.server import DOORS, MAX_UPLOAD_BODY, Gate, forget_unread, options
+from geoseg.page.api import NAMES
+from geoseg.page.callers import MAX_WRONG, SHARE, WRONG_SECONDS, Accounts, client
+from geoseg.page.exchange import BODY_SECONDS, Exchange
+from geoseg.page.gate import DOORS, MAX_BODIES, MAX_CALLS, MAX_JOBS, MAX_STREAMS, MAX_UPLOAD_BODY
+from geoseg.page.server import forget_unread, options
 from geoseg.page.uploads import MAX_FILES
 from geoseg.segmenter import Segmenter
 from tests.serving import ROOT, Server, make_checkpoints, make_folder, running
 from tests.wire import (
     API,
+    Reply,
     ask,
     basic,
     call,
@@ -30,6 +39,7 @@ from tests.wire import (
     post,
     send,
     send_files,
+    stall,
     upload,
     upload_paths,
 )
@@ -37,6 +47,17 @@ from tests.wire import (
 CANARY = "the-canary-sings-7f3a"
 USERS = "ann:first:secret\nbob:naïve"
 ACCOUNTS = USERS.splitlines()
+FIRST, SECOND = "203.0.113.7", "203.0.113.8"  # addresses, as a proxy tells them
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-03-26",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +68,8 @@ def root(tmp_path_factory) -> Path:
     make_checkpoints(folder / "checkpoints")
     make_folder(folder / "set")
     (folder / "canary.txt").write_text(CANARY)
+    # What a link to a saved state would read, were it led here.
+    (folder / "state.json").write_text(json.dumps([{"id": 1, "props": {"value": CANARY}}]))
     (folder / "temporary").mkdir()
     return folder
 
@@ -131,7 +154,8 @@ def targets(root: Path, inside: str) -> list[str]:
         "//a.test/x",
     ]
     others = ["file:///etc/passwd", "/proc/self/environ", "/dev/zero", "a\0.npy", "%2e%2e/%2e%2e/x"]
-    return files + climbs + windows + addresses + others
+    states = [str(root), *("../" * up + name for up in (2, 3) for name in ("", root.name))]
+    return files + climbs + windows + addresses + others + states
 
 
 def spellings(path: str) -> set[str]:
@@ -164,14 +188,16 @@ def test_no_route_gives_a_file_or_fetches_an_address(server, root, routes):
                 continue
             for value in spellings(target) if "{" in path else [""]:
                 address = fill(path, value)
-                queries = f"?path={quote(target)}&url={quote(target)}&session_hash=x&deep_link=x"
-                body = json.dumps({"data": [target], "path": target, "url": target}).encode()
+                queries = "&".join(
+                    f"{name}={quote(target)}" for name in ("path", "url", "deep_link")
+                )
+                body = {"data": [target], "path": target, "url": target, "models": []}
                 if address.startswith((f"{API}/mcp", f"{API}/heartbeat")) and method == "GET":
                     continue  # streams without end; they take no name
                 reply = send(
                     server.url,
-                    address + queries,
-                    body if method == "POST" else None,
+                    f"{address}?{queries}&session_hash=x",
+                    json.dumps(body).encode() if method == "POST" else None,
                     Content_Type="application/json",
                 )
                 assert harmless(reply.text), (method, address)
@@ -327,21 +353,41 @@ def test_a_broken_form_leaves_nothing_behind(server, root):
 @pytest.mark.parametrize(
     "path",
     [
-        "queue/join",
-        "run/predict",
-        "run/segment",
-        "call/segment",
-        "call/v2/segment",
-        "cancel",
-        "run/none",
-        "call/v2/none",
-        "mcp/",
+        *(f"{API}/{name}" for name in ("queue/join", "run/predict", "cancel", "mcp/")),
+        *(f"{API}/{way}/{name}" for way in ("run", "call", "call/v2") for name in NAMES),
+        "/page/look",
+        "/page/browse",
     ],
 )
 def test_a_body_that_means_nothing_is_one_sentence(server, path, body):
-    reply = send(server.url, f"{API}/{path}", body, Content_Type="application/json", Accept="*/*")
+    accept = "application/json, text/event-stream"
+    kind = "application/json"
+    reply = send(server.url, path, body, Content_Type=kind, Accept=accept)
     assert harmless(reply.text)
-    assert not [line for line in server.said() if "failed: " not in line]
+    assert server.said() == []
+    if path.endswith("mcp/"):  # JSON-RPC has its own form
+        assert reply.status in (400, 422) or "error" in reply.json
+    elif reply.status != 200:
+        assert reply.status in (400, 422) or (reply.status == 500 and "/run/" in path)
+        said = reply.json.get("detail") or reply.json["error"]
+        assert said.endswith(".")
+        assert len(said) < 200
+        assert "\n" not in said
+    else:
+        assert {"event_id", "data", "success", "source", "count"} & set(reply.json)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"data": []}', b"nothing"])
+@pytest.mark.parametrize("name", ["none", "predict", "look", "models/x", "v2", "none/", "segments"])
+@pytest.mark.parametrize("way", ["run", "call", "call/v2"])
+def test_an_endpoint_that_is_none_is_not_found(server, way, name, body):
+    if (way, name) == ("run", "predict"):
+        return  # that of all that have a number
+    reply = send(server.url, f"{API}/{way}/{name}", body, Content_Type="application/json")
+    assert reply.status == 404
+    assert reply.json["detail"].endswith("openapi.json lists the endpoints.")
+    assert send(server.url, f"{API}/{way}/{name}/some_event").status == 404
+    assert server.said() == []
 
 
 def test_headers_of_an_answer(server):
@@ -353,6 +399,71 @@ def test_headers_of_an_answer(server):
         assert headers["Set-Cookie"] is None
     other = send(server.url, f"{API}/info", Origin="http://evil.test").headers
     assert other["Access-Control-Allow-Origin"] is None
+
+
+def statuses(url: str, **headers: str) -> set[int]:
+    """What the page, its description and everything that acts answer to such headers."""
+    kinds = {"Content_Type": "application/json", "Accept": "application/json, text/event-stream"}
+    headers = {**kinds, **headers}
+    body, kind = form([("a.npy", b"0")])
+    replies = [send(url, path, **headers) for path in ("/", f"{API}/info")]
+    replies += [send(url, f"{API}/run/models", b'{"data": []}', **headers)]
+    replies += [send(url, f"{API}/mcp/", json.dumps(HELLO).encode(), **headers)]
+    replies += [send(url, "/page/look", b"{}", **headers)]
+    replies += [send(url, f"{API}/upload", body, **{**headers, "Content_Type": kind})]
+    assert all(reply.text.count(".") == 1 for reply in replies if reply.status > 400)
+    return {reply.status for reply in replies}
+
+
+def test_a_foreign_name_that_points_here_gets_nothing(server):
+    """DNS rebinding: a browser that takes evil.test for this machine says so in Host."""
+    for host in ("evil.test", "evil.test:7860", "127.0.0.1.evil.test", "localhost.evil.test:1", ""):
+        assert statuses(server.url, Host=host) == {421}
+        assert statuses(server.url, Host=host, X_Forwarded_Host="localhost") == {421}
+    for host in ("localhost", "LocalHost:8000", "127.0.0.1", "127.8.8.8:80", "[::1]:7860"):
+        assert statuses(server.url, Host=host) == {200}
+    assert "--root-path" in send(server.url, "/", Host="evil.test").json["detail"]
+    assert server.said() == []
+
+
+def test_a_foreign_page_cannot_make_a_browser_act_here(server):
+    name = server.url.removeprefix("http://")
+    for origin in ("http://evil.test", "null", "http://127.0.0.1:9", "https://a.hf.space", "[", ""):
+        replies = statuses(server.url, Origin=origin)
+        assert replies == {200, 403}, "reading is for the browser to forbid"
+        assert send(server.url, f"{API}/mcp/", method="DELETE", Origin=origin).status == 403
+    assert statuses(server.url, Origin=f"http://{name}") == {200}
+    assert statuses(server.url, Origin="http://localhost:8000", Host="localhost:8000") == {200}
+    # A proxy that keeps the name to itself and one that tells it with the port.
+    assert statuses(server.url, Origin="https://a.test", X_Forwarded_Host="a.test") == {200}
+    assert statuses(server.url, Origin="https://a.test", X_Forwarded_Host="a.test:443") == {200}
+    assert server.said() == []
+
+
+def test_a_proxy_may_use_the_name_of_the_root_path(root):
+    public = "https://example.org/geoseg"
+    with running([*arguments(root), "--root-path", public]) as one:
+        for host in ("example.org", "Example.org:8443", "localhost"):
+            assert statuses(one.url, Host=host, Origin="https://example.org") == {200}
+        assert statuses(one.url, Host="evil.test") == {421}
+        assert statuses(one.url, Host="example.org", Origin="https://evil.test") == {200, 403}
+
+
+def test_a_space_has_names_that_nobody_told(root):
+    with running([*arguments(root), "--host", "0.0.0.0"], SPACE_ID="ann/geoseg") as one:
+        assert statuses(one.url, Host="ann-geoseg.hf.space") == {200}
+        for origin in ("https://huggingface.co", "https://ann-geoseg.hf.space"):
+            assert statuses(one.url, Host="inside:7860", Origin=origin) == {200}
+        assert statuses(one.url, Origin="https://hf.space.evil.test") == {200, 403}
+        # Its proxies are believed, whoever else is named before.
+        held = {"X_Forwarded_For": f"{FIRST}, 10.1.1.1", "Content_Length": "9"}
+
+        def rank(chain: str) -> Reply:
+            return post(one.url, "/page/rank", {"models": []}, X_Forwarded_For=chain)
+
+        with crowd(one.url, MAX_JOBS // SHARE, "POST /page/rank", **held):
+            until(429, lambda: rank(f"{SECOND}, {FIRST}, 10.1.1.1"))
+            assert rank(f"{FIRST}, {SECOND}, 10.1.1.1").status == 200
 
 
 def test_nobody_can_write_an_address_into_what_others_read(server):
@@ -380,11 +491,8 @@ def test_users_get_everything(locked, root, account):
     assert "geoseg" in send(locked.url, "/", **login).text
     (path,) = upload_paths(locked.url, root / "set" / "images" / "well_9_patch_0.npy", **login)
     assert "models" in call(locked.url, "segment", path, **login)
-    hello = {"protocolVersion": "2025-03-26", "capabilities": {}}
-    hello["clientInfo"] = {"name": "test", "version": "1"}
-    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
     accept = "application/json, text/event-stream"
-    said = post(locked.url, f"{API}/mcp/", message, Accept=accept, **login)
+    said = post(locked.url, f"{API}/mcp/", HELLO, Accept=accept, **login)
     assert "serverInfo" in said.text
     tool = {"name": "list_models", "arguments": {}}
     message = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": tool}
@@ -408,30 +516,178 @@ def test_answers_that_nobody_fetches_are_forgotten():
     assert set(held.pending_event_ids_session) == {"read", "idle"}
 
 
-def test_streams_are_counted_and_let_go(monkeypatch):
-    monkeypatch.setattr("geoseg.page.server.MAX_STREAMS", 3)
+def test_passwords_cannot_be_tried_in_crowds(locked):
+    def enter(address: str) -> int:
+        return send(locked.url, "/", X_Forwarded_For=address, **basic(ACCOUNTS[0])).status
+
+    def guess() -> list[Reply]:
+        replies = []
+        while not done.is_set():
+            wrong = basic("ann:wrong")
+            replies.append(send(locked.url, "/", X_Forwarded_For=FIRST, **wrong))
+        return replies
+
+    done, start = threading.Event(), time.monotonic()
+    with ThreadPoolExecutor(12) as pool:
+        guesses = [pool.submit(guess) for _ in range(12)]
+        try:
+            until(429, lambda: send(locked.url, "/", X_Forwarded_For=FIRST, **basic("ann:x")))
+            # Had it been told, the guesser would know the right one.
+            until(429, lambda: send(locked.url, "/", X_Forwarded_For=FIRST, **basic(ACCOUNTS[0])))
+            assert enter(SECOND) == 200
+        finally:
+            done.set()
+    replies = [reply for one in guesses for reply in one.result()]
+    assert {reply.status for reply in replies} == {401, 429}
+    checked = sum(reply.status == 401 for reply in replies)
+    assert checked <= MAX_WRONG // SHARE * ((time.monotonic() - start) / WRONG_SECONDS + 1)
+    assert enter(FIRST) == 200
+
+
+def test_many_guessers_shut_out_nobody_who_has_been_here(monkeypatch):
+    monkeypatch.setattr("geoseg.page.callers.WRONG_SECONDS", 0.2)
 
     async def watch() -> list[int]:
-        done, statuses = asyncio.Event(), []
+        accounts = Accounts(ACCOUNTS)
 
-        async def stream(scope, receive, send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await done.wait()
+        async def ask(address: str, account: str) -> int:
+            refusal = await accounts.refusal(address, Headers(basic(account)))
+            return refusal.status_code if refusal else 200
 
-        gate = Gate(stream)
+        seen = [await ask("friend", ACCOUNTS[0])]
+        guessers = range(MAX_WRONG)
+        guesses = [asyncio.create_task(ask(f"stranger {n}", "ann:wrong")) for n in guessers]
+        await asyncio.sleep(0)
+        seen += [await ask("friend", ACCOUNTS[0]), await ask("new", ACCOUNTS[0])]
+        assert await asyncio.gather(*guesses) == [401] * MAX_WRONG
+        return [*seen, await ask("new", ACCOUNTS[0])]
 
-        async def ask(path: str) -> None:
-            async def send(message) -> None:
-                statuses.extend([message["status"]] if "status" in message else [])
+    assert asyncio.run(watch()) == [200, 200, 429, 200]
 
-            scope = {"type": "http", "method": "GET", "path": path, "headers": []}
-            await gate({**scope, "query_string": b""}, None, send)
 
-        open_ones = [asyncio.create_task(ask(f"{API}/heartbeat/x")) for _ in range(4)]
-        await asyncio.sleep(0.01)
-        done.set()
-        await asyncio.gather(*open_ones)
-        await ask(f"{API}/heartbeat/x")
-        return statuses
+@contextmanager
+def crowd(url: str, count: int, start: str, **headers: str) -> Iterator[None]:
+    """So many requests of that kind under way, and known to the server."""
+    with ExitStack() as stack:
+        for connection in [stall(url, start, **headers) for _ in range(count)]:
+            stack.enter_context(connection)
+        send(url, "/")  # the server takes them up in turn
+        yield
 
-    assert asyncio.run(watch()) == [200, 200, 200, 503, 200]
+
+def until(status: int, ask: Callable[[], Reply]) -> Reply:
+    """The first answer of that status, which comes once the server has seen who left or came."""
+    deadline = time.monotonic() + 20
+    while (reply := ask()).status != status:
+        assert time.monotonic() < deadline, reply
+        time.sleep(0.05)
+    return reply
+
+
+def models(url: str, address: str) -> Reply:
+    return post(url, f"{API}/run/models", {"data": []}, X_Forwarded_For=address)
+
+
+def test_a_client_whose_bodies_stall_keeps_no_other_waiting(server):
+    share = MAX_CALLS // SHARE
+    held = {"X_Forwarded_For": FIRST, "Content_Length": "9"}
+    with crowd(server.url, share, f"POST {API}/queue/join", **held):
+        assert "Your address" in until(429, lambda: models(server.url, FIRST)).text
+        assert "402-unet" in models(server.url, SECOND).text
+        assert send(server.url, "/", X_Forwarded_For=FIRST).status == 200
+    until(200, lambda: models(server.url, FIRST))
+
+
+def test_uploads_leave_room_for_others_and_for_calls(server):
+    def ask(address: str) -> Reply:
+        return upload(server.url, [("a.npy", b"0")], X_Forwarded_For=address)
+
+    share = MAX_BODIES // SHARE
+    with ExitStack() as stack:
+        for number in range(SHARE):
+            held = {"X_Forwarded_For": f"203.0.113.{100 + number}", "Content_Length": "9"}
+            held["Content_Type"] = "multipart/form-data; boundary=x"
+            path = "mcp/" if number % 2 else "upload"
+            stack.enter_context(crowd(server.url, share, f"POST {API}/{path}", **held))
+            if number == 0:
+                until(429, lambda: ask("203.0.113.100"))
+                assert ask(SECOND).status == 200
+        until(503, lambda: ask(SECOND))
+        assert models(server.url, "203.0.113.100").status == 200
+    until(200, lambda: ask(SECOND))
+
+
+def test_jobs_of_one_client_do_not_fill_the_line(server):
+    def rank(address: str) -> Reply:
+        return post(server.url, "/page/rank", {"models": []}, X_Forwarded_For=address)
+
+    held = {"X_Forwarded_For": FIRST, "Content_Length": "9"}
+    with crowd(server.url, MAX_JOBS // SHARE, "POST /page/rank", **held):
+        until(429, lambda: rank(FIRST))
+        assert rank(SECOND).status == 200
+        looked = post(server.url, "/page/look", {"models": []}, X_Forwarded_For=FIRST)
+        assert looked.status == 200
+    until(200, lambda: rank(FIRST))
+
+
+def test_a_client_that_awaits_answers_keeps_no_other_waiting(server):
+    def ask(address: str) -> Reply:
+        # Of a session that does not exist: it ends at once.
+        path = f"{API}/queue/data?session_hash=none"
+        return send(server.url, path, X_Forwarded_For=address)
+
+    share = MAX_STREAMS // SHARE
+    with crowd(server.url, share, f"GET {API}/heartbeat/x", X_Forwarded_For=FIRST):
+        until(429, lambda: ask(FIRST))
+        assert ask(SECOND).status != 429
+        assert models(server.url, FIRST).status == 200
+    until(ask(SECOND).status, lambda: ask(FIRST))
+
+
+def test_a_household_is_one_client():
+    def of(host: str) -> str:
+        return client({"client": (host, 1)})
+
+    assert of("2001:db8:1:2::1") == of("2001:db8:1:2:ffff::9") != of("2001:db8:1:3::1")
+    assert of("::ffff:203.0.113.7") == of("203.0.113.7") == "203.0.113.7"
+    assert of("unix:") == "unix:"
+    assert client({"client": None}) == client({}) == ""
+
+
+def read_slowly(part: bytes, parts: int, seconds: float) -> tuple[Response | None, int]:
+    """What a body that comes in such parts is told, and how many of them were read."""
+    count = 0
+
+    async def receive() -> dict:
+        nonlocal count
+        await asyncio.sleep(seconds)
+        count += 1
+        return {"type": "http.request", "body": part, "more_body": count < parts}
+
+    async def read() -> Response | None:
+        return await Exchange(receive, None).check_call()
+
+    return asyncio.run(read()), count
+
+
+def test_a_body_has_time_by_its_length(monkeypatch):
+    monkeypatch.setattr("geoseg.page.exchange.BODY_SECONDS", 0.5)
+    monkeypatch.setattr("geoseg.page.exchange.BODY_RATE", 100_000)
+    refusal, count = read_slowly(b" ", 1000, 0.1)
+    assert refusal.status_code == 408
+    assert count < 10, "it held its place by one byte after the other"
+    refusal, count = read_slowly(b" " * 50_000, 10, 0.1)
+    assert (refusal.status_code, count) == (400, 10), "as fast as it must be, though not JSON"
+
+
+@pytest.mark.long
+def test_a_body_that_trickles_is_cut_off(server):
+    start = time.monotonic()
+    with stall(server.url, f"POST {API}/queue/join", Content_Length="900") as connection:
+        connection.settimeout(1)
+        while time.monotonic() - start < 2 * BODY_SECONDS:
+            connection.sendall(b" ")
+            with suppress(TimeoutError):
+                assert b"408" in connection.recv(999)
+                break
+    assert BODY_SECONDS - 2 < time.monotonic() - start < BODY_SECONDS + 5

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import socket
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -35,7 +36,7 @@ def send(
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with closing(connection):
         verb = method or ("GET" if body is None else "POST")
-        connection.putrequest(verb, parts.path + path)
+        connection.putrequest(verb, parts.path + path, skip_host="Host" in named)
         if isinstance(body, bytes):
             named.setdefault("Content-Length", str(len(body)))
         elif body is not None:
@@ -46,6 +47,16 @@ def send(
         connection.endheaders(body, encode_chunked=chunked)
         reply = connection.getresponse()
         return Reply(reply.status, reply.read().decode(errors="replace"), reply.headers)
+
+
+def stall(url: str, start: str, **headers: str) -> socket.socket:
+    """A connection on which a request was begun, by its method and path, and no more is sent."""
+    parts = urlsplit(url)
+    lines = [f"{start} HTTP/1.1", f"Host: {parts.netloc}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    connection = socket.create_connection((parts.hostname, parts.port), 60)
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    return connection
 
 
 def post(url: str, path: str, content: Any, **headers: str) -> Reply:

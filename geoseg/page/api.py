@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import gradio as gr
 import numpy as np
@@ -25,19 +26,64 @@ from geoseg.page.uploads import file_name, uploaded_bytes
 from geoseg.patches import PatchError, read_mask, read_patch
 from geoseg.segmenter import Segmenter
 
+NAMES = ("models", "segment", "evaluate")
 MAX_CALL_FILES = 512
 MAX_CALL_WORK = 2**19  # pixels times models of one call: 404 patches of 36x36 by one model
 MAX_WAITING = 8
 
 Patches = gr.FileData | list[gr.FileData]
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def endpoints(segmenter: Segmenter) -> dict[str, Callable[..., Any]]:
     """The functions that `gr.api` publishes, by name, with their types and descriptions."""
-    line = _Line()
+    programs = Programs(segmenter)
+    functions = (programs.list_models, programs.segment, programs.evaluate)
+    return dict(zip(NAMES, functions, strict=True))
 
-    async def list_models() -> dict[str, dict[str, Any]]:
+
+class _Line:
+    """One thing at a time, a few in line; mistakes become messages for the caller."""
+
+    def __init__(self) -> None:
+        self._limiter: CapacityLimiter | None = None
+        self._inside = 0
+
+    async def __call__(self, work: Callable[[], T]) -> T:
+        self._limiter = self._limiter or CapacityLimiter(1)  # needs the running event loop
+        if self._inside > MAX_WAITING:
+            text = f"{MAX_WAITING} calls wait already; try again in a minute."
+            raise gr.Error(text, print_exception=False)
+        self._inside += 1
+        try:
+            return await run_sync(work, limiter=self._limiter)
+        except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
+            raise gr.Error(str(error), print_exception=False) from None
+        finally:
+            self._inside -= 1
+
+
+def _in_line(
+    work: Callable[Concatenate[Programs, P], T],
+) -> Callable[Concatenate[Programs, P], Any]:
+    """A method that is called at once, and works when it is its turn."""
+
+    @wraps(work)
+    async def call(self: Programs, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.line(partial(work, self, *args, **kwargs))
+
+    return call
+
+
+class Programs:
+    """What programs may call; the descriptions are what they and agents read."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.segmenter, self.line = segmenter, _Line()
+
+    @_in_line
+    def list_models(self) -> dict[str, dict[str, Any]]:
         """List the models that find corrosion grooves, and what each is worth.
 
         Returns:
@@ -45,9 +91,11 @@ def endpoints(segmenter: Segmenter) -> dict[str, Callable[..., Any]]:
             groove), experiment (how it was trained), data (on what) and scores (by what they were
             measured on).
         """
-        return await line(lambda: {name: _describe(segmenter, name) for name in segmenter.names})
+        return {name: _describe(self.segmenter, name) for name in self.segmenter.names}
 
-    async def segment(
+    @_in_line
+    def segment(
+        self,
         patch: Patches,
         models: list[str] | None = None,
         shift: int = 0,
@@ -75,22 +123,20 @@ def endpoints(segmenter: Segmenter) -> dict[str, Callable[..., Any]]:
             patch), threshold, milliseconds, parameters, and, if asked for, probability (rows, null
             where nothing was measured). For a list, patches: the same for each, with its name.
         """
+        names = _names(self.segmenter, models)
+        _check(shift, noise, seed, threshold)
+        answers = []
+        for name, array in _read(patch, len(names)):
+            shown = view(Entry("", array), shift % array.shape[1], float(noise), seed).patch
+            found = {n: _answer(self.segmenter, n, shown, threshold, probabilities) for n in names}
+            answers.append({"name": name, "shape": list(shown.shape), "models": found})
+        if isinstance(patch, list):
+            return {"patches": answers}
+        return {key: answers[0][key] for key in ("shape", "models")}
 
-        def work() -> dict[str, Any]:
-            names = _names(segmenter, models)
-            _check(shift, noise, seed, threshold)
-            answers = []
-            for name, array in _read(patch, len(names)):
-                shown = view(Entry("", array), shift % array.shape[1], float(noise), seed).patch
-                found = {n: _answer(segmenter, n, shown, threshold, probabilities) for n in names}
-                answers.append({"name": name, "shape": list(shown.shape), "models": found})
-            if isinstance(patch, list):
-                return {"patches": answers}
-            return {key: answers[0][key] for key in ("shape", "models")}
-
-        return await line(work)
-
-    async def evaluate(
+    @_in_line
+    def evaluate(
+        self,
         patches: list[gr.FileData],
         labels: list[gr.FileData],
         models: list[str] | None = None,
@@ -112,45 +158,17 @@ def endpoints(segmenter: Segmenter) -> dict[str, Callable[..., Any]]:
             score) and micro (all pixels pooled). A patch without a groove scores 1 where none is
             predicted and 0 otherwise. Pixels that were not measured are left out.
         """
-
-        def work() -> dict[str, Any]:
-            names = _names(segmenter, models)
-            _check(0, 0.0, 0, threshold)
-            read = _read(patches, len(names))
-            truths = _labels(labels, read)
-            answers = {}
-            for name in names:
-                limit = segmenter.cards[name].threshold if threshold is None else threshold
-                answers[name] = {
-                    "threshold": limit,
-                    **_scores(segmenter, name, limit, [array for _, array in read], truths),
-                }
-            return {"patches": [name for name, _ in read], "models": answers}
-
-        return await line(work)
-
-    return {"models": list_models, "segment": segment, "evaluate": evaluate}
-
-
-class _Line:
-    """One thing at a time, a few in line; mistakes become messages for the caller."""
-
-    def __init__(self) -> None:
-        self._limiter: CapacityLimiter | None = None
-        self._inside = 0
-
-    async def __call__(self, work: Callable[[], T]) -> T:
-        self._limiter = self._limiter or CapacityLimiter(1)  # needs the running event loop
-        if self._inside > MAX_WAITING:
-            text = f"{MAX_WAITING} calls wait already; try again in a minute."
-            raise gr.Error(text, print_exception=False)
-        self._inside += 1
-        try:
-            return await run_sync(work, limiter=self._limiter)
-        except (ValueError, RuntimeError) as error:  # RuntimeError: the device ran out of memory
-            raise gr.Error(str(error), print_exception=False) from None
-        finally:
-            self._inside -= 1
+        names = _names(self.segmenter, models)
+        _check(0, 0.0, 0, threshold)
+        _check_pairs(patches, labels)
+        read = _read(patches, len(names))
+        arrays, truths = [array for _, array in read], _truths(labels, read)
+        answers = {}
+        for name in names:
+            limit = self.segmenter.cards[name].threshold if threshold is None else threshold
+            scored = _scores(self.segmenter, name, limit, arrays, truths)
+            answers[name] = {"threshold": limit, **scored}
+        return {"patches": [name for name, _ in read], "models": answers}
 
 
 def choose(names: tuple[str, ...], wanted: str) -> list[str]:
@@ -177,7 +195,8 @@ def _check(shift: int, noise: float, seed: int, threshold: float | None) -> None
     if not 0 <= seed <= MAX_SEED:
         raise PatchError(f"seed is {str(seed)[:40]}; it must be from 0 to {MAX_SEED}.")
     for name, value in (("noise", noise), ("threshold", 0.5 if threshold is None else threshold)):
-        if not isinstance(value, int | float) or not 0 <= value <= 1:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value <= 1:
             raise PatchError(f"{name} is {repr(value)[:40]}; it must be a number from 0 to 1.")
 
 
@@ -197,18 +216,21 @@ def _read(files: Any, models: int) -> list[tuple[str, NDArray[np.float32]]]:
     return read
 
 
-def _labels(
-    files: Any, patches: Sequence[tuple[str, NDArray[np.float32]]]
-) -> list[NDArray[np.uint8]]:
-    """The truth of each patch, its order, number and shape checked."""
-    labels = list(_contents(files))
-    if len(labels) != len(patches):
-        raise PatchError(f"There are {len(patches)} patches and {len(labels)} labels; pair them.")
-    names, theirs = [name for name, _ in patches], [name for name, _ in labels]
+def _check_pairs(patches: Any, labels: Any) -> None:
+    """PatchError for labels of another number or order, before any file is read and gone."""
+    theirs, names = _file_names(labels), _file_names(patches)
+    if len(theirs) != len(names):
+        raise PatchError(f"There are {len(names)} patches and {len(theirs)} labels; pair them.")
     if names != theirs and sorted(names) == sorted(theirs):
         raise PatchError("The labels are in another order than the patches; pair them.")
+
+
+def _truths(
+    files: Any, patches: Sequence[tuple[str, NDArray[np.float32]]]
+) -> list[NDArray[np.uint8]]:
+    """The label of each patch, its shape checked."""
     truths = []
-    for (name, content), (patch_name, patch) in zip(labels, patches, strict=True):
+    for (name, content), (patch_name, patch) in zip(_contents(files), patches, strict=True):
         truth = _parse(read_mask, name, content)
         if truth.shape != patch.shape:
             raise PatchError(
@@ -219,7 +241,8 @@ def _labels(
     return truths
 
 
-def _contents(files: Any) -> Iterator[tuple[str, bytes]]:
+def _several(files: Any) -> list[Any]:
+    """The files of a call, one or a list of them; PatchError for none or too many."""
     several = files if isinstance(files, list) else [files]
     if not several:
         raise PatchError("No file was given; upload a .npy file first.")
@@ -227,8 +250,15 @@ def _contents(files: Any) -> Iterator[tuple[str, bytes]]:
         raise PatchError(
             f"{len(several):,} files are beyond the {MAX_CALL_FILES} of one call; send fewer."
         )
-    for file in several:
-        yield file_name(file), uploaded_bytes(file)
+    return several
+
+
+def _file_names(files: Any) -> list[str]:
+    return [file_name(file) for file in _several(files)]
+
+
+def _contents(files: Any) -> Iterator[tuple[str, bytes]]:
+    return ((file_name(file), uploaded_bytes(file)) for file in _several(files))
 
 
 def _parse(read: Callable[[bytes], T], name: str, content: bytes) -> T:
