@@ -11,10 +11,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from geoseg.page.browse import Entry, PatchSet
-from geoseg.page.routes import MAX_CLIENT_JOBS, Desk
+from geoseg.page.routes import Desk
 from geoseg.segmenter import Segmenter
 from tests.serving import free_port, make_checkpoints, make_patch
-from tests.wire import ask, job, post
+from tests.wire import ask, job
 
 
 @pytest.fixture(scope="module")
@@ -111,19 +111,6 @@ def test_who_leaves_ends_the_job_and_gives_the_turn_away(url, gated):
     assert last.line()["step"] == 0
     assert [gated.said.get(timeout=60) for _ in range(3)] == ["start", "end", "start"]
     last.leave()
-
-
-def test_too_many_that_wait_are_refused(url):
-    waiting = [Listener(url, "rank") for _ in range(MAX_CLIENT_JOBS)]
-    assert all(one.line() for one in waiting)
-    reply = post(url, "/page/rank", {})
-    assert reply.status == 503
-    assert "try again later" in reply.json["detail"]
-    waiting.pop().leave()
-    while post(url, "/page/probe", {"models": []}).status != 200:  # the place is free again
-        assert waiting
-    for one in waiting:
-        one.leave()
 
 
 def test_who_reads_slowly_keeps_nobody_from_their_turn(url, gated):

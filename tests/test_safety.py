@@ -17,6 +17,7 @@ from urllib.parse import quote
 import gradio as gr
 import pytest
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
@@ -691,3 +692,12 @@ def test_a_body_that_trickles_is_cut_off(server):
                 assert b"408" in connection.recv(999)
                 break
     assert BODY_SECONDS - 2 < time.monotonic() - start < BODY_SECONDS + 5
+
+
+def test_an_answer_that_nobody_takes_ends(monkeypatch):
+    async def stuck(message) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("geoseg.page.exchange.SEND_SECONDS", 0.05)
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(Exchange(stuck, stuck).send({"type": "http.response.body", "body": b"x"}))

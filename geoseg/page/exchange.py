@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY = 2**20  # of JSON: a page's request is 200 bytes, 512 uploaded files make 300 kB
 BODY_SECONDS = 30  # from one part of a request to the next, and for all of a small one
 BODY_RATE = 100_000  # bytes a second, which a large one must reach after that
+SEND_SECONDS = 60  # for each part of an answer
 SESSION = 64  # characters of a session's name; Gradio's have 11, its clients' 36
 
 HEADERS = {
@@ -78,7 +79,11 @@ class Exchange:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
-        await self._send(message)
+        try:
+            with anyio.fail_after(SEND_SECONDS):
+                await self._send(message)
+        except TimeoutError:  # it holds places that others wait for
+            raise ClientDisconnect from None
 
     async def check_call(
         self, functions: Collection[int] = (), by_number: bool = False

@@ -13,7 +13,6 @@ import asyncio
 import json
 import logging
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,20 +27,20 @@ from starlette.routing import Route
 
 from geoseg.page.batches import Work
 from geoseg.page.browse import Patches, PatchSet
+from geoseg.page.callers import client
 from geoseg.page.catalogue import catalogue
+from geoseg.page.exchange import sentence
 from geoseg.page.export import export
 from geoseg.page.live import answer, first_line
 from geoseg.page.pipes import Pipes, stamped
 from geoseg.page.probe import probe
 from geoseg.page.ranking import Ranking
 from geoseg.page.request import Request, fields, source
-from geoseg.page.uploads import read_form, sentence
+from geoseg.page.uploads import read_form
 from geoseg.page.users import Users, read_uploads
 from geoseg.patches import PatchError
 from geoseg.segmenter import Segmenter
 
-MAX_JOBS = 32  # that run, wait for their turn, or are being delivered
-MAX_CLIENT_JOBS = MAX_JOBS // 4  # of one address
 PIECE = 2**16  # characters that are sent at once
 KEY = (16, 64)  # characters of a user's key
 
@@ -64,7 +63,6 @@ class Desk:
         self._live, self._looking = ThreadPoolExecutor(1, "live"), asyncio.Lock()
         self._reading = asyncio.Lock()
         self._threads = CapacityLimiter(3)  # a set's, a probe's, and one for lists and files
-        self._clients: Counter[str] = Counter()  # of jobs, by address
         sets, probes = asyncio.Lock(), asyncio.Lock()
         self._jobs: dict[str, tuple[Job, asyncio.Lock]] = {
             "rank": (Ranking(self._work).answers, sets),
@@ -122,32 +120,24 @@ class Desk:
             return sentence(str(error), 400)
         if not named:
             self.users.forget(key)
-        client = _client(http)
+        who = client(http.scope)
         async with self._reading:
-            room = self.users.room(key, client)
+            room = self.users.room(key, who)
             found = await self._aside(lambda: read_uploads(named, room))
             if found.entries:
-                self.users.keep(key, client, found)
+                self.users.keep(key, who, found)
         rejected = [reject._asdict() for reject in found.rejected]
         return JSONResponse({"accepted": len(found), "rejected": rejected})
 
     async def job(self, work: Job, turn: asyncio.Lock, http: HttpRequest) -> Response:
         """A job's answers, a line of JSON each; whoever stops listening ends it."""
         asked, found, place = await self._question(http)
-        client = _client(http)
-        if self._clients.total() >= MAX_JOBS or self._clients[client] >= MAX_CLIENT_JOBS:
-            return sentence("Too many others wait; try again later.", 503)
         messages = ({**message, "source": place} for message in work(found, asked))
-        return StreamingResponse(
-            self._deliver(client, turn, messages), media_type="application/x-ndjson"
-        )
+        return StreamingResponse(self._deliver(turn, messages), media_type="application/x-ndjson")
 
-    async def _deliver(
-        self, client: str, turn: asyncio.Lock, messages: Messages
-    ) -> AsyncIterator[str]:
+    async def _deliver(self, turn: asyncio.Lock, messages: Messages) -> AsyncIterator[str]:
         """The lines of a job, in pieces. Who reads slowly keeps nobody else from their turn."""
         told: asyncio.Queue[str] = asyncio.Queue()
-        self._clients[client] += 1
         job = asyncio.create_task(self._run(turn, messages, told))
         try:
             while line := await told.get():
@@ -155,7 +145,6 @@ class Desk:
                     yield line[start : start + PIECE]
         finally:
             job.cancel()
-            self._clients -= Counter([client])
 
     async def _run(self, turn: asyncio.Lock, messages: Messages, told: asyncio.Queue[str]) -> None:
         """Tell a job's lines when it is its turn, and at last an empty one."""
@@ -188,10 +177,6 @@ class Desk:
 
 def _written(message: dict[str, Any]) -> str:
     return json.dumps(message, allow_nan=False)
-
-
-def _client(http: HttpRequest) -> str:
-    return http.client.host if http.client else ""
 
 
 def _json(text: str) -> Response:

@@ -20,6 +20,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from geoseg.page.exchange import sentence
 from geoseg.patches import PatchError, printable
 
 MAX_FILES = 512
@@ -147,11 +148,6 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
     except (FormParserError, KeyError, UnicodeError):
         text = "The form cannot be read; send files as multipart/form-data."
         raise PatchError(text) from None
-
-
-def sentence(text: str, status: int) -> Response:
-    """A refusal, as FastAPI writes its own."""
-    return JSONResponse({"detail": text}, status)
 
 
 def _store(files: Sequence[UploadFile]) -> list[str] | None:
