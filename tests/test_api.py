@@ -20,8 +20,9 @@ import pytest
 from geoseg.checkpoint import find_checkpoints
 from geoseg.metrics import scores
 from geoseg.page import choose
-from geoseg.page.api import MAX_CALL_FILES, MAX_CALL_WORK, MAX_WAITING, _Line, endpoints
+from geoseg.page.api import MAX_WAITING, _Line, endpoints
 from geoseg.page.exchange import MAX_BODY
+from geoseg.page.given import MAX_CALL_FILES, MAX_CALL_WORK
 from geoseg.page.uploads import inbox
 from geoseg.segmenter import Segmenter
 from tests.serving import MODELS, ROOT, make_checkpoints, make_folder, make_patch, serve
@@ -160,7 +161,7 @@ def test_a_call_is_bounded(segmenter, uploads, monkeypatch):
         run(segmenter, "segment", [{}] * (MAX_CALL_FILES + 1))
     with pytest.raises(gr.Error, match="larger than 1,048,576 bytes"):
         run(segmenter, "segment", "data:;base64," + "A" * 2**21)
-    monkeypatch.setattr("geoseg.page.api.MAX_CALL_WORK", 4 * 36 * 36)
+    monkeypatch.setattr("geoseg.page.given.MAX_CALL_WORK", 4 * 36 * 36)
     pair = [put(uploads, make_patch(i)) for i in (1, 2)]
     with pytest.raises(gr.Error, match="times 3 models are beyond"):
         run(segmenter, "segment", pair)

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.server
+import io
 import itertools
 import json
 import queue
@@ -15,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import gradio as gr
+import numpy as np
 import pytest
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -28,6 +30,7 @@ from geoseg.page.exchange import BODY_SECONDS, Exchange
 from geoseg.page.gate import DOORS, MAX_BODIES, MAX_CALLS, MAX_JOBS, MAX_STREAMS, MAX_UPLOAD_BODY
 from geoseg.page.server import forget_unread, options
 from geoseg.page.uploads import MAX_FILES
+from geoseg.page.users import MAX_CLIENT_PIXELS, MAX_TOTAL_PIXELS
 from geoseg.segmenter import Segmenter
 from tests.serving import ROOT, Server, make_checkpoints, make_folder, running
 from tests.wire import (
@@ -653,6 +656,26 @@ def test_a_household_is_one_client():
     assert of("::ffff:203.0.113.7") == of("203.0.113.7") == "203.0.113.7"
     assert of("unix:") == "unix:"
     assert client({"client": None}) == client({}) == ""
+
+
+def test_a_household_shares_what_the_page_keeps(server, root):
+    """Patches as large as a user may keep, from two addresses of one network and from another."""
+    content = io.BytesIO()
+    np.save(content, np.zeros((256, 256), np.float16))
+    files = [(f"{number}.npy", content.getvalue()) for number in range(64)]
+
+    def accepted(number: int, address: str) -> int:
+        key = f"a user of that house {number}"
+        reply = send_files(server.url, key, files, X_Forwarded_For=address)
+        return reply.json["accepted"]
+
+    share = MAX_CLIENT_PIXELS // MAX_TOTAL_PIXELS
+    for number in range(share):
+        assert accepted(number, f"2001:db8::{number}") == len(files)
+    assert accepted(share, "2001:db8::99") == 0
+    assert accepted(share, "2001:db8:0:1::99") == len(files)
+    for number in range(share + 1):
+        send_files(server.url, f"a user of that house {number}", [])
 
 
 def read_slowly(part: bytes, parts: int, seconds: float) -> tuple[Response | None, int]:

@@ -7,7 +7,7 @@ stays as quick as it is; calls beyond a few in line are refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -19,16 +19,14 @@ from anyio.to_thread import run_sync
 from numpy.typing import NDArray
 
 from geoseg.metrics import Counts, average_scores, count, score
-from geoseg.page.browse import Entry, check_size
+from geoseg.page.browse import Entry
+from geoseg.page.given import check_pairs, read_labels, read_patches
 from geoseg.page.live import view
 from geoseg.page.request import MAX_SEED
-from geoseg.page.uploads import file_name, uploaded_bytes
-from geoseg.patches import PatchError, read_mask, read_patch
+from geoseg.patches import PatchError
 from geoseg.segmenter import Segmenter
 
 NAMES = ("models", "segment", "evaluate")
-MAX_CALL_FILES = 512
-MAX_CALL_WORK = 2**19  # pixels times models of one call: 404 patches of 36x36 by one model
 MAX_WAITING = 8
 
 Patches = gr.FileData | list[gr.FileData]
@@ -126,7 +124,7 @@ class Programs:
         names = _names(self.segmenter, models)
         _check(shift, noise, seed, threshold)
         answers = []
-        for name, array in _read(patch, len(names)):
+        for name, array in read_patches(patch, len(names)):
             shown = view(Entry("", array), shift % array.shape[1], float(noise), seed).patch
             found = {n: _answer(self.segmenter, n, shown, threshold, probabilities) for n in names}
             answers.append({"name": name, "shape": list(shown.shape), "models": found})
@@ -160,9 +158,9 @@ class Programs:
         """
         names = _names(self.segmenter, models)
         _check(0, 0.0, 0, threshold)
-        _check_pairs(patches, labels)
-        read = _read(patches, len(names))
-        arrays, truths = [array for _, array in read], _truths(labels, read)
+        check_pairs(patches, labels)
+        read = read_patches(patches, len(names))
+        arrays, truths = [array for _, array in read], read_labels(labels, read)
         answers = {}
         for name in names:
             limit = self.segmenter.cards[name].threshold if threshold is None else threshold
@@ -198,74 +196,6 @@ def _check(shift: int, noise: float, seed: int, threshold: float | None) -> None
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not 0 <= value <= 1:
             raise PatchError(f"{name} is {repr(value)[:40]}; it must be a number from 0 to 1.")
-
-
-def _read(files: Any, models: int) -> list[tuple[str, NDArray[np.float32]]]:
-    """The name and the array of each file, within the limits of a call for so many models."""
-    read = []
-    work = 0
-    for name, content in _contents(files):
-        array = check_size(_parse(read_patch, name, content))
-        work += array.size * models
-        if work > MAX_CALL_WORK:
-            raise PatchError(
-                f"The patches' pixels times {models} models are beyond the {MAX_CALL_WORK:,} of "
-                "one call; send fewer patches, or name fewer models."
-            )
-        read.append((name, array))
-    return read
-
-
-def _check_pairs(patches: Any, labels: Any) -> None:
-    """PatchError for labels of another number or order, before any file is read and gone."""
-    theirs, names = _file_names(labels), _file_names(patches)
-    if len(theirs) != len(names):
-        raise PatchError(f"There are {len(names)} patches and {len(theirs)} labels; pair them.")
-    if names != theirs and sorted(names) == sorted(theirs):
-        raise PatchError("The labels are in another order than the patches; pair them.")
-
-
-def _truths(
-    files: Any, patches: Sequence[tuple[str, NDArray[np.float32]]]
-) -> list[NDArray[np.uint8]]:
-    """The label of each patch, its shape checked."""
-    truths = []
-    for (name, content), (patch_name, patch) in zip(_contents(files), patches, strict=True):
-        truth = _parse(read_mask, name, content)
-        if truth.shape != patch.shape:
-            raise PatchError(
-                f"{name} has the shape {truth.shape}, its patch {patch_name} {patch.shape}; "
-                "pair them."
-            )
-        truths.append(truth)
-    return truths
-
-
-def _several(files: Any) -> list[Any]:
-    """The files of a call, one or a list of them; PatchError for none or too many."""
-    several = files if isinstance(files, list) else [files]
-    if not several:
-        raise PatchError("No file was given; upload a .npy file first.")
-    if len(several) > MAX_CALL_FILES:
-        raise PatchError(
-            f"{len(several):,} files are beyond the {MAX_CALL_FILES} of one call; send fewer."
-        )
-    return several
-
-
-def _file_names(files: Any) -> list[str]:
-    return [file_name(file) for file in _several(files)]
-
-
-def _contents(files: Any) -> Iterator[tuple[str, bytes]]:
-    return ((file_name(file), uploaded_bytes(file)) for file in _several(files))
-
-
-def _parse(read: Callable[[bytes], T], name: str, content: bytes) -> T:
-    try:
-        return read(content)
-    except PatchError as error:
-        raise PatchError(str(error).replace("The file", name, 1)) from None
 
 
 def _describe(segmenter: Segmenter, name: str) -> dict[str, Any]:
