@@ -19,7 +19,7 @@ HANDLE = "balthazarneveu/mva-geosciences-segmentation-dataset-slb"
 # Image files of the first release, which Kaggle has; other releases have other numbers.
 RELEASED = {"train": 7211, "validation": 2463, "test": 2538}
 
-_LOGIN = (
+LOGIN = (
     "log in with a token from https://www.kaggle.com/settings/api, in ~/.kaggle/access_token or "
     "KAGGLE_API_TOKEN"
 )
@@ -90,30 +90,36 @@ def _explaining(handle: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # all that `requests` raises; a response is there if Kaggle answered
-        status = getattr(getattr(error, "response", None), "status_code", None)
+        status = answered(error)
         if status in (401, 403):
             raise DownloadError(
-                f"Kaggle does not let you have {handle}; accept its terms at {page} and {_LOGIN}"
+                f"Kaggle does not let you have {handle}; accept its terms at {page} and {LOGIN}"
             ) from error
         if status == 404:
             raise DownloadError(
                 f"Kaggle has no data set {handle} that you may see; check the name at {page}, and "
-                f"if it is private, {_LOGIN}"
+                f"if it is private, {LOGIN}"
             ) from error
         if status:
             raise DownloadError(f"Kaggle answers {status}; try again later, {by_hand}") from error
         if error.errno:  # the disk, not the network
             raise
         raise DownloadError(
-            f"Kaggle cannot be reached ({_innermost(error)}); mend the network and try again, "
+            f"Kaggle cannot be reached ({innermost(error)}); mend the network and try again, "
             f"{by_hand}"
         ) from error
     except Exception as error:  # kagglehub has a dozen kinds, and nothing else runs in here
         raise DownloadError(f"kagglehub: {error}; try again, {by_hand}") from error
 
 
-def _innermost(error: BaseException) -> str:
-    """The innermost reason, which is the one that says something."""
+def answered(error: BaseException) -> int | None:
+    """The status that a server answered with, where an error of `requests` is about an answer."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def innermost(error: BaseException) -> str:
+    """The innermost reason of an error, which is the one that says something."""
     inner: Any = error
     while inner.__cause__ or inner.__context__:
         inner = inner.__cause__ or inner.__context__
