@@ -19,6 +19,7 @@ from train.experiments import Experiment, find_experiments
 from train.remote import jobs, kaggle
 from train.remote.home import bring_home
 from train.remote.order import (
+    ROOT,
     RemoteError,
     choose_name,
     find_clone_url,
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         experiments = find_experiments(arguments.experiments)
         name = arguments.name or choose_name(experiments)
         if arguments.fetch:
-            return _fetch(arguments, name, console)
+            return _fetch(arguments, experiments, name, console)
         return _send(arguments, training, experiments, name, typed, console)
     except KeyboardInterrupt:
         console.print("Stopped.")
@@ -108,6 +109,12 @@ def _order(
             "there is no commit to clone, this is no git repository; leave --clone away"
         )
     teachers = find_teachers(experiments, arguments.output)
+    missing = [file for file in teachers if clone and not (ROOT / file).exists()]
+    if missing:
+        raise RemoteError(
+            f"a clone does not have the teacher {missing[0]}; train it there too, or leave --clone "
+            "away (a notebook of Kaggle is too small for most, --backend hf-jobs is not)"
+        )
     return Order(
         name=name,
         arguments=training,
@@ -121,7 +128,10 @@ def _order(
     )
 
 
-def _fetch(arguments: argparse.Namespace, name: str, console: Console) -> int:
+def _fetch(
+    arguments: argparse.Namespace, experiments: list[Experiment], name: str, console: Console
+) -> int:
+    """Bring the runs home and say what became of each."""
     with tempfile.TemporaryDirectory() as folder:
         collected = Path(folder)
         with console.status("Fetching"):
@@ -138,9 +148,16 @@ def _fetch(arguments: argparse.Namespace, name: str, console: Console) -> int:
     offline = sorted(arguments.output.glob("*/wandb/offline-run-*"))
     if offline:
         console.print(f"Tracked offline; to send it: wandb sync {offline[0].parent}/offline-run-*")
-    for words in filter(None, (trouble, failure)):
+    lacking = [e.label for e in experiments if not any(_is_run(e, o.name) for o in outcomes)]
+    lack = f"there is no run of {', '.join(lacking)}" if lacking else ""
+    for words in filter(None, (trouble, failure, lack)):
         print(f"remote: {words}", file=sys.stderr)
-    return 0 if outcomes and all(o.here for o in outcomes) and not (trouble or failure) else 1
+    return 1 if trouble or failure or lack or not all(o.here for o in outcomes) else 0
+
+
+def _is_run(experiment: Experiment, name: str) -> bool:
+    """Whether a folder holds a run of the experiment, or one of its folds."""
+    return name == experiment.label or name.startswith(f"{experiment.label}-fold-")
 
 
 def _parse(typed: list[str]) -> tuple[argparse.Namespace, list[str]]:

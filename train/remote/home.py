@@ -44,6 +44,7 @@ def bring_home(collected: Path, output: Path, overwrite: bool) -> tuple[list[Out
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=".fetched-") as scratch:
         unpacked, replaced = Path(scratch, "new"), Path(scratch, "old")
+        unpacked.mkdir()
         replaced.mkdir()
         try:
             with tarfile.open(archive) as packed:

@@ -24,7 +24,8 @@ def write(order: Order, user: str, hardware: str, folder: Path) -> list[str]:
     if len(notebook) > LARGEST:
         raise RemoteError(
             f"the notebook would have {len(notebook):,} bytes and Kaggle takes {LARGEST:,}: the "
-            "code with the teachers' checkpoints is too large to come along; add --clone"
+            "code with the teachers' checkpoints is too large to come along; add --clone if the "
+            "repository has them, or take --backend hf-jobs"
         )
     metadata = {
         "id": f"{user}/{order['name']}",
@@ -142,7 +143,9 @@ def _kaggle(kernel: str) -> Iterator[Any]:
 
             kaggle.api.authenticate()
     except ImportError as error:
-        raise RemoteError(f"the kaggle package is missing ({error}); pip install kaggle") from error
+        raise RemoteError(
+            f"the kaggle package is missing ({error}); pip install kaggle six"
+        ) from error
     except SystemExit as error:
         raise RemoteError(no_login) from error
     except OSError as error:

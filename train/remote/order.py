@@ -6,7 +6,6 @@ import base64
 import inspect
 import io
 import json
-import lzma
 import re
 import subprocess
 import tarfile
@@ -92,16 +91,23 @@ def pack_code(commit: str, teachers: Mapping[str, Path], root: Path = ROOT) -> s
     `teachers` are files by what they are called in the archive.
     """
     file = io.BytesIO()
-    if commit:
-        spared = [f":(exclude){part}" for part in _SPARED]
-        file.write(_git(root, "archive", commit, "--", *_PARTS, *spared))
-        file.seek(0)
-    with tarfile.open(fileobj=file, mode="a") as archive:
-        for part in () if commit else _PARTS:
-            archive.add(root / part, part, filter=_spare)
+    with tarfile.open(fileobj=file, mode="w:xz") as archive:
+        if commit:
+            _add_commit(archive, commit, root)
+        else:
+            for part in _PARTS:
+                archive.add(root / part, part, filter=_spare)
         for name, path in teachers.items():
             archive.add(path, name)
-    return base64.b64encode(lzma.compress(file.getvalue())).decode()
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _add_commit(archive: tarfile.TarFile, commit: str, root: Path) -> None:
+    spared = [f":(exclude){part}" for part in _SPARED]
+    content = io.BytesIO(_git(root, "archive", commit, "--", *_PARTS, *spared))
+    with tarfile.open(fileobj=content) as files:
+        for member in files:
+            archive.addfile(member, files.extractfile(member) if member.isfile() else None)
 
 
 def find_teachers(experiments: Sequence[Experiment], runs: Path) -> dict[str, Path]:

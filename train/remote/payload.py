@@ -63,8 +63,8 @@ def main(order: Order) -> int:
     }
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     with tarfile.open(output / "runs.tar", "w") as archive:
-        for path in sorted(runs.glob("*")):
-            archive.add(path, path.name)
+        for path in sorted(runs.glob("*")):  # without links, which wandb makes to its own log
+            archive.add(path, path.name, filter=lambda member: None if member.issym() else member)
     if order["repository"]:
         from huggingface_hub import HfApi
 
@@ -138,6 +138,7 @@ def train(order: Order, code: Path, data: Path | None, runs: Path, log: Path) ->
         log.open("w") as kept,
     ):
         timer = threading.Timer(order["hours"] * 3600, process.terminate)
+        timer.daemon = True
         timer.start()
         assert process.stdout
         for line in process.stdout:
