@@ -294,7 +294,7 @@ def test_without_login_network_or_kaggle(kaggle, monkeypatch, tmp_path, capsys):
     assert "there is no login to Kaggle; log in with a token" in told(capsys)
     monkeypatch.setitem(sys.modules, "kaggle", None)
     assert push(tmp_path / "sent") == 1
-    assert "pip install kaggle" in told(capsys)
+    assert 'pip install "kaggle>=2" six' in told(capsys)
 
 
 # Hugging Face's jobs -----------------------------------------------------------------------------

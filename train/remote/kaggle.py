@@ -136,7 +136,6 @@ def _lines(text: str) -> list[str]:
 @contextmanager
 def _kaggle(kernel: str) -> Iterator[Any]:
     """Kaggle's client, logged in; what it raises becomes what its user can do."""
-    no_login = f"there is no login to Kaggle; {LOGIN}"
     try:
         with redirect_stdout(io.StringIO()):  # it prints a page of advice
             import kaggle
@@ -144,13 +143,12 @@ def _kaggle(kernel: str) -> Iterator[Any]:
             kaggle.api.authenticate()
     except ImportError as error:
         raise RemoteError(
-            f"the kaggle package is missing ({error}); pip install kaggle six"
+            f'the kaggle package is missing ({error}); pip install "kaggle>=2" six, with Python '
+            "3.11 or 3.12"
         ) from error
     except SystemExit as error:
-        raise RemoteError(no_login) from error
+        raise RemoteError(f"there is no login to Kaggle; {LOGIN}") from error
     except OSError as error:
-        if not hasattr(error, "response"):  # older versions, where there is no file with a key
-            raise RemoteError(no_login) from error
         raise _explained(error, kernel) from error
     try:
         with redirect_stdout(io.StringIO()):
