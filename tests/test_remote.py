@@ -406,6 +406,7 @@ def test_the_hub_without_login_or_network(hub, monkeypatch, tmp_path, capsys):
         (["-e", "3", "-u", "me/too"], "give the name of an account"),
         (["-e", "3", "-u", "me", "-n", "No_Name"], "use 5 to 50"),
         (["-e", "3", "-u", "me", "--hours", "0"], "more than 0"),
+        (["-e", "3", "-u", "me", "--data", "folder"], "give the OWNER/NAME"),
         (["-e", "3", "-u", "me", "-p", "--fetch"], "not allowed with"),
         (["-e", "3", "-u", "me", "--backend", "abacus"], "invalid choice"),
         (["-e", "3", "-u", "me", "--", "--data", "here"], "--data after -- is about files"),

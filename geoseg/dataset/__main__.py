@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from geoseg.dataset.download import HANDLE, DownloadError, download
 from geoseg.dataset.loading import PatchDataset
 from geoseg.dataset.stitch import Log, load_whole, stitch
 from geoseg.files import check_writable, naming, replacing
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,17 +110,8 @@ def _write(log: Log, out: Path) -> None:
 def _told(logs: Sequence[Log]) -> Table:
     """What was done for each log."""
     table = Table("log", box=None)
-    for heading in (
-        "patches",
-        "rows",
-        "no patch",
-        "columns",
-        "pairs",
-        "likeness",
-        "overlap",
-        "disputed",
-        "groove",
-    ):
+    headings = ("patches", "rows", "no patch", "columns", "pairs", "likeness", "overlap")
+    for heading in (*headings, "disputed", "groove"):
         table.add_column(heading, justify="right")
     for log in logs:
         rows, columns = log.image.shape
@@ -134,7 +128,13 @@ def _told(logs: Sequence[Log]) -> Table:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m geoseg.dataset", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_download(commands)
+    _add_check(commands)
+    _add_stitch(commands)
+    return parser
 
+
+def _add_download(commands: Commands) -> None:
     command = commands.add_parser(
         "download",
         help="the SLB data set from Kaggle, laid out as --data wants it",
@@ -148,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_download)
 
+
+def _add_check(commands: Commands) -> None:
     command = commands.add_parser(
         "check",
         help="what a folder holds, and whether a training would be honest",
@@ -159,6 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--picture", type=Path, metavar="FILE.png", help="all wells on one page")
     command.set_defaults(run=_check)
 
+
+def _add_stitch(commands: Commands) -> None:
     command = commands.add_parser(
         "stitch",
         help="whole logs from patches",
@@ -182,7 +186,6 @@ def _parser() -> argparse.ArgumentParser:
         help="rows that a patch shares with the next one (default: those that are equal)",
     )
     command.set_defaults(run=_stitch)
-    return parser
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from train.remote.order import (
 from train.remote.payload import Order
 
 BACKENDS = {"kaggle": kaggle, "hf-jobs": jobs}
+_HANDLE = re.compile(r"[\w-]+/[\w-]+")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # what Kaggle makes of a title
 
 
@@ -169,6 +170,8 @@ def _parse(typed: list[str]) -> tuple[argparse.Namespace, list[str]]:
         parser.error(f"--name is {arguments.name!r}; use 5 to 50 of a-z, 0-9 and single dashes")
     if not 0 < arguments.hours <= 100:
         parser.error(f"--hours is {arguments.hours}; give more than 0 and at most 100")
+    if not _HANDLE.fullmatch(arguments.data):
+        parser.error(f"--data is {arguments.data!r}; give the OWNER/NAME of a data set on Kaggle")
     if "/" in arguments.user or not arguments.user:
         parser.error(f"-u is {arguments.user!r}; give the name of an account")
     arguments.repository = arguments.repository or f"{arguments.user}/geoseg-runs"

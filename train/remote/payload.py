@@ -55,16 +55,7 @@ def main(order: Order) -> int:
     data = find_data(order, code, scratch)
     start = time.time()
     status = train(order, code, data, runs, output / "training.log")
-    result = {
-        "commit": order["commit"],
-        "arguments": order["arguments"],
-        "exit_code": status,
-        "seconds": round(time.time() - start),
-    }
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    with tarfile.open(output / "runs.tar", "w") as archive:
-        for path in sorted(runs.glob("*")):  # without links, which wandb makes to its own log
-            archive.add(path, path.name, filter=lambda member: None if member.issym() else member)
+    pack(order, runs, output, exit_code=status, seconds=round(time.time() - start))
     if order["repository"]:
         from huggingface_hub import HfApi
 
@@ -147,3 +138,12 @@ def train(order: Order, code: Path, data: Path | None, runs: Path, log: Path) ->
             kept.flush()
         timer.cancel()
     return process.returncode
+
+
+def pack(order: Order, runs: Path, output: Path, **facts: int) -> None:
+    """Write runs.tar and result.json, which says what came of the order."""
+    result = {"commit": order["commit"], "arguments": order["arguments"], **facts}
+    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    with tarfile.open(output / "runs.tar", "w") as archive:
+        for path in sorted(runs.glob("*")):  # without links, which wandb makes to its own log
+            archive.add(path, path.name, filter=lambda member: None if member.issym() else member)
