@@ -111,21 +111,27 @@ def scan(root: Path) -> dict[str, Files]:
     return listing
 
 
-def fingerprint(listing: dict[str, Files]) -> str:
+def fingerprint(listing: dict[str, Files], most_nulls: float = MAX_NULL_FRACTION) -> str:
     """A digest that changes with any file's name, size or time, and with the rules of reading."""
-    text = json.dumps([_RULES, MAX_NULL_FRACTION, listing])
+    text = json.dumps([_RULES, most_nulls, listing])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read(
-    root: Path, listing: dict[str, Files], progress: bool
+    root: Path,
+    listing: dict[str, Files],
+    progress: bool,
+    most_nulls: float = MAX_NULL_FRACTION,
 ) -> tuple[list[Patch], list[Rejection]]:
-    """Read every patch of the listing, by split, then by well from top to bottom."""
+    """Read every patch of the listing, by split, then by well from top to bottom.
+
+    A patch with a larger share of nulls than `most_nulls` is rejected, and so is one of nulls only.
+    """
     rejections: list[Rejection] = []
     jobs = [job for split, files in listing.items() for job in _match(split, files, rejections)]
     patches = []
     for job in _shown(jobs, progress):
-        read = _read_patch(root, job)
+        read = _read_patch(root, job, most_nulls)
         if isinstance(read, Rejection):
             rejections.append(read)
         else:
@@ -191,7 +197,7 @@ def _shown(jobs: list[_Job], progress: bool) -> Iterable[_Job]:
     return jobs
 
 
-def _read_patch(root: Path, job: _Job) -> Patch | Rejection:
+def _read_patch(root: Path, job: _Job, most_nulls: float) -> Patch | Rejection:
     name = f"{job.split}/images/{job.name}"
     try:
         image = read_patch(root / name)
@@ -200,8 +206,8 @@ def _read_patch(root: Path, job: _Job) -> Patch | Rejection:
     except PatchError as error:
         return Rejection(name, _fault(error, job.name), "unreadable image")
     nulls = float(np.isnan(image).mean())
-    if nulls > MAX_NULL_FRACTION:
-        limit = f"{nulls:.1%} of its pixels are null, more than {MAX_NULL_FRACTION:.0%}"
+    if nulls > most_nulls:
+        limit = f"{nulls:.1%} of its pixels are null, more than {most_nulls:.0%}"
         return Rejection(name, limit, "mostly null")
     if not job.labelled:
         return Patch(job.split, job.well, job.index, image, None)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import geoseg.dataset
+import geoseg.dataset.loading
 import geoseg.folder
 from geoseg.dataset import (
     CACHE_NAME,
@@ -71,7 +71,7 @@ def forbid_reading(monkeypatch) -> None:
     def read(*_):
         raise AssertionError("the cache was not used")
 
-    monkeypatch.setattr(geoseg.dataset, "read", read)
+    monkeypatch.setattr(geoseg.dataset.loading, "read", read)
 
 
 # What is read ------------------------------------------------------------------------------------

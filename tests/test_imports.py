@@ -40,7 +40,7 @@ def test_import_rules(path):
     if place != "train/tracking.py":
         assert not uses(path, "wandb")
     # Beside checkpoints, the cache of a data set and the state of a run.
-    if place not in {"geoseg/checkpoint.py", "geoseg/dataset.py", "train/state.py"}:
+    if place not in {"geoseg/checkpoint.py", "geoseg/dataset/loading.py", "train/state.py"}:
         assert not uses(path, "safetensors")
     assert not uses(path, "pickle")
 

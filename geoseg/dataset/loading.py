@@ -1,4 +1,4 @@
-"""A folder of patches as one set in memory, and its splits into training and validation.
+"""A folder of patches as one set in memory, read once and cached.
 
 Dimensions: N patches, Z depth, A azimuth.
 """
@@ -9,9 +9,8 @@ import hashlib
 import json
 import logging
 import os
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +21,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from geoseg.files import replacing
-from geoseg.folder import SPLITS, DatasetError, Patch, Rejection, fingerprint, read, scan
+from geoseg.folder import (
+    MAX_NULL_FRACTION,
+    SPLITS,
+    DatasetError,
+    Patch,
+    Rejection,
+    fingerprint,
+    read,
+    scan,
+)
 
 CACHE_NAME = ".geoseg-cache.safetensors"
 _COLUMNS = ("images", "masks", "labelled", "wells", "indices")
@@ -83,6 +91,10 @@ class PatchDataset:
         rows = zip(self.splits, self.wells.tolist(), self.indices.tolist(), strict=True)
         return tuple(f"{split}/images/well_{k}_patch_{i}.npy" for split, k, i in rows)
 
+    def in_splits(self, *names: str) -> Tensor:
+        """Which patches are of these splits, bool (N,)."""
+        return torch.tensor([split in names for split in self.splits], dtype=torch.bool)
+
     def select(self, which: Tensor) -> PatchDataset:
         """Copy the patches at a bool mask (N,) or at integer positions; no rejections."""
         positions = which.nonzero()[:, 0] if which.dtype == torch.bool else which
@@ -107,22 +119,24 @@ class PatchDataset:
         splits: Iterable[str] | None = None,
         *,
         labels: bool = True,
+        most_nulls: float = MAX_NULL_FRACTION,
         cache: bool = True,
         progress: bool = True,
     ) -> PatchDataset:
         """Read `<root>/{train,validation,test}/images/well_K_patch_I.npy` and their labels.
 
         Left out, with a name and a reason in `rejections`: a misnamed entry; an unreadable image;
-        one that is null everywhere, or in more than half of its pixels (up to that it is kept, NaN
-        at its nulls); one of another size than most in the folder; one without a label, where its
-        split has a folder `labels`; a label without an image. A label that is unreadable, of
-        another size than its image, or holds other values than 0 and 1 takes its image along. A
+        one that is null everywhere, or in more than `most_nulls` of its pixels (up to that it is
+        kept, NaN at its nulls); one of another size than most in the folder; one without a label,
+        where its split has a folder `labels`; a label without an image. A label that is unreadable,
+        of another size than its image, or holds other values than 0 and 1 takes its image along. A
         split without a folder `labels` is unlabelled.
 
         Args:
             root: the folder of the splits.
             splits: which to return, None for all; the others are read and cached all the same.
             labels: read the labels; without them every split is unlabelled.
+            most_nulls: the largest share of null pixels that is kept, half unless told.
             cache: keep what was read in `<root>/.geoseg-cache.safetensors` (or, where it cannot be
                 written, in the user's cache folder) until a file's name, size or time changes.
             progress: show on standard error how far reading many files has come.
@@ -138,110 +152,17 @@ class PatchDataset:
         for split in wanted:
             if split not in listing:
                 raise DatasetError(f"no split {split!r} in {root}; it has {', '.join(listing)}")
-        stamp = fingerprint(listing)
+        stamp = fingerprint(listing, most_nulls)
         dataset = _load_cache(root, stamp) if cache else None
         if dataset is None:
-            dataset = _assemble(root, *read(root, listing, progress))
+            dataset = _assemble(root, *read(root, listing, progress, most_nulls))
             if cache:
                 _save_cache(root, stamp, dataset)
         return dataset if set(wanted) == set(listing) else _only(dataset, wanted)
 
 
-Split = tuple[PatchDataset, PatchDataset]  # training, validation
-
-
-def by_folder(dataset: PatchDataset, *, allow_leakage: bool = False) -> Split:
-    """Split as the folders do: labelled patches of `train`, and those of `validation`.
-
-    DatasetError where a side has none, or where a well is on both and leakage is not allowed.
-    """
-    sides = []
-    for name in ("train", "validation"):
-        chosen = dataset.labelled & _of_splits(dataset, (name,))
-        if not chosen.any():
-            raise DatasetError(
-                f"no labelled patch in {name}/; leave wells out instead: {_wells(dataset)}"
-            )
-        sides.append(dataset.select(chosen))
-    both = set(sides[0].wells.tolist()) & set(sides[1].wells.tolist())
-    if both and not allow_leakage:
-        raise DatasetError(
-            f"the folders leak: train/ and validation/ both hold patches of {sorted(both)}; leave "
-            f"whole wells out instead, or allow the leakage; the wells are {_wells(dataset)}"
-        )
-    return sides[0], sides[1]
-
-
-def leave_wells_out(dataset: PatchDataset, wells: Iterable[int]) -> Split:
-    """Validate on the given wells and train on the others; labelled patches only, never `test`."""
-    chosen = sorted(set(wells))
-    known = _wells(dataset)
-    if unknown := [well for well in chosen if well not in known]:
-        raise DatasetError(f"no labelled patch of well {unknown[0]}; the wells are {known}")
-    if not 0 < len(chosen) < len(known):
-        raise DatasetError(f"leaving out {chosen} of the wells {known} leaves one side empty")
-    usable = _usable(dataset)
-    held_out = torch.isin(dataset.wells, torch.tensor(chosen))
-    return dataset.select(usable & ~held_out), dataset.select(usable & held_out)
-
-
-def well_folds(dataset: PatchDataset, k: int, seed: int = 0) -> list[Split]:
-    """Cut the labelled wells into k folds of about as many patches; each is left out once.
-
-    Every well goes, the largest first, to the fold with the fewest patches; the seed orders wells
-    of the same size.
-    """
-    wells = _wells(dataset)
-    if not 2 <= k <= len(wells):
-        raise DatasetError(f"cannot cut the {len(wells)} wells {wells} into {k} folds of wells")
-    counts = Counter(dataset.wells[_usable(dataset)].tolist())
-    order = torch.randperm(len(wells), generator=torch.Generator().manual_seed(seed)).tolist()
-    folds: list[list[int]] = [[] for _ in range(k)]
-    for well in sorted((wells[i] for i in order), key=lambda well: -counts[well]):
-        min(folds, key=lambda fold: sum(counts[w] for w in fold)).append(well)
-    return [leave_wells_out(dataset, fold) for fold in folds]
-
-
-def random_split(
-    dataset: PatchDataset, fraction: float, seed: int = 0, *, allow_leakage: bool = False
-) -> Split:
-    """Validate on a random fraction of the labelled patches: a score to compare, not to believe.
-
-    Raises:
-        DatasetError: `allow_leakage` is False, or a side would be empty.
-    """
-    leak = (
-        "a random split leaks: of its validation patches in the SLB data, 31% have their twin and "
-        "96% a neighbour in depth in the training set"
-    )
-    if not allow_leakage:
-        raise DatasetError(f"{leak}; leave whole wells out, or allow the leakage")
-    positions = _usable(dataset).nonzero()[:, 0]
-    count = round(len(positions) * fraction) if 0 < fraction < 1 else 0
-    if not 0 < count < len(positions):
-        raise DatasetError(f"{fraction} of {len(positions)} patches would be none or all of them")
-    warnings.warn(f"{leak}; do not trust its score", UserWarning, stacklevel=2)
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = positions[torch.randperm(len(positions), generator=generator)]
-    validation, train = shuffled[:count].sort().values, shuffled[count:].sort().values
-    return dataset.select(train), dataset.select(validation)
-
-
-def _of_splits(dataset: PatchDataset, names: Sequence[str]) -> Tensor:
-    return torch.tensor([split in names for split in dataset.splits], dtype=torch.bool)
-
-
-def _usable(dataset: PatchDataset) -> Tensor:
-    """Which patches may enter a split by wells or by chance: `test` numbers other wells anew."""
-    return dataset.labelled & _of_splits(dataset, ("train", "validation"))
-
-
-def _wells(dataset: PatchDataset) -> list[int]:
-    return sorted(set(dataset.wells[_usable(dataset)].tolist()))
-
-
 def _only(dataset: PatchDataset, splits: tuple[str, ...]) -> PatchDataset:
-    chosen = dataset.select(_of_splits(dataset, splits))
+    chosen = dataset.select(dataset.in_splits(*splits))
     kept = tuple(r for r in dataset.rejections if r.name.split("/")[0] in splits)
     return replace(chosen, rejections=kept)
 

@@ -1,0 +1,156 @@
+"""`python -m geoseg.dataset download`, up to a server that speaks as Kaggle does."""
+
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoseg.dataset import PatchDataset
+from geoseg.dataset.__main__ import main
+from tests.kaggle_server import kaggle_server
+from tests.making import make_data
+
+
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path):
+    with kaggle_server(monkeypatch, str(tmp_path / "home")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("set") / "data", 3, 12)
+
+
+def zipped(folder: Path, inside: str = "") -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in folder.rglob("*.*"):
+            archive.write(path, f"{inside}{path.relative_to(folder)}")
+    return file.getvalue()
+
+
+def serve(kaggle, content: bytes) -> None:
+    kaggle.answers["GetDataset"] = (200, {"currentVersionNumber": 3})
+    kaggle.answers["DownloadDataset"] = (200, content)
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.npy")}
+
+
+def test_the_set_is_fetched_checked_and_laid_out(kaggle, data, tmp_path, monkeypatch, capsys):
+    serve(kaggle, zipped(data, "deep/inside/"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["download"]) == 0
+    assert names(tmp_path / "data") == names(data)
+    assert len(PatchDataset.load(tmp_path / "data")) == 12
+    told = capsys.readouterr()
+    assert "12 patches kept, 0 files rejected" in told.out
+    assert "first release had 7,211" in " ".join(told.err.split())
+    slugs = {message.get("datasetSlug") for _, message in kaggle.asked}
+    assert slugs == {"mva-geosciences-segmentation-dataset-slb"}
+    # Once fetched, another folder needs Kaggle for the version alone.
+    del kaggle.answers["DownloadDataset"]
+    assert main(["download", "--out", "deeper/copy"]) == 0
+    assert names(tmp_path / "deeper" / "copy") == names(data)
+
+
+def test_another_handle_and_rejects_are_named(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO(zipped(data))
+    with zipfile.ZipFile(archive, "a") as more:
+        more.writestr("train/images/holiday.jpg", b"")
+    serve(kaggle, archive.getvalue())
+    out = tmp_path / "mine"
+    assert main(["download", "--handle", "me/pipes", "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "1 files rejected" in told.out
+    assert "holiday.jpg" in told.out
+    assert "first release" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "kaggle.com/settings/api"),
+        (403, "accept its terms"),
+        (404, "has no data set me/pipes"),
+        (500, "Kaggle answers 500"),
+    ],
+)
+def test_refusals_say_what_to_do(kaggle, status, words, tmp_path, capsys):
+    kaggle.answers["GetDataset"] = (status, {"code": status, "message": "no"})
+    assert main(["download", "--handle", "me/pipes", "--out", str(tmp_path / "data")]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert words in told
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_network(kaggle, monkeypatch, tmp_path, capsys):
+    from kagglesdk import kaggle_env
+
+    nowhere = "http://127.0.0.1:9"
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, nowhere)
+    assert main(["download", "--out", str(tmp_path / "data")]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "cannot be reached" in told
+    assert "by browser" in told
+
+
+def test_without_kagglehub(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    assert main(["download", "--out", str(tmp_path / "data")]) == 1
+    assert "pip install kagglehub" in capsys.readouterr().err
+
+
+def test_something_else_than_a_data_set(kaggle, tmp_path, capsys):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    serve(kaggle, file.getvalue())
+    assert main(["download", "--out", str(tmp_path / "data")]) == 1
+    assert "{train,validation,test}/images" in " ".join(capsys.readouterr().err.split())
+    serve(kaggle, b"no archive")
+    command = ["download", "--handle", "me/other", "--out", str(tmp_path / "data")]
+    assert main(command) == 1
+    assert "kagglehub: Unsupported archive" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_full_disk_or_an_interrupt_leaves_nothing(kaggle, data, tmp_path, monkeypatch, capsys):
+    serve(kaggle, zipped(data))
+    out = tmp_path / "there" / "data"
+    for error, code in ((OSError(28, "No space left on device"), 1), (KeyboardInterrupt(), 130)):
+        copied = []
+
+        def copy(source, target, copied=copied, error=error):
+            if len(copied) == 5:
+                raise error
+            copied.append(target)
+            np.save(target, np.zeros(1))
+
+        monkeypatch.setattr("shutil.copyfile", copy)
+        assert main(["download", "--out", str(out)]) == code
+        assert len(copied) == 5
+        assert list(out.parent.iterdir()) == []
+    assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--handle", "nonsense"], "give OWNER/NAME"),
+        (["--out", "{full}"], "is not empty"),
+        (["--out", "{file}"], "is a file"),
+    ],
+)
+def test_mistakes_of_the_command_line(kaggle, arguments, words, data, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    places = {"full": data, "file": tmp_path / "file"}
+    command = ["download", "--out", str(tmp_path / "data")]
+    assert main([*command, *(a.format(**places) for a in arguments)]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert kaggle.asked == []

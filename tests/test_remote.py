@@ -1,0 +1,550 @@
+"""`python -m train.remote`: what is sent is run for real, and its runs come home."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from geoseg import load_checkpoint, read_card, save_checkpoint
+from tests.making import make_data
+from train.remote import order, payload
+from train.remote.__main__ import main
+from train.remote.home import bring_home
+from train.remote.order import RemoteError
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = "3-unet-8-halving"
+SMALL = ["--", "--epochs", "1", "--cpu", "--precision", "fp32"]
+COMMAND = ["-e", "3", "-u", "me"]
+# A notebook's cells one after the other, in one process and one namespace, as a kernel runs them.
+KERNEL = """
+import json, sys
+space = {"__name__": "__main__"}
+for cell in json.load(open(sys.argv[1]))["cells"]:
+    if cell["cell_type"] == "code":
+        exec(compile("".join(cell["source"]), cell["id"], "exec"), space)
+"""
+
+
+def told(capsys) -> str:
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What a dry run writes for Kaggle."""
+    folder = tmp_path_factory.mktemp("remote") / "folder"
+    assert main([*COMMAND, "--folder", str(folder), *SMALL]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(folder, tmp_path_factory):
+    """What the notebook leaves behind, run on a data set that is mounted as Kaggle does."""
+    place = tmp_path_factory.mktemp("kaggle")
+    make_data(place / "input" / "slb-set" / "deep", 4, 40)
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("WANDB")},
+        "GEOSEG_INPUT": str(place / "input"),
+        "GEOSEG_OUTPUT": str(place / "working"),
+        "TMPDIR": str(place),
+        "HOME": str(place),
+        "OMP_NUM_THREADS": "1",
+    }
+    answer = subprocess.run(
+        [sys.executable, "-c", KERNEL, str(folder / "train.ipynb")],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "epoch 1/1" in answer.stdout
+    assert "tracked offline" in answer.stdout
+    return place / "working"
+
+
+def test_the_folder_is_what_kaggle_takes(folder, capsys):
+    nbformat = pytest.importorskip("nbformat", reason="needs pip install nbformat")
+    notebook = nbformat.read(folder / "train.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    metadata = json.loads((folder / "kernel-metadata.json").read_text())
+    assert metadata["id"] == "me/geoseg-3"
+    assert (metadata["enable_internet"], metadata["enable_gpu"]) == (True, False)  # for --cpu
+    assert metadata["code_file"] == "train.ipynb"
+    assert metadata["dataset_sources"] == [
+        "balthazarneveu/mva-geosciences-segmentation-dataset-slb"
+    ]
+
+
+def test_a_gpu_is_asked_for_and_insisted_on(tmp_path, capsys):
+    command = ["-e", "300", "301", "-u", "me", "--folder", str(tmp_path), "-nowb"]
+    assert main([*command, "--", "--fresh"]) == 0
+    metadata = json.loads((tmp_path / "kernel-metadata.json").read_text())
+    assert (metadata["enable_gpu"], metadata["machine_shape"]) == (True, "NvidiaTeslaT4")
+    assert metadata["dataset_sources"] == []  # pipes are made there
+    said = told(capsys)
+    assert "python -m train -e 300 301 --fresh -nowb --device cuda" in said
+    assert "Nothing was sent. To go on: python -m train.remote -p -e 300 301 -u me" in said
+
+
+def test_the_notebook_trains_and_packs(made):
+    result = json.loads((made / "result.json").read_text())
+    assert result["exit_code"] == 0
+    assert result["arguments"][:2] == ["-e", "3"]
+    assert sorted(p.name for p in made.iterdir()) == ["result.json", "runs.tar", "training.log"]
+    with tarfile.open(made / "runs.tar") as packed:
+        packed.extractall(made.parent / "unpacked", filter="data")
+    run = made.parent / "unpacked" / RUN
+    for name in ("best", "last"):
+        model = load_checkpoint(run / f"{name}.safetensors")
+        assert model.count_parameters() == 12_250
+        assert "30 to train, 10 to validate" in model.card.data
+    assert list(run.glob("wandb/offline-run-*"))
+
+
+# Bringing home -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path, made):
+    """Kaggle, where the notebook has run: what it left is there to be fetched."""
+    pytest.importorskip("kaggle", reason="needs pip install kaggle")
+    from tests.kaggle_server import kaggle_server
+
+    with kaggle_server(monkeypatch, str(tmp_path / "home")) as server:
+        monkeypatch.setenv("KAGGLE_USERNAME", "me")
+        monkeypatch.setenv("KAGGLE_KEY", "secret")
+        server.answers["GetKernelSessionStatus"] = (200, {"status": "COMPLETE"})
+        files = []
+        for path in made.iterdir():
+            server.answers[f"/files/{path.name}"] = (200, path.read_bytes())
+            files.append({"fileName": path.name, "url": f"{server.url}/files/{path.name}"})
+        server.answers["ListKernelSessionOutput"] = (200, {"files": files, "log": ""})
+        yield server
+
+
+def fetch(tmp_path, *more):
+    return main([*COMMAND, "--fetch", "-o", str(tmp_path / "runs"), *more])
+
+
+def test_runs_come_home_from_kaggle(kaggle, tmp_path, capsys):
+    assert fetch(tmp_path) == 0
+    best = tmp_path / "runs" / RUN / "best.safetensors"
+    assert load_checkpoint(best).card.experiment["name"] == "unet-8-halving"
+    iou = read_card(best).metrics["validation"]["iou"]
+    said = told(capsys)
+    assert f"best validation IoU {iou:.4f}" in said
+    assert "wandb sync" in said
+    assert kaggle.asked[0][1] == {"userName": "me", "kernelSlug": "geoseg-3"}
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == [RUN]  # nothing half done beside it
+    # It goes on here as any run does, and a second time it is here already.
+    assert fetch(tmp_path) == 0
+    assert "is here already" in told(capsys)
+
+
+def rescore(path: Path, iou: float, data: str | None = None) -> None:
+    model = load_checkpoint(path)
+    story = {**model.card.story, "metrics": {"validation": {"iou": iou}}}
+    save_checkpoint(path, model, **story | ({} if data is None else {"data": data}))
+
+
+def test_a_better_run_stays_and_a_worse_one_goes(kaggle, tmp_path, capsys):
+    assert fetch(tmp_path) == 0
+    best = tmp_path / "runs" / RUN / "best.safetensors"
+    fetched = read_card(best).metrics["validation"]["iou"]
+    rescore(best, 0.99)
+    capsys.readouterr()
+    assert fetch(tmp_path) == 1
+    assert "stays; --overwrite replaces it: best validation IoU 0.9900" in told(capsys)
+    assert read_card(best).metrics["validation"]["iou"] == 0.99
+    assert fetch(tmp_path, "--overwrite") == 0
+    assert read_card(best).metrics["validation"]["iou"] == fetched
+    rescore(best, -1.0)
+    (best.parent / "note.txt").touch()
+    assert fetch(tmp_path) == 0
+    assert "in place of the run that was here" in told(capsys)
+    assert read_card(best).metrics["validation"]["iou"] == fetched
+    assert not (best.parent / "note.txt").exists()
+    rescore(best, -1.0, "9 patches of data; 6 to train, 3 to validate")
+    assert fetch(tmp_path) == 1
+    assert "scored on other patches" in told(capsys)
+
+
+def test_broken_checkpoints_stay_away(made, tmp_path):
+    with tarfile.open(made / "runs.tar") as packed:
+        packed.extractall(tmp_path / "bad", filter="data")
+    shutil.copytree(tmp_path / "bad" / RUN, tmp_path / "bad" / "4-good")
+    (tmp_path / "bad" / RUN / "last.safetensors").write_bytes(b"x" * 100)
+    collected = tmp_path / "collected"
+    collected.mkdir()
+    with tarfile.open(collected / "runs.tar", "w") as archive:
+        for run in (RUN, "4-good"):
+            archive.add(tmp_path / "bad" / run, run)
+    outcomes, failure = bring_home(collected, tmp_path / "runs", overwrite=True)
+    assert {o.name: o.here for o in outcomes} == {RUN: False, "4-good": True}
+    assert "last.safetensors: not a whole safetensors file" in outcomes[0].words
+    assert not (tmp_path / "runs" / RUN).exists()
+    assert "did not end" in failure
+
+
+def test_an_archive_that_reaches_outside_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "runs.tar", "w") as archive:
+        archive.add(__file__, "../outside.py")
+    with pytest.raises(RemoteError, match=r"runs.tar is damaged"):
+        bring_home(tmp_path, tmp_path / "in" / "runs", overwrite=False)
+    assert not (tmp_path / "in" / "outside.py").exists()
+
+
+def test_a_failed_training_is_told_with_its_last_lines(tmp_path):
+    (tmp_path / "runs").mkdir()
+    with tarfile.open(tmp_path / "runs.tar", "w"):
+        pass
+    (tmp_path / "training.log").write_text("begins\ntrain: no CUDA device\n")
+    for code, words in ((2, "exit code 2\n  begins\n  train: no CUDA"), (-15, "time limit")):
+        (tmp_path / "result.json").write_text(json.dumps({"exit_code": code}))
+        outcomes, failure = bring_home(tmp_path, tmp_path / "home", overwrite=False)
+        assert outcomes == []
+        assert words in failure
+
+
+# Kaggle's answers --------------------------------------------------------------------------------
+
+
+def push(folder, *more):
+    return main([*COMMAND, "-p", "--folder", str(folder), *more, *SMALL])
+
+
+def test_pushing_to_kaggle(kaggle, tmp_path, folder, capsys):
+    url = "https://www.kaggle.com/code/me/geoseg-3"
+    kaggle.answers["SaveKernel"] = (200, {"url": url, "versionNumber": 1})
+    assert push(tmp_path / "sent") == 0
+    ((name, sent),) = kaggle.asked
+    assert (name, sent["slug"], sent["isPrivate"]) == ("SaveKernel", "me/geoseg-3", True)
+    assert sent["enableInternet"] is True
+    assert sent["newTitle"] == "geoseg 3"
+    cells = json.loads(sent["text"])["cells"]
+    assert cells[-1]["source"] == "main(ORDER)\n"
+    said = told(capsys)
+    assert f"Started: {url}" in said
+    assert "python -m train.remote --fetch -e 3 -u me" in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((200, {"error": "Notebook quota exceeded"}), "does not take me/geoseg-3: Notebook quota"),
+        (
+            (200, {"url": "u", "invalidDatasetSources": ["{data}"]}),
+            "which it says you may not use",
+        ),
+        ((401, {"code": 401, "message": "Unauthenticated"}), "does not know your login"),
+        ((403, {"code": 403, "message": "Forbidden"}), "check -u and the login"),
+        ((500, {"code": 500, "message": "Oops"}), "Kaggle answers 500"),
+    ],
+)
+def test_a_push_that_fails(kaggle, answer, words, tmp_path, capsys):
+    data = "balthazarneveu/mva-geosciences-segmentation-dataset-slb"
+    filled = json.loads(json.dumps(answer[1]).replace("{data}", data))
+    kaggle.answers["SaveKernel"] = (answer[0], filled)
+    assert push(tmp_path / "sent") == 1
+    assert words in told(capsys)
+
+
+@pytest.mark.parametrize("status", ["QUEUED", "RUNNING"])
+def test_a_notebook_that_still_runs(kaggle, status, tmp_path, capsys):
+    kaggle.answers["GetKernelSessionStatus"] = (200, {"status": status})
+    assert fetch(tmp_path) == 1
+    assert f"me/geoseg-3 is still {status.lower()}; ask again later" in told(capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_notebook_that_failed(kaggle, tmp_path, capsys):
+    failed = {"status": "ERROR", "failureMessage": "Out of disk"}
+    kaggle.answers["GetKernelSessionStatus"] = (200, failed)
+    log = json.dumps([{"stream_name": "stderr", "time": 1, "data": "fatal: no such commit\n"}])
+    kaggle.answers["ListKernelSessionOutput"] = (200, {"files": [], "log": log})
+    assert fetch(tmp_path) == 1
+    assert "ended with ERROR: Out of disk fatal: no such commit" in told(capsys)
+
+
+def test_a_notebook_that_is_not_there(kaggle, tmp_path, capsys):
+    for status in (403, 404):
+        missing = {"code": status, "message": "Permission denied"}
+        kaggle.answers["GetKernelSessionStatus"] = (status, missing)
+        assert fetch(tmp_path) == 1
+        assert "there is no notebook me/geoseg-3 that you may see" in told(capsys)
+
+
+def test_without_login_network_or_kaggle(kaggle, monkeypatch, tmp_path, capsys):
+    from kagglesdk import kaggle_env
+
+    nowhere = "http://127.0.0.1:9"
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, nowhere)
+    assert fetch(tmp_path) == 1
+    assert "Kaggle cannot be reached" in told(capsys)
+    monkeypatch.delenv("KAGGLE_KEY")
+    assert fetch(tmp_path) == 1
+    assert "there is no login to Kaggle; log in with a token" in told(capsys)
+    monkeypatch.setitem(sys.modules, "kaggle", None)
+    assert push(tmp_path / "sent") == 1
+    assert 'pip install "kaggle>=2" six' in told(capsys)
+
+
+# Hugging Face's jobs -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    from tests.jobs_server import jobs_server
+
+    with jobs_server() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        yield server
+
+
+JOBS = [*COMMAND, "--backend", "hf-jobs"]
+
+
+def test_a_job_is_pushed_run_for_real_and_fetched(hub, made, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_API_KEY", "w" * 40)
+    hub.files["me/geoseg-runs/geoseg-3/runs.tar"] = b"of an earlier job"
+    command = [*JOBS, "--folder", str(tmp_path / "sent"), "--hours", "2"]
+    assert main([*command, "-p", *SMALL, "-nowb"]) == 0
+    assert list(hub.files) == ["me/geoseg-runs/geoseg-3/train.py"]
+    assert hub.repositories["me/geoseg-runs"]["visibility"] == "private"
+    (job,) = hub.jobs
+    assert (job["flavor"], job["timeoutSeconds"]) == ("cpu-upgrade", 9000)
+    assert job["secrets"] == {"HF_TOKEN": "hf_secret", "WANDB_API_KEY": "w" * 40}
+    assert "hf_secret" not in (tmp_path / "sent" / "train.py").read_text()
+    assert "--fetch" in told(capsys)
+    assert main([*JOBS, "--fetch", "-o", str(tmp_path / "runs")]) == 1
+    assert "job geoseg-3 is still running" in told(capsys)
+
+    arguments = job["command"]
+    assert arguments[:2] == ["uv", "run"]
+    assert "--with kagglehub python -c" in " ".join(arguments)
+    environment = {
+        **os.environ,
+        **job["environment"],
+        **job["secrets"],
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "cache"),
+        "GEOSEG_INPUT": str(made.parent / "input"),
+        "TMPDIR": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+    }
+    start = arguments[arguments.index("python") :]
+    answer = subprocess.run(
+        [sys.executable, *start[1:]], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+    job["status"]["stage"] = "COMPLETED"
+    assert main([*JOBS, "--fetch", "-o", str(tmp_path / "runs")]) == 0
+    assert (
+        load_checkpoint(tmp_path / "runs" / RUN / "best.safetensors").count_parameters() == 12_250
+    )
+
+
+def test_a_job_that_failed_or_is_not_there(hub, tmp_path, capsys):
+    command = [*JOBS, "--fetch", "-o", str(tmp_path / "runs")]
+    assert main(command) == 1
+    assert "me has no job geoseg-3" in told(capsys)
+    job = hub.post("api/jobs/me", json.dumps({"environment": {"GEOSEG_NAME": "geoseg-3"}}).encode())
+    job["status"] = {"stage": "ERROR", "message": "exit code 1"}
+    assert main(command) == 1
+    assert "job geoseg-3 ended with ERROR: exit code 1" in told(capsys)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "does not know your login; hf auth login"),
+        (402, "settings/billing"),
+        (403, "may not use me/geoseg-runs"),
+        (418, "Hugging Face: "),
+    ],
+)
+def test_refusals_of_the_hub(hub, status, words, tmp_path, capsys):
+    hub.refusal = status
+    assert main([*JOBS, "-p", "--folder", str(tmp_path), *SMALL]) == 1
+    assert words in told(capsys)
+
+
+def test_the_hub_without_login_or_network(hub, monkeypatch, tmp_path, capsys):
+    from huggingface_hub import constants
+
+    command = [*JOBS, "-p", "--folder", str(tmp_path), *SMALL]
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert main(command) == 1
+    assert "Hugging Face cannot be reached" in told(capsys)
+    monkeypatch.delenv("HF_TOKEN")
+    assert main(command) == 1
+    assert "hf auth login" in told(capsys)
+
+
+# The command line and the code -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-e", "999", "-u", "me"], "no experiment '999'"),
+        (["-e", "3"], "-u/--user"),
+        (["-e", "3", "-u", "me/too"], "give the name of an account"),
+        (["-e", "3", "-u", "me", "-n", "No_Name"], "use 5 to 50"),
+        (["-e", "3", "-u", "me", "--hours", "0"], "more than 0"),
+        (["-e", "3", "-u", "me", "--data", "folder"], "give the OWNER/NAME"),
+        (["-e", "3", "-u", "me", "-p", "--fetch"], "not allowed with"),
+        (["-e", "3", "-u", "me", "--backend", "abacus"], "invalid choice"),
+        (["-e", "3", "-u", "me", "--", "--data", "here"], "--data after -- is about files"),
+        (["-e", "3", "-u", "me", "--", "-o", "here"], "-o after -- is about files"),
+        (["-e", "3", "-u", "me", "--", "--epochs", "0"], "it must be at least 1"),
+    ],
+)
+def test_mistakes_of_the_command_line(arguments, words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(arguments)
+    except SystemExit as left:
+        code = left.code
+    assert code == 2
+    assert words in told(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=me", "-c", "user.email=me@example.org", "-C", str(folder)]
+    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A small repository, cloned from another one that stands for GitHub."""
+    root = tmp_path / "clone"
+    for name in ("geoseg/a.py", "geoseg/samples/big.npy", "train/b.py", "pyproject.toml"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "requirements.txt").touch()
+    git(tmp_path, "init", "--quiet", str(root))
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "-m", "one")
+    return root
+
+
+def unpacked(archive, folder):
+    fake = {"clone": "", "archive": archive}
+    payload.get_code(fake, folder)
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+PARTS = ["geoseg/a.py", "pyproject.toml", "requirements.txt", "train/b.py"]
+
+
+def test_the_commit_comes_along_and_changes_do_not(clone, tmp_path):
+    (clone / "geoseg/a.py").write_text("changed")
+    (clone / "train/new.py").touch()
+    commit, changed = order.find_commit(clone)
+    assert changed == ["geoseg/a.py", "train/new.py"]
+    (tmp_path / "teacher").write_text("t")
+    teachers = {"checkpoints/1-t.safetensors": tmp_path / "teacher"}
+    found = unpacked(order.pack_code(commit, teachers, clone), tmp_path / "there")
+    assert found == ["checkpoints/1-t.safetensors", *PARTS]
+    assert (tmp_path / "there" / "geoseg/a.py").read_text() == "geoseg/a.py"
+
+
+def test_without_git_the_files_come_along_as_they_are(clone, tmp_path):
+    shutil.rmtree(clone / ".git")
+    (clone / "train/__pycache__").mkdir()
+    (clone / "train/__pycache__/b.pyc").touch()
+    assert order.find_commit(clone) == ("", [])
+    assert unpacked(order.pack_code("", {}, clone), tmp_path / "there") == PARTS
+
+
+def test_what_can_be_cloned(clone, tmp_path):
+    commit, _ = order.find_commit(clone)
+    with pytest.raises(RemoteError, match="no remote 'origin'"):
+        order.find_clone_url(commit, clone)
+    git(clone, "remote", "add", "origin", str(tmp_path / "else"))
+    with pytest.raises(RemoteError, match="nobody else can clone"):
+        order.find_clone_url(commit, clone)
+    git(clone, "remote", "set-url", "origin", "git@github.com:me/geoseg.git")
+    with pytest.raises(RemoteError, match="git push first"):
+        order.find_clone_url(commit, clone)
+    git(clone, "update-ref", "refs/remotes/origin/main", commit)
+    assert order.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"
+    # And what is cloned is at the commit, whatever came after it.
+    (clone / "train/b.py").write_text("later")
+    git(clone, "commit", "--quiet", "-am", "two")
+    payload.get_code({"clone": str(clone), "commit": commit}, tmp_path / "there")
+    assert (tmp_path / "there" / "train/b.py").read_text() == "train/b.py"
+
+
+def test_a_student_brings_its_teacher(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    command = ["-e", "1004", "-u", "me", "--folder", str(tmp_path / "sent"), "-o", str(runs)]
+    assert main(command) == 1
+    assert "train that first (-e 53)" in told(capsys)
+    teacher = runs / "53-flexible-64" / "best.safetensors"
+    teacher.parent.mkdir(parents=True)
+    teacher.write_bytes(os.urandom(1000))
+    assert main(command) == 0
+    settings = json.loads((tmp_path / "sent/train.ipynb").read_text())["cells"][1]["source"]
+    space: dict = {}
+    exec("".join(settings), space)
+    assert "checkpoints/53-flexible-64.safetensors" in unpacked(
+        space["ORDER"]["archive"], tmp_path / "there"
+    )
+    assert main([*command, "--clone", "https://example.org/geoseg.git"]) == 1
+    assert "a clone does not have the teacher checkpoints/53-flexible-64" in told(capsys)
+    teacher.write_bytes(os.urandom(1_000_000))
+    assert main(command) == 1
+    assert "too large to come along; add --clone" in told(capsys)
+    assert main([*command, "--backend", "hf-jobs"]) == 0
+    assert main([*command[2:], "-e", "53", "1004"]) == 0  # taught there
+
+
+def test_runs_that_are_missing_are_named(kaggle, tmp_path, capsys):
+    command = ["-e", "3", "300", "-u", "me", "--fetch", "-o", str(tmp_path / "runs")]
+    assert main(command) == 1
+    assert "there is no run of 300-vanilla" in told(capsys)
+    assert (tmp_path / "runs" / RUN).is_dir()
+
+
+def test_the_key_of_wandb_comes_from_the_secrets(monkeypatch, tmp_path, capsys):
+    module = tmp_path / "kaggle_secrets.py"
+    module.write_text(
+        "class UserSecretsClient:\n    def get_secret(self, name):\n        return name.lower()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("WANDB_API_KEY", "")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    payload.set_up_tracking()
+    assert os.environ["WANDB_API_KEY"] == "wandb_api_key"
+    assert os.environ["WANDB_MODE"] == "online"
+
+
+def test_when_the_time_is_over_the_training_is_asked_to_stop(tmp_path):
+    code = tmp_path / "code" / "train"
+    code.mkdir(parents=True)
+    (code / "__main__.py").write_text(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(143)))\n"
+        "print('begins')\ntime.sleep(60)\n"
+    )
+    job = {"arguments": [], "hours": 0.5 / 3600}
+    log = tmp_path / "training.log"
+    assert payload.train(job, code.parent, None, tmp_path / "runs", log) == 143
+    assert log.read_text().split() == ["begins", "saved"]

@@ -1,0 +1,1 @@
+"""Training on another machine: Kaggle's notebooks and the jobs of Hugging Face."""

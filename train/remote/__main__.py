@@ -1,0 +1,245 @@
+"""Train on another machine: `python -m train.remote -e 300 301 -u USER -p`, then `--fetch`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from geoseg.checkpoint import CheckpointError
+from geoseg.dataset.download import HANDLE
+from train.__main__ import parse as parse_training
+from train.experiments import Experiment, find_experiments
+from train.remote import jobs, kaggle
+from train.remote.home import bring_home
+from train.remote.order import (
+    ROOT,
+    RemoteError,
+    choose_name,
+    find_clone_url,
+    find_commit,
+    find_teachers,
+    pack_code,
+)
+from train.remote.payload import Order
+
+BACKENDS = {"kaggle": kaggle, "hf-jobs": jobs}
+_HANDLE = re.compile(r"[\w-]+/[\w-]+")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # what Kaggle makes of a title
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; gives the exit code."""
+    typed = list(sys.argv[1:] if argv is None else argv)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    try:
+        arguments, training = _parse(typed)
+        experiments = find_experiments(arguments.experiments)
+        name = arguments.name or choose_name(experiments)
+        if arguments.fetch:
+            return _fetch(arguments, experiments, name, console)
+        return _send(arguments, training, experiments, name, typed, console)
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        return 130
+    except (CheckpointError, RemoteError, OSError, ValueError) as error:
+        print(f"remote: {error}", file=sys.stderr)
+        wrong = isinstance(error, ValueError) and not isinstance(error, CheckpointError)
+        return 2 if wrong else 1
+
+
+def _send(
+    arguments: argparse.Namespace,
+    training: list[str],
+    experiments: list[Experiment],
+    name: str,
+    typed: list[str],
+    console: Console,
+) -> int:
+    """Write what is sent, and send it if asked to."""
+    order = _order(arguments, training, experiments, name, console)
+    backend = BACKENDS[arguments.backend]
+    usual = backend.HARDWARE if "cuda" in training else backend.WITHOUT_GPU
+    hardware = usual if arguments.hardware is None else arguments.hardware
+    folder = arguments.folder or Path("remote", name)
+    facts = backend.write(order, arguments.user, hardware, folder)
+    carried = f"cloned from {order['clone']}" if order["clone"] else "which comes along"
+    console.print(f"Written to {folder}:")
+    for fact in (
+        f"python -m train {shlex.join(order['arguments'])}",
+        f"code at commit {order['commit'][:10] or 'unknown'}, {carried}",
+        f"data {order['data'] or 'made there'}",
+        f"saved and stopped after {order['hours']:g} hours",
+        *facts,
+    ):
+        console.print(f"  {fact}")
+    if not arguments.push:
+        further = ["-p", *typed] if "--" in typed else [*typed, "-p"]
+        console.print(f"Nothing was sent. To go on: python -m train.remote {shlex.join(further)}")
+        return 0
+    with console.status("Pushing"):
+        where = backend.push(order, arguments.user, hardware, folder)
+    console.print(f"Started: {where}")
+    further = ["--fetch", *(word for word in typed if word not in ("-p", "--push"))]
+    console.print(f"When it is done: python -m train.remote {shlex.join(further)}")
+    return 0
+
+
+def _order(
+    arguments: argparse.Namespace,
+    training: list[str],
+    experiments: list[Experiment],
+    name: str,
+    console: Console,
+) -> Order:
+    commit, changed = find_commit()
+    if changed:
+        shown = ", ".join(changed[:5]) + f" and {len(changed) - 5} more" * (len(changed) > 5)
+        console.print(f"Warning: not in the commit, so not sent: {shown}.")
+    clone = arguments.clone
+    if clone == "":
+        clone = find_clone_url(commit)
+    if clone and not commit:
+        raise RemoteError(
+            "there is no commit to clone, this is no git repository; leave --clone away"
+        )
+    teachers = find_teachers(experiments, arguments.output)
+    missing = [file for file in teachers if clone and not (ROOT / file).exists()]
+    if missing:
+        raise RemoteError(
+            f"a clone does not have the teacher {missing[0]}; train it there too, or leave --clone "
+            "away (a notebook of Kaggle is too small for most, --backend hf-jobs is not)"
+        )
+    return Order(
+        name=name,
+        arguments=training,
+        commit=commit,
+        clone=clone or "",
+        archive="" if clone else pack_code(commit, teachers),
+        install=arguments.backend == "kaggle",
+        data="" if "--fresh" in training else arguments.data,
+        hours=arguments.hours,
+        repository=arguments.repository if arguments.backend == "hf-jobs" else "",
+    )
+
+
+def _fetch(
+    arguments: argparse.Namespace, experiments: list[Experiment], name: str, console: Console
+) -> int:
+    """Bring the runs home and say what became of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        collected = Path(folder)
+        with console.status("Fetching"):
+            if arguments.backend == "kaggle":
+                trouble = kaggle.collect(arguments.user, name, collected)
+            else:
+                trouble = jobs.collect(arguments.user, name, arguments.repository, collected)
+        try:
+            outcomes, failure = bring_home(collected, arguments.output, arguments.overwrite)
+        except RemoteError as error:
+            raise RemoteError(trouble or str(error)) from error
+    for outcome in outcomes:
+        console.print(f"{arguments.output / outcome.name}: {outcome.words}")
+    offline = sorted(arguments.output.glob("*/wandb/offline-run-*"))
+    if offline:
+        console.print(f"Tracked offline; to send it: wandb sync {offline[0].parent}/offline-run-*")
+    lacking = [e.label for e in experiments if not any(_is_run(e, o.name) for o in outcomes)]
+    lack = f"there is no run of {', '.join(lacking)}" if lacking else ""
+    for words in filter(None, (trouble, failure, lack)):
+        print(f"remote: {words}", file=sys.stderr)
+    return 1 if trouble or failure or lack or not all(o.here for o in outcomes) else 0
+
+
+def _is_run(experiment: Experiment, name: str) -> bool:
+    """Whether a folder holds a run of the experiment, or one of its folds."""
+    return name == experiment.label or name.startswith(f"{experiment.label}-fold-")
+
+
+def _parse(typed: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The command line, and the arguments of `python -m train` that it comes to."""
+    cut = typed.index("--") if "--" in typed else len(typed)
+    parser = _parser()
+    arguments = parser.parse_args(typed[:cut])
+    if arguments.name and not (_NAME.fullmatch(arguments.name) and 5 <= len(arguments.name) <= 50):
+        parser.error(f"--name is {arguments.name!r}; use 5 to 50 of a-z, 0-9 and single dashes")
+    if not 0 < arguments.hours <= 100:
+        parser.error(f"--hours is {arguments.hours}; give more than 0 and at most 100")
+    if not _HANDLE.fullmatch(arguments.data):
+        parser.error(f"--data is {arguments.data!r}; give the OWNER/NAME of a data set on Kaggle")
+    if "/" in arguments.user or not arguments.user:
+        parser.error(f"-u is {arguments.user!r}; give the name of an account")
+    arguments.repository = arguments.repository or f"{arguments.user}/geoseg-runs"
+    training = ["-e", *arguments.experiments, *typed[cut + 1 :]]
+    training += ["-nowb"] * arguments.no_wandb
+    wanted = parse_training(training)
+    for option, given in (
+        ("--data", wanted.data is not None),
+        ("-o", wanted.output != Path("runs")),
+        ("--teacher", bool(wanted.teacher)),
+        ("--list", wanted.list),
+    ):
+        if given:
+            parser.error(f"{option} after -- is about files of this machine; leave it away")
+    if not wanted.cpu and wanted.device == "auto":
+        training += ["--device", "cuda"]  # better no training than hours of it without the GPU
+    return arguments, training
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.remote",
+        usage="%(prog)s -e ID [ID ...] -u USER [-p | --fetch] [options] [-- ARGUMENTS OF train]",
+        description="Train on Kaggle or on Hugging Face's jobs. Without -p or --fetch it writes "
+        "what it would send, and sends nothing.",
+    )
+    add = parser.add_argument
+    add("-e", "--experiments", nargs="+", required=True, metavar="ID", help="as python -m train -e")
+    add("-u", "--user", required=True, help="your name there")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("-p", "--push", action="store_true", help="send it and start training")
+    what.add_argument(
+        "--fetch", action="store_true", help="bring the runs home, into the folder of -o"
+    )
+    add("--backend", choices=sorted(BACKENDS), default="kaggle", help="where (default: kaggle)")
+    add("-nowb", "--no-wandb", action="store_true", help="do not track with Weights & Biases")
+    add(
+        *("-o", "--output"),
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where the runs' folders are and go, here (default: runs/)",
+    )
+    add("--overwrite", action="store_true", help="with --fetch: replace runs that are here")
+    add("-n", "--name", help="of the notebook or job (default: geoseg- and the experiments)")
+    add("--data", default=HANDLE, metavar="OWNER/NAME", help=f"on Kaggle (default: {HANDLE})")
+    add(
+        "--clone",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="let the other machine clone the code, from this address or from the git remote "
+        "(default: the code of the commit comes along)",
+    )
+    add(
+        "--hardware",
+        metavar="NAME",
+        help=f"default: {kaggle.HARDWARE} on Kaggle, {jobs.HARDWARE} for hf-jobs",
+    )
+    add("--hours", type=float, default=11.0, help="then save and stop (default: 11; Kaggle has 12)")
+    add("--folder", type=Path, metavar="DIR", help="what is sent (default: remote/<name>)")
+    add(
+        "--repository",
+        metavar="OWNER/NAME",
+        help="hf-jobs: what gets the results (default: USER/geoseg-runs)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

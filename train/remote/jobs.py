@@ -1,0 +1,137 @@
+"""Hugging Face's jobs: a script that trains, and a repository of the Hub that gets its results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import EntryNotFoundError, HTTPError
+
+from geoseg.dataset.download import answered, innermost
+from geoseg.files import replace_text
+from train.remote.order import ROOT, Order, RemoteError, script
+
+HARDWARE, WITHOUT_GPU = "t4-small", "cpu-upgrade"
+IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # Python, git and uv, which brings the rest
+SCRIPT = "train.py"
+RESULTS = ("result.json", "runs.tar", "training.log")
+_SPARE_HOURS = 0.5  # for installing, fetching data and sending results
+
+# The script waits in the repository: it is too long for a command line.
+_START = f"""
+import os, runpy
+from huggingface_hub import hf_hub_download
+name = os.environ["GEOSEG_NAME"] + "/{SCRIPT}"
+runpy.run_path(hf_hub_download(os.environ["GEOSEG_REPOSITORY"], name), run_name="__main__")
+"""
+_OVER = {"COMPLETED", "CANCELED", "ERROR", "DELETED"}
+
+
+def write(order: Order, user: str, hardware: str, folder: Path) -> list[str]:
+    """Write the script; gives in words what a push would do."""
+    settings, code, call = script(order, "raise SystemExit(main(ORDER))\n")
+    replace_text(folder / SCRIPT, f"{code}\n\n{settings}\n{call}")
+    return [
+        f"job of {user} on {hardware}, at most {order['hours'] + _SPARE_HOURS:g} hours, which are "
+        "paid for",
+        f"script and results in the private repository {order['repository']}, folder "
+        f"{order['name']}/",
+    ]
+
+
+def push(order: Order, user: str, hardware: str, folder: Path) -> str:
+    """Send the script and start the job; gives the address where to watch it.
+
+    The job gets the login, to send its results, and the keys of Weights & Biases and Kaggle that
+    the environment has, as secrets.
+    """
+    repository = order["repository"]
+    with _hub(repository) as api:
+        api.create_repo(repository, private=True, exist_ok=True)
+        api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            path_in_repo=order["name"],
+            allow_patterns=SCRIPT,
+            delete_patterns=list(RESULTS),  # those of an earlier job would pass for this one's
+            commit_message=f"Train {order['name']}",
+        )
+        keys = {name: os.environ.get(name) for name in ("WANDB_API_KEY", "KAGGLE_API_TOKEN")}
+        job = api.run_job(
+            image=IMAGE,
+            command=["uv", "run", *_dependencies(), "python", "-c", _START],
+            env={"GEOSEG_NAME": order["name"], "GEOSEG_REPOSITORY": repository},
+            secrets={"HF_TOKEN": get_token(), **{k: v for k, v in keys.items() if v}},
+            flavor=hardware,
+            timeout=f"{round((order['hours'] + _SPARE_HOURS) * 3600)}s",
+            namespace=user,
+        )
+    return job.url
+
+
+def collect(user: str, name: str, repository: str, into: Path) -> str:
+    """Bring what the job made into a folder; gives what went wrong there, or nothing."""
+    with _hub(repository) as api:
+        jobs = [job for job in api.list_jobs(namespace=user) if _is_of(job, name)]
+        if not jobs:
+            raise RemoteError(
+                f"{user} has no job {name}; check -u and -e, and push it first with -p"
+            )
+        job = max(jobs, key=lambda job: str(job.created_at))
+        stage = str(getattr(job.status.stage, "value", job.status.stage))
+        if stage not in _OVER:
+            raise RemoteError(f"job {name} is still {stage.lower()} ({job.url}); ask again later")
+        for result in RESULTS:
+            try:
+                found = api.hf_hub_download(repository, f"{name}/{result}", local_dir=into)
+            except EntryNotFoundError:
+                continue
+            Path(found).rename(into / result)
+    if stage == "COMPLETED":
+        return ""
+    reason = f": {job.status.message}" if job.status.message else ""
+    return f"job {name} ended with {stage}{reason} ({job.url})"
+
+
+def _is_of(job: Any, name: str) -> bool:
+    return bool((job.environment or {}).get("GEOSEG_NAME") == name)
+
+
+def _dependencies() -> list[str]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    wanted = [line for line in lines if line and not line.startswith(("#", "gradio"))]
+    return [part for line in [*wanted, "kagglehub"] for part in ("--with", line)]
+
+
+@contextmanager
+def _hub(repository: str) -> Iterator[HfApi]:
+    """The Hub's client, logged in; what it raises becomes what its user can do."""
+    if not get_token():
+        raise RemoteError("there is no login to Hugging Face; hf auth login, or set HF_TOKEN")
+    try:
+        yield HfApi()
+    except (HTTPError, OSError, ValueError) as error:
+        if getattr(error, "errno", None):  # the disk, not the network
+            raise
+        status = answered(error)
+        if status == 401:
+            raise RemoteError("Hugging Face does not know your login; hf auth login") from error
+        if status == 402:
+            raise RemoteError(
+                "Hugging Face wants jobs to be paid for; add credits at "
+                "https://huggingface.co/settings/billing"
+            ) from error
+        if status in (403, 404):
+            raise RemoteError(
+                f"your login may not use {repository} or start jobs there; check -u, and that the "
+                "token may write and run jobs (https://huggingface.co/settings/tokens)"
+            ) from error
+        if status or isinstance(error, ValueError):
+            raise RemoteError(f"Hugging Face: {error}") from error
+        raise RemoteError(
+            f"Hugging Face cannot be reached ({innermost(error)}); mend the network, try again"
+        ) from error
