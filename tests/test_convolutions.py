@@ -272,7 +272,7 @@ def test_one_precision_does_not_spoil_the_other():
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
-@pytest.mark.parametrize(("coarse", "fine"), [*SIZES, ((3, 5), (600, 9))])
+@pytest.mark.parametrize(("coarse", "fine"), [*SIZES, ((3, 5), (600, 9)), ((3, 301), (4, 601))])
 @pytest.mark.parametrize("first", [0, 0.4])
 def test_upsampling_gives_the_columns_that_are_wanted(coarse, fine, first, dtype):
     """From no more of the coarse image than `Columns.coarse` says."""
@@ -284,6 +284,15 @@ def test_upsampling_gives_the_columns_that_are_wanted(coarse, fine, first, dtype
         lambda x: interpolate(x, fine, mode="bilinear", align_corners=True)[..., after.span],
         x,
     )
+
+
+@pytest.mark.parametrize("size", [(2, 70_000), (70_000, 2)])
+def test_a_long_image_needs_no_matrix_as_large_as_its_square(size, monkeypatch):
+    monkeypatch.setattr("geoseg.models.convolutions._stretch", None)
+    whole = Columns(0, size[1], size[1])
+    x = random(1, 1, *(side // 2 for side in size), dtype=torch.float64)
+    y = upsample(x, size[0], whole.coarse(size[1] // 2), whole)
+    assert torch.allclose(y, interpolate(x, size, mode="bilinear", align_corners=True), atol=1e-6)
 
 
 def test_columns_stay_inside_the_image():

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, fold, interpolate, linear, pad
 
-# More rows than this make a matrix that is larger than the work it saves.
-_MOST_ROWS = 512
+# A longer side makes a matrix that is larger than the work it saves.
+_MOST_SAMPLES = 512
 
 
 class Columns(NamedTuple):
@@ -88,15 +88,25 @@ def upsample(x: Tensor, rows: int, before: Columns, after: Columns) -> Tensor:
 
     x holds the columns `before` of the coarse image, the answer has those of the fine one that
     `after` says; they must not need others than x holds. By matrices, as the gradient of torch's
-    own adds up in any order on a GPU; on an image of many rows by torch, which is quicker there.
+    own adds up in any order on a GPU; on a large image in torch's way, which is quicker there, and
+    needs no matrix as large as the square of a side.
     """
+    if max(rows, after.total) > _MOST_SAMPLES:
+        y = _mix_columns(x, before, after)
+        return interpolate(y, (rows, y.shape[-1]), mode="bilinear", align_corners=True)
     across = _stretch(before.total, after.total, 1, x.dtype, x.device)[after.span, before.span]
     y = across @ x.permute(0, 2, 3, 1)  # (B, z, A, C)
-    if rows > _MOST_ROWS:
-        y = y.permute(0, 3, 1, 2)
-        return interpolate(y, (rows, y.shape[-1]), mode="bilinear", align_corners=True)
     along = _stretch(y.shape[1], rows, 1, y.dtype, y.device)
     return (along @ y.flatten(2)).unflatten(2, y.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _mix_columns(x: Tensor, before: Columns, after: Columns) -> Tensor:
+    """(B, C, z, A): each column of `after` from the two of `before` beside it."""
+    steps = max(after.total - 1, 1)
+    place = torch.arange(after.first, after.end, device=x.device) * (before.total - 1)
+    low, share = place // steps - before.first, (place % steps / steps).to(x.dtype)
+    high = low + (share > 0)
+    return torch.lerp(x[..., low], x[..., high], share)
 
 
 def _stretch(
