@@ -222,6 +222,7 @@ def test_what_is_wrong_with_tracking_is_said_and_stops_nothing(
     assert "Traceback" not in said.err
     assert [line["epoch"] for line in lines_of(folder)] == [1]
     assert len(read_runs(folder)) == offline
+    assert (folder / "wandb.json").exists() == offline
 
 
 def test_a_server_that_refuses_and_one_that_is_lost(

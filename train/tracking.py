@@ -206,7 +206,6 @@ def _start(folder: Path, config: dict[str, Any], tracking: Tracking, console: Co
     file = folder / RUN_FILE
     known = json.loads(file.read_text()) if file.exists() else {"id": secrets.token_hex(4)}
     known["group"] = tracking.group or known.get("group") or tracking.command
-    replace_text(file, json.dumps(known) + "\n")
 
     def start(mode: Mode) -> Any:
         return wandb.init(
@@ -231,9 +230,9 @@ def _start(folder: Path, config: dict[str, Any], tracking: Tracking, console: Co
             ),
         )
 
-    if tracking.mode == "online":
-        return _start_online(start, console)
-    return start("offline")
+    run = _start_online(start, console) if tracking.mode == "online" else start("offline")
+    replace_text(file, json.dumps(known) + "\n")
+    return run
 
 
 def _start_online(start: Callable[[Mode], Any], console: Console) -> Any:
@@ -282,17 +281,16 @@ def _send_checkpoints(run: Any, folder: Path) -> None:
     """
     import wandb
 
-    files = {"best": folder / "best.safetensors", "latest": folder / "last.safetensors"}
-    versions: dict[Any, list[str]] = {}
-    for alias, path in files.items():
+    versions: dict[Any, tuple[Path, dict[str, Any], list[str]]] = {}
+    for name, alias in (("best", "best"), ("last", "latest")):
+        path = folder / f"{name}.safetensors"
         if path.exists():
-            done = read_card(path).experiment
-            versions.setdefault((done["epochs_done"], done["interrupted"]), []).append(alias)
-    for aliases in versions.values():
-        path = files[aliases[0]]
-        card = read_card(path)
-        metadata = {"data": card.data, "metrics": card.metrics, **card.experiment}
-        model = wandb.Artifact(f"{folder.name}-{run.id}", "model", metadata=metadata)
+            card = read_card(path)
+            about = {"data": card.data, "metrics": card.metrics, **card.experiment}
+            weights = about["epochs_done"], about["interrupted"]
+            versions.setdefault(weights, (path, about, []))[-1].append(alias)
+    for path, about, aliases in versions.values():
+        model = wandb.Artifact(f"{folder.name}-{run.id}", "model", metadata=about)
         model.add_file(str(path))
         run.log_artifact(model, aliases=aliases)
 
