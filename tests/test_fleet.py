@@ -128,8 +128,8 @@ def gpus(monkeypatch):
     """A machine that seems to have two GPUs; gives the fleets that were asked for."""
     fleets = []
 
-    def record(experiments, devices, typed, stop, console):
-        fleets.append((experiments, devices, typed))
+    def record(experiments, devices, typed, stop, console, environment):
+        fleets.append((experiments, devices, typed, environment))
         return 7
 
     def no_data(*_):
@@ -147,7 +147,9 @@ def gpus(monkeypatch):
 def test_several_experiments_on_several_gpus_are_a_fleet(gpus):
     typed = ["-e", "unet-8-halving", "0", "-nowb"]
     assert program.main(typed) == 7
-    assert gpus == [(["3", "0"], ["cuda:0", "cuda:1"], typed)]
+    ((*fleet, environment),) = gpus
+    assert fleet == [["3", "0"], ["cuda:0", "cuda:1"], typed]
+    assert environment["WANDB_RUN_GROUP"].startswith("3-0-"), "their runs belong together"
     assert list_gpus() == ["cuda:0", "cuda:1"]
 
 

@@ -1,134 +1,173 @@
-"""The page of an evaluation: whole, escaped, in the original's colours."""
+"""The curves of runs as their user meets them: a command, and a picture or a page."""
 
-import base64
-import io
+import json
+import math
 import re
-from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from conftest import ROOT
-from PIL import Image
+from PIL import Image, ImageColor
 
-from geoseg.suspects import Suspect
-from train import pictures
-from train.assessment import assess
-from train.cases import Case
-from train.findings import Findings, examples
-from train.report import report
-from train.robustness import Curve, Robustness, Turning
-from train.stylesheet import STYLE
-from train.tables import describe_kind
+from tests.making import make_data
+from tests.test_scores_page import Tags
+from train import curves
+from train.__main__ import main as train
+from train.report import main
 
 
-@pytest.fixture(scope="module")
-def findings():
-    """Eight patches of a groove that the model misses more and more of, and one without any."""
-    truth = torch.zeros(9, 36, 36, dtype=torch.bool)
-    truth[:8, :, 10:14] = True
-    images = torch.zeros(truth.shape)
-    images[truth] = -0.05
-    images[4, 30:] = torch.nan
-    known = ~images.isnan()
-    probability = truth.float()
-    for i in range(8):
-        probability[i, : 4 * i] = 0
-    names = tuple(f"patch_{i}" for i in range(9))
-    case = Case(images, truth & known, known, names, tuple("111122223"), "<b>a log & more</b>")
-    found = assess(case, probability.where(known, torch.nan), 0.5)
-    curve = Curve([0.25, 1.0, 4.0], [0.5, 0.6, 0.4], [0.9, 1.0, 0.8])
-    robustness = {"<i>": Robustness(Turning(35, 0.5, 0.9, 0.95), curve, curve)}
-    suspects = [Suspect(7, 0.9, "shifted", 2, 0.95, 0.1)]
-    return Findings(case, "challenge", {"<i>": found}, robustness, suspects)
+def make_run(folder, epochs, best, **config):
+    """A run that is best at one epoch; gives its folder."""
+    folder.mkdir(parents=True)
+    lines = []
+    for epoch in range(1, epochs + 1):
+        iou = 0.6 - 0.05 * abs(epoch - best) / epochs
+        loss = math.exp(-epoch / epochs)
+        lines.append({"epoch": epoch, "loss": loss, "validation_loss": loss + 0.1, "iou": iou})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
-class Tags(HTMLParser):
-    """Notes the tags and whether each is closed in turn."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.names = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.names.append(tag)
-        if tag not in {"meta", "img"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.names.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+@pytest.fixture
+def runs(tmp_path):
+    first = make_run(tmp_path / "runs" / "300-<b>&", 9, 4, loss="bce", data="<i>pipes</i>")
+    return first, make_run(tmp_path / "runs" / "402-unet", 20, 20, loss="dice")
 
 
-def test_the_page_is_whole_and_safe(findings):
-    page = report(findings)
-    tags = Tags(page)
-    assert tags.open == []
-    assert "script" not in tags.names
-    assert "b>a log" not in page.replace("&lt;b&gt;a log &amp; more", "")
-    assert "<i>" not in page
-    assert "&lt;i&gt;" in page
-    assert not re.search(r'(src|href)="(?!data:)', page), "nothing is fetched"
-    assert tags.names.count("svg") == 3
-
-
-def test_best_median_and_worst(findings):
-    found = findings.assessments["<i>"]
-    assert examples(found) == {"best": [0, 1, 2], "median": [2, 3, 4], "worst": [7, 6, 5]}
-    page = report(findings)
-    order = re.findall(r"patch_\d", page.split("<h2>Patches</h2>")[1])
-    assert [int(name[-1]) for name in order] == [0, 1, 2, 2, 3, 4, 7, 6, 5]
-    assert "<b>IoU 1.000</b> patch_0" in page
-
-
-def decoded(page):
-    uris = re.findall(r"data:image/png;base64,([^\"]+)", page)
-    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri)))) for uri in uris]
-
-
-def test_pictures_have_the_colours_of_the_page(findings):
-    source = (ROOT / "geoseg" / "page" / "colours.js").read_text()
-    classic = source.split("classic:")[1].split("},")[0]
-    for name, colour in (
-        ("TN", pictures.BACKGROUND),
-        ("TP", pictures.CORRECT),
-        ("FN", pictures.MISSED),
-        ("FP", pictures.ALARM),
-        ("NULL", pictures.NULL),
-        ("FOUND", pictures.FOUND),
-    ):
-        assert f"[{name}]: {list(colour)}" in classic
-        if name != "FOUND":
-            assert f".{name.lower()} {{ background: rgb({' '.join(map(str, colour))}); }}" in STYLE
-    worst = decoded(report(findings).split("<h4>worst</h4>")[1])[1]
-    assert tuple(worst[0, 10]) == pictures.MISSED
-    assert tuple(worst[30, 10]) == pictures.CORRECT
-    assert tuple(worst[0, 0]) == pictures.BACKGROUND
-
-
-def test_errors_and_nulls():
-    mask, truth, known = (
-        np.array([row]) > 0 for row in ([1, 1, 0, 0, 1], [1, 0, 1, 0, 0], [1, 1, 1, 1, 0])
-    )
-    colours = pictures.errors(mask, truth, known)[0]
-    expected = [
-        pictures.CORRECT,
-        pictures.ALARM,
-        pictures.MISSED,
-        pictures.BACKGROUND,
-        pictures.NULL,
+def points_of(page, colour):
+    """The points of each line of a colour, by the order in which they are drawn."""
+    lines = re.findall(r'<polyline points="([^"]+)" style="[^"]*stroke:(#\w+)', page)
+    return [
+        np.array([p.split(",") for p in text.split()], float) for text, c in lines if c == colour
     ]
-    assert [tuple(c) for c in colours.tolist()] == expected
-    grey = pictures.grey(np.array([[-1, -0.05, 0, 0.05, np.nan]], np.float32))[0]
-    assert grey[:4, 0].tolist() == [0, 0, 128, 255]
-    assert tuple(grey[4]) == pictures.NULL
 
 
-def test_a_shifted_label_stands_off_to_the_other_side():
-    shifted = Suspect(0, 0.9, "shifted", 2, 1.0, 0.0)
-    assert describe_kind(shifted) == "2 too far left"
-    assert describe_kind(shifted._replace(shift=-1)) == "1 too far right"
-    assert describe_kind(shifted._replace(kind="missing", shift=0)) == "missing"
+def test_a_real_run_is_drawn_as_it_is_told(tmp_path, capsys):
+    data = make_data(tmp_path / "data", 5, 60)
+    command = ["-e", "3", "-nowb", "--cpu", "--epochs", "3", "--data", str(data)]
+    assert train([*command, "-o", str(tmp_path / "runs")]) == 0
+    capsys.readouterr()
+    out = tmp_path / "new" / "curves.html"
+    assert main([str(tmp_path / "runs"), "--out", str(out)]) == 0
+    report = json.loads((tmp_path / "runs" / "3-unet-8-halving" / "report.json").read_text())
+    said = capsys.readouterr().out
+    assert said.splitlines()[1].split()[:3] == [
+        *("3-unet-8-halving", f"{report['best']['iou']:.4f}", str(report["best"]["epoch"])),
+    ]
+    assert said.endswith(f"Drawn in {out}.\n")
+    assert "<td>bce</td>" in out.read_text()
+
+
+def test_the_page_is_whole_and_safe_and_draws_every_run(runs, tmp_path):
+    out = tmp_path / "curves.html"
+    assert main([*map(str, runs), "--out", str(out)]) == 0
+    page = out.read_text()
+    tags = Tags(page.replace("/>", ">").replace("<polyline", "<img"))
+    assert tags.open == []
+    assert not {"script", "b", "link"} & set(tags.names)
+    assert "&lt;i&gt;pipes" in page
+    assert not re.search(r"(src|href)=|url\(", page), "nothing is fetched"
+    for place, epochs in enumerate((9, 20)):
+        drawn = points_of(page, curves.colour(place))
+        assert [len(points) for points in drawn] == [epochs] * 3, "two losses and the IoU"
+        training, validation, iou = drawn
+        assert (training[:, 1] > validation[:, 1]).all(), "less is lower"
+        assert iou[:, 1].argmin() + 1 == (4, 20)[place]
+    for word in ("epoch", "Loss", "IoU", "validation, and training in pale"):
+        assert f">{word}</text>" in page
+    (first, *_), dots = points_of(page, curves.colour(0)), re.findall(r"<title>(.*?)</title>", page)
+    assert dots[1] == "300-&lt;b&gt;&amp;: best IoU 0.6000 at epoch 4 of 9"
+    assert first[0, 0] < first[-1, 0]
+
+
+def test_the_dot_is_at_the_best_epoch(runs, tmp_path):
+    out = tmp_path / "curves.html"
+    assert main([str(runs[0]), "--out", str(out)]) == 0
+    page = out.read_text()
+    centres = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', page)
+    _, validation, iou = points_of(page, curves.colour(0))
+    assert [tuple(map(float, c)) for c in centres] == [tuple(validation[3]), tuple(iou[3])]
+
+
+def test_the_picture_has_the_curves_and_a_legend(runs, tmp_path):
+    out = tmp_path / "curves.PNG"
+    assert main([str(runs[0].parent), "--out", str(out)]) == 0
+    with Image.open(out) as picture:
+        assert picture.format == "PNG"
+        pixels = np.asarray(picture).astype(int)
+    foot = 2 * curves.HEIGHT
+    assert pixels.shape == (foot + 2 * 66, 4 * curves.WIDTH, 3)
+    for place in range(2):
+        here = (abs(pixels - ImageColor.getrgb(curves.colour(place))) < 30).all(-1)
+        left, right = np.split(here[:foot], 2, axis=1)
+        assert min(left.sum(), right.sum()) > 500, "a line in each of the plots"
+        rows = np.flatnonzero(here[foot:].any(1))
+        assert abs(rows.mean() - 2 * 22 * (place + 0.5)) < 2, "and a key below"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 97, 5000])
+def test_short_and_long_runs(epochs, tmp_path):
+    run = make_run(tmp_path / "run", epochs, 1)
+    for out in (tmp_path / "a.png", tmp_path / "a.html"):
+        assert main([str(run), "--out", str(out)]) == 0
+    ticks = re.findall(r'text-anchor:middle">([\d,]+)<', out.read_text())
+    for axis in (ticks[: len(ticks) // 2], ticks[len(ticks) // 2 :]):
+        assert axis[0] == "1"
+        assert len(axis) == len(set(axis)) <= 11
+
+
+def test_more_runs_than_colours_have_one_each():
+    assert len({curves.colour(place) for place in range(40)}) == 40
+
+
+def test_runs_of_one_name_are_told_apart_and_none_is_drawn_twice(tmp_path, capsys):
+    folders = [make_run(tmp_path / name / "300-vanilla", 3, 2) for name in "ab"]
+    out = str(tmp_path / "a.html")
+    assert main([*map(str, folders), str(tmp_path / "a"), "--out", out]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:3]]
+    assert "".join(names) != "300-vanilla300-vanilla"
+    text = Path(out).read_text()
+    assert [
+        text.count(f'<th><i class="line" style="background:{curves.colour(i)}"></i>{f}')
+        for i, f in enumerate(folders)
+    ] == [1, 1]
+
+
+def test_a_damaged_line_is_left_out_and_said(runs, tmp_path, capsys):
+    lines = runs[0] / "metrics.jsonl"
+    good = lines.read_text().splitlines()
+    bad = ['{"epoch": 2, "lo', '{"epoch": 3, "loss": NaN, "validation_loss": 1, "iou": 0.5}', "7"]
+    bad += ['{"epoch": "5", "loss": 1, "validation_loss": 1, "iou": 1}']
+    lines.write_text("\n".join([good[0], *bad, *good[5:]]) + "\n")
+    out = tmp_path / "a.html"
+    assert main([str(runs[0]), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "300-<b>&: left out damaged lines 2, 3, 4, 5 of metrics.jsonl." in said
+    assert [len(points) for points in points_of(out.read_text(), curves.colour(0))] == [5] * 3
+
+
+def test_mistakes_are_one_sentence_and_write_nothing(runs, tmp_path, capsys):
+    out, empty, torn = (tmp_path / name for name in ("a.html", "empty", "torn"))
+    for folder, text in ((empty, ""), (torn, "{\n{\n")):
+        folder.mkdir()
+        (folder / "metrics.jsonl").write_text(text)
+    for folder, words in (
+        (tmp_path / "none", "is not there; name a folder with a metrics.jsonl"),
+        (runs[0] / "config.json", "holds no run; name a folder"),
+        (empty, "cannot be drawn: it has no complete epoch yet"),
+        (torn, "cannot be drawn: all 2 lines are damaged"),
+    ):
+        assert main([str(runs[0]), str(folder), "--out", str(out)]) == 2
+        message = capsys.readouterr().err
+        assert message.startswith(f"report: {folder}")
+        assert words in message
+        assert message.count("\n") == 1
+    assert not out.exists()
+    with pytest.raises(SystemExit) as stop:
+        main([str(runs[0]), "--out", "a.pdf"])
+    assert stop.value.code == 2
+    assert "must end in .png or .html" in capsys.readouterr().err
+    out.mkdir()
+    assert main([str(runs[0]), "--out", str(out)]) == 1
+    assert "cannot be written: it is a folder" in capsys.readouterr().err

@@ -30,6 +30,7 @@ from train.run import Setting, run
 from train.state import StateError, States
 from train.stop import StopRequest
 from train.tracking import Tracker
+from train.wandb_options import UNTRACKED
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMING = {"seconds", "patches_per_second"}
@@ -325,7 +326,7 @@ def test_a_file_system_that_is_full_harms_nothing(little_disk, start, straight, 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
 def test_a_record_that_cannot_be_written_is_said_with_its_file(tmp_path):
-    with Tracker(tmp_path, {}, wandb=False, console=Console(quiet=True)) as tracker:
+    with Tracker(tmp_path, {}, tracking=UNTRACKED, console=Console(quiet=True)) as tracker:
         lines = tmp_path / "metrics.jsonl"
         lines.unlink()
         lines.symlink_to("/dev/full")

@@ -281,51 +281,6 @@ def test_a_signal_leaves_a_usable_last_checkpoint(number, data, tmp_path):
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["epoch"] == 1
 
 
-def track(data, folder, **environment):
-    """A short run with wandb, by a user whose home holds no login."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    home = {"HOME": str(folder), "NETRC": str(folder / "no"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "train", "-e", "3", "--epochs", "2", "--cpu"),
-            *("--data", str(data), "-o", str(folder / "runs")),
-        ],
-        cwd=ROOT,
-        env={**clean, **home, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-
-
-def test_wandb_goes_offline_without_a_login_and_never_asks(data, tmp_path):
-    process = track(data, tmp_path)
-    assert process.returncode == 0, process.stderr
-    assert "no login found" in process.stdout
-    files = list((tmp_path / "runs").rglob("offline-run-*/*.wandb"))
-    assert len(files) == 1
-    assert files[0].stat().st_size > 500
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "words"),
-    [
-        ("WANDB_MODE", "of", "set it to online, offline or disabled"),
-        ("WANDB_API_KEY", "abc", "add -nowb"),
-        ("WANDB_PROJECT", "a/b?c", "add -nowb"),
-    ],
-)
-def test_wandb_mistakes_are_one_line(variable, value, words, data, tmp_path):
-    process = track(data, tmp_path, **{variable: value})
-    assert process.returncode == 1, process.stderr
-    assert "Traceback" not in process.stderr
-    last = process.stderr.splitlines()[-1]
-    assert last.startswith("train: ")
-    assert words in last
-
-
 def test_evaluate_scores_and_records(run, data, tmp_path, capsys):
     checkpoint = run / "best.safetensors"
     report = tmp_path / "scores.json"

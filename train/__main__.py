@@ -28,10 +28,11 @@ from train.run import Setting, is_run, run
 from train.state import StateError
 from train.stop import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
-from train.tracking import TrackingError
+from train.tracking import check_names
 from train.tuning import CHOICES
+from train.wandb_options import Tracking, add_tracking_arguments, choose_tracking
 
-_FAILURES = (CheckpointError, OSError, TrackingError, TrainingError, torch.OutOfMemoryError)
+_FAILURES = (CheckpointError, OSError, TrainingError, torch.OutOfMemoryError)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -45,9 +46,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="numbers or names of experiments; --list shows them",
     )
     parser.add_argument("--list", action="store_true", help="list the experiments and leave")
-    parser.add_argument(
-        "-nowb", "--no-wandb", action="store_true", help="do not track with Weights & Biases"
-    )
     parser.add_argument(
         "-o",
         "--output",
@@ -109,6 +107,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="CHOICE",
         help=f"turn off what is done for speed: {', '.join(CHOICES)}",
     )
+    add_tracking_arguments(parser)
     arguments = parser.parse_args(argv)
     if not arguments.list and not arguments.experiments:
         parser.error("say which experiments with -e; --list shows them")
@@ -144,8 +143,12 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.epochs:
             experiments = [replace(e, epochs=arguments.epochs) for e in experiments]
         device = _choose_device(arguments)
+        ids = [experiment.id for experiment in experiments]
+        tracking = choose_tracking(arguments, ids, console)
+        if tracking.wanted:
+            check_names(arguments.wandb_project, arguments.wandb_tags)
         if _wants_fleet(experiments, device):
-            return _run_fleet(experiments, typed, console)
+            return _run_fleet(experiments, typed, tracking, console)
         ranks = Ranks.join(device)
         console.quiet = ranks.rank > 0
         data = load_data(arguments, console, device)
@@ -161,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     for part in data:
         console.print(f"Data: {part.description}.", soft_wrap=True)
-    setting = _set(arguments, typed, device, ranks)
+    setting = _set(arguments, typed, device, ranks, tracking)
     try:
         with StopRequest() as stop:
             for experiment in experiments:
@@ -189,7 +192,11 @@ def _choose_device(arguments: argparse.Namespace) -> torch.device:
 
 
 def _set(
-    arguments: argparse.Namespace, typed: list[str], device: torch.device, ranks: Ranks
+    arguments: argparse.Namespace,
+    typed: list[str],
+    device: torch.device,
+    ranks: Ranks,
+    tracking: Tracking,
 ) -> Setting:
     return Setting(
         arguments.output,
@@ -199,7 +206,7 @@ def _set(
         precision=arguments.precision,
         compile=arguments.compile,
         without=tuple(arguments.without),
-        wandb=not arguments.no_wandb,
+        tracking=tracking,
         command=shlex.join(["python", "-m", "train", *typed]),
         resume=arguments.resume,
         save_every=arguments.save_every,
@@ -213,12 +220,14 @@ def _wants_fleet(experiments: list[Experiment], device: torch.device) -> bool:
     return free and len(experiments) > 1 and len(list_gpus()) > 1
 
 
-def _run_fleet(experiments: list[Experiment], typed: list[str], console: Console) -> int:
+def _run_fleet(
+    experiments: list[Experiment], typed: list[str], tracking: Tracking, console: Console
+) -> int:
     gpus = list_gpus()
     console.print(f"{len(experiments)} experiments, one at a time on each of {', '.join(gpus)}.")
     ids = [str(experiment.id) for experiment in experiments]
     with StopRequest() as stop:
-        return run_fleet(ids, gpus, typed, stop, console)
+        return run_fleet(ids, gpus, typed, stop, console, tracking.environment)
 
 
 def _check_free(

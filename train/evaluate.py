@@ -23,8 +23,8 @@ from train import tables
 from train.assessment import Assessment, assess
 from train.cases import Case, load_case
 from train.findings import Findings, write_json
-from train.report import write_report
 from train.robustness import Robustness, examine
+from train.scores_page import write_page
 from train.submission import submission_paths, write_submission
 
 
@@ -216,7 +216,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.json:
             write_json(arguments.json, findings)
         if arguments.html:
-            write_report(arguments.html, findings)
+            write_page(arguments.html, findings)
         if arguments.record:
             scores = {name: findings.record(name) for name in findings.assessments}
             record(arguments.checkpoints, arguments.record, scores, case.about)

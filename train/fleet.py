@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import torch
@@ -28,6 +29,7 @@ def run_fleet(
     arguments: Sequence[str],
     stop: StopRequest,
     console: Console,
+    environment: Mapping[str, str] | None = None,
 ) -> int:
     """Train every experiment in a process of its own, one at a time on each device.
 
@@ -36,10 +38,15 @@ def run_fleet(
         devices: as --device takes them.
         arguments: of the command line; -e and --device in it are overruled.
         stop: where a signal has come, those that run get it too, and no further one starts.
+        environment: variables for the processes, beside this one's own.
 
     Gives the exit code: of the signal, or the first that is not 0 by the order of `experiments`.
     """
-    codes = asyncio.run(_run_all(experiments, devices, arguments, stop, console))
+    codes = asyncio.run(
+        _run_all(
+            experiments, devices, arguments, stop, console, {**os.environ, **(environment or {})}
+        )
+    )
     return 128 + stop.number if stop.number else next((code for code in codes if code), 0)
 
 
@@ -49,6 +56,7 @@ async def _run_all(
     arguments: Sequence[str],
     stop: StopRequest,
     console: Console,
+    environment: Mapping[str, str],
 ) -> list[int]:
     free: asyncio.Queue[str] = asyncio.Queue()
     for device in devices:
@@ -72,6 +80,7 @@ async def _run_all(
             stdout=PIPE,
             stderr=STDOUT,
             limit=_LONGEST_LINE,
+            env=environment,
             start_new_session=True,  # so that a signal comes from `tell`, and just once
         )
         running.add(process)

@@ -23,6 +23,7 @@ from train.experiments import Linear
 from train.loop import Trainer
 from train.sampling import PreparedSet
 from train.state import State, StateError, States
+from train.tracking import RUN_FILE
 from train.validation import Epoch
 
 CHECKPOINTS = ("best.safetensors", "last.safetensors")
@@ -84,7 +85,7 @@ class Keeper:
     def begin(self) -> None:
         """Start afresh; what an earlier run left must not pass for this one's."""
         self._states.clear()  # first: checkpoints without a state are refused, not resumed
-        for name in (*CHECKPOINTS, "report.json"):
+        for name in (*CHECKPOINTS, "report.json", RUN_FILE):
             (self.folder / name).unlink(missing_ok=True)
         self._clear_leftovers()
         self._save_state(self._trainer.state())

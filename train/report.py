@@ -1,240 +1,135 @@
-"""An evaluation on one page: a single HTML file without scripts, fit for light and dark."""
+"""Draw the curves of runs from their JSON lines: `python -m train.report runs/300-vanilla`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+from rich.console import Console
+from rich.table import Table
 
-from geoseg.files import replace_text
-from geoseg.metrics import METRICS
-from train.assessment import Assessment, patch_iou
-from train.charts import calibration_chart, curves_chart
-from train.findings import Findings, examples
-from train.pictures import Colours, data_uri, errors, grey
-from train.stylesheet import STYLE
-from train.tables import describe_kind, number, percent
+from geoseg.files import naming, replace_text, replacing
+from train.canvas import moved, png, svg
+from train.curves import HEIGHT, WIDTH, colour, draw_iou, draw_legend, draw_loss
+from train.history import History, find_runs, read_history
+from train.webpage import document, section, table
 
-_SUSPECTS = 12  # how many are shown
-
-
-def write_report(path: Path, findings: Findings) -> None:
-    """Write the page; OSError names the file."""
-    replace_text(path, report(findings))
-
-
-def report(findings: Findings) -> str:
-    """The page as HTML."""
-    sections = [
-        _section("Scores", _scores(findings), _SCORES_NOTE),
-        _section("Lines, grooves and probabilities", _lines(findings), _LINES_NOTE),
-        _section("Wells", _wells(findings), "IoU: mean over patches / all pixels."),
-        _section("Calibration", _calibration(findings), _CALIBRATION_NOTE),
-    ]
-    if findings.robustness:
-        sections.append(_section("Robustness", _robustness(findings), _ROBUSTNESS_NOTE))
-    if findings.suspects:
-        sections.append(_section("Labels most likely wrong", _suspects(findings), _SUSPECTS_NOTE))
-    sections.append(_section("Patches", _patches(findings), _LEGEND, raw_note=True))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>geoseg: {escape(findings.case.about)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        "<body>\n<header><h1>How good the models are</h1>"
-        f"<p>{escape(findings.title)}</p></header>\n"
-        f"<main>\n{''.join(sections)}</main>\n</body>\n</html>\n"
-    )
-
-
-_SCORES_NOTE = (
-    "Micro pools the pixels of all patches; the others are means over patches. By the challenge's "
-    "rule a patch without a groove is worth 1 where nothing was found and 0 where anything was."
+_HEADINGS = ("run", "best IoU", "at epoch", "last IoU", "epochs", "loss", "trained on")
+_NOTE = (
+    "Full colour: the validation set. Pale: the training set, of which only the loss is known. The "
+    "dots mark the epoch with the best validation IoU; best.safetensors holds its weights."
 )
-_LINES_NOTE = (
-    "Dice within one column forgives an edge that is one column off; clDice asks only whether each "
-    "middle line runs inside the other's groove. A groove is found where the prediction comes "
-    "within a column of it in half of its rows. Errors of width (columns) and length (rows) are "
-    "mean absolute ones of found grooves. False alarms: share of patches without a groove where "
-    "one was found."
-)
-_CALIBRATION_NOTE = (
-    "Share of true grooves among the pixels of each bin of probability. On the diagonal a model "
-    "means what it says; below it, it is too sure. The larger a dot, the more pixels."
-)
-_ROBUSTNESS_NOTE = (
-    "Solid: IoU with the label. Dashed: IoU of the mask with the one of the unchanged image. "
-    "Rolls: how often the mask turns with the pipe, pixel for pixel."
-)
-_SUSPECTS_NOTE = (
-    "Here the models agree with each other and not with the label. Each is worth a look, none is "
-    "proven. Left the patch, in the middle the label, right what most models say."
-)
-_LEGEND = (
-    '<span class="key"><i class="tn"></i>background, correct</span>'
-    '<span class="key"><i class="tp"></i>groove, correct</span>'
-    '<span class="key"><i class="fn"></i>groove missed</span>'
-    '<span class="key"><i class="fp"></i>false alarm</span>'
-    '<span class="key"><i class="null"></i>not counted</span>'
+_TABLE_NOTE = (
+    "Losses compare between runs of one loss function only; IoU on one validation set only."
 )
 
 
-def _section(title: str, content: str, note: str, raw_note: bool = False) -> str:
-    words = note if raw_note else escape(note)
-    return f'<section><h2>{escape(title)}</h2>\n<p class="note">{words}</p>\n{content}</section>\n'
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = ""
-    for first, *cells in rows:
-        values = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        body += f"<tr><th>{escape(first)}</th>{values}</tr>\n"
-    return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table></div>\n"
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m train.report", description=__doc__)
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="the folder of a run, or one that holds several, such as runs",
     )
-
-
-def _scores(findings: Findings) -> str:
-    keys = ("micro_iou", "micro_dice", *METRICS[::-1])
-    names = {"iou": "IoU", "micro_iou": "micro IoU", "micro_dice": "micro Dice", "dice": "Dice"}
-    return _table(
-        ["model", *(names.get(key, key) for key in keys), "threshold"],
-        (
-            [name, *(number(a.scores[key]) for key in keys), f"{a.threshold:g}"]
-            for name, a in findings.assessments.items()
-        ),
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("curves.html"),
+        metavar="FILE",
+        help="where to draw them: a .png, or a .html with a table (default: curves.html)",
     )
+    arguments = parser.parse_args(argv)
+    if arguments.out.suffix.lower() not in (".png", ".html"):
+        parser.error(f"--out is {arguments.out}; its name must end in .png or .html")
+    return arguments
 
 
-def _lines(findings: Findings) -> str:
-    headings = ["model", "Dice ±1 column", "clDice", "grooves: precision", "recall"]
-    headings += ["width error", "length error", "false alarms", "ECE", "Brier"]
-    return _table(headings, (_line(*item) for item in findings.assessments.items()))
+def main(argv: list[str] | None = None) -> int:
+    """Draw what the command line names; gives the exit code."""
+    arguments = parse(argv)
+    console = Console(highlight=False, markup=False)
+    try:
+        runs = name_apart([(folder, read_history(folder)) for folder in find_runs(arguments.runs)])
+        for run in runs:
+            if run.damaged:
+                console.print(f"{run.name}: left out {_lines(run.damaged)}.", soft_wrap=True)
+    except (OSError, ValueError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    console.print(_summary(runs))
+    try:
+        if arguments.out.suffix.lower() == ".html":
+            replace_text(arguments.out, page(runs))
+        else:
+            with naming(arguments.out), replacing(arguments.out) as temporary:
+                temporary.write_bytes(picture(runs))
+    except OSError as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 1
+    console.print(f"Drawn in {arguments.out}.", soft_wrap=True)
+    return 0
 
 
-def _line(name: str, found: Assessment) -> list[str]:
-    grooves, scores = found.grooves, found.scores
-    return [
-        name,
-        number(scores["tolerant_dice"]),
-        number(scores["centreline_dice"]),
-        f"{number(grooves.precision)} ({grooves.right:,} of {grooves.predicted:,})",
-        f"{number(grooves.recall)} ({grooves.found:,} of {grooves.true:,})",
-        number(grooves.width_error, 2),
-        number(grooves.length_error, 1),
-        f"{percent(found.soundness['rate'])} of {found.soundness['patches']:,}",
-        number(scores["ece"]),
-        number(scores["brier"]),
-    ]
+def name_apart(runs: Sequence[tuple[Path, History]]) -> list[History]:
+    """Call runs whose folders have one name by their paths."""
+    count = Counter(run.name for _, run in runs)
+    return [replace(run, name=str(path)) if count[run.name] > 1 else run for path, run in runs]
 
 
-def _wells(findings: Findings) -> str:
-    models = findings.assessments
-    first = next(iter(models.values()))
-    rows = (
-        [
-            well,
-            f"{row['patches']:,}",
-            *(
-                f"{number(a.wells[well]['iou'])} / {number(a.wells[well]['micro_iou'])}"
-                for a in models.values()
-            ),
-        ]
-        for well, row in first.wells.items()
-    )
-    return _table(["well", "patches", *models], rows)
-
-
-def _calibration(findings: Findings) -> str:
-    return _charts(
-        (name, f"ECE {number(a.calibration.ece)}", calibration_chart(a.calibration))
-        for name, a in findings.assessments.items()
-    )
-
-
-def _robustness(findings: Findings) -> str:
-    found = findings.robustness
-    table = _table(
-        ["model", "same mask at every roll", "same mask at a roll", "IoU kept over rolls"],
-        (
-            [
-                name,
-                percent(r.turning.identical_patches),
-                percent(r.turning.identical_pairs),
-                number(r.turning.kept),
-            ]
-            for name, r in found.items()
-        ),
-    )
-    charts = []
-    for name, r in found.items():
-        charts.append((name, "against noise", curves_chart(r.noise)))
-        charts.append((name, "against gain", curves_chart(r.gain, logarithmic=True)))
-    return table + _charts(charts)
-
-
-def _charts(charts: Iterable[tuple[str, str, str]]) -> str:
+def page(runs: Sequence[History]) -> str:
+    """The curves as a page, with a table."""
+    names = ", ".join(run.name for run in runs)
     figures = "".join(
-        f"<figure>{svg}<figcaption><b>{escape(name)}</b> {escape(what)}</figcaption></figure>\n"
-        for name, what, svg in charts
+        f"<figure>{svg(drawn, WIDTH, HEIGHT, f'{what} of {names}')}</figure>\n"
+        for what, drawn in (("Loss", draw_loss(runs)), ("IoU", draw_iou(runs)))
     )
-    return f'<div class="charts">{figures}</div>\n'
+    colours = [colour(place) for place in range(len(runs))]
+    content = section("Curves", f'<div class="curves">{figures}</div>\n', _NOTE)
+    content += section("Runs", table(_HEADINGS, map(_row, runs), colours), _TABLE_NOTE)
+    about = f"{len(runs)} run{'s' * (len(runs) > 1)}"
+    return document("geoseg: curves of runs", "How the runs went", about, content)
 
 
-def _patches(findings: Findings) -> str:
-    return "".join(
-        f"<h3>{escape(name)}</h3>\n"
-        + "".join(
-            f'<div class="row"><h4>{kind}</h4>'
-            + "".join(_example(findings, found, place) for place in places)
-            + "</div>\n"
-            for kind, places in examples(found).items()
-            if places
-        )
-        for name, found in findings.assessments.items()
-    )
+def picture(runs: Sequence[History]) -> bytes:
+    """The curves as a PNG file, with a legend."""
+    legend, height = draw_legend(runs)
+    shapes = draw_loss(runs) + moved(draw_iou(runs), WIDTH) + moved(legend, 0, HEIGHT)
+    return png(shapes, 2 * WIDTH, HEIGHT + height)
 
 
-def _example(findings: Findings, found: Assessment, place: int) -> str:
-    case = findings.case
-    image, truth, known = (
-        case.patches(x)[place].numpy() for x in (case.images, case.truth, case.known)
-    )
-    pictures = (grey(image), errors(found.mask[place].numpy(), truth, known))
-    caption = f"IoU {number(patch_iou(found.counts)[place].item())}"
-    return _pictures(pictures, case.names[place], caption)
+def _row(run: History) -> list[str]:
+    best, last = run.best, run.records[-1]
+    return [
+        run.name,
+        f"{best['iou']:.4f}",
+        f"{best['epoch']:,}",
+        f"{last['iou']:.4f}",
+        f"{last['epoch']:,}",
+        str(run.config.get("loss", "-")),
+        str(run.config.get("data", "-")),
+    ]
 
 
-def _suspects(findings: Findings) -> str:
-    case = findings.case
-    masks = [found.mask for found in findings.assessments.values()]
-    figures = []
-    for suspect in (findings.suspects or [])[:_SUSPECTS]:
-        i = suspect.patch
-        image, truth, known = (
-            case.patches(x)[i].numpy() for x in (case.images, case.truth, case.known)
-        )
-        consensus = np.mean([mask[i].numpy() for mask in masks], axis=0) > 0.5
-        pictures = (
-            grey(image),
-            errors(truth, truth, known),
-            errors(consensus, truth, known),
-        )
-        caption = f"{describe_kind(suspect)}; doubt {number(suspect.doubt, 2)}"
-        figures.append(_pictures(pictures, case.names[i], caption))
-    return f'<div class="row">{"".join(figures)}</div>\n'
+def _summary(runs: Sequence[History]) -> Table:
+    shown = Table(box=None, padding=(0, 2, 0, 0))
+    for place, heading in enumerate(_HEADINGS[:-1]):
+        shown.add_column(heading, justify="right" if 0 < place < 5 else "left", overflow="fold")
+    for run in runs:
+        shown.add_row(*_row(run)[:-1])
+    return shown
 
 
-def _pictures(pictures: Iterable[Colours], name: str, caption: str) -> str:
-    images = "".join(
-        f'<img src="{data_uri(picture)}" alt="picture {place}">'
-        for place, picture in enumerate(pictures, 1)
-    )
-    return (
-        f'<figure class="patch"><div class="pictures">{images}</div>'
-        f"<figcaption><b>{escape(caption)}</b> {escape(name)}</figcaption></figure>\n"
-    )
+def _lines(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5])) + ", ..." * (len(numbers) > 5)
+    return f"damaged line{'s' * (len(numbers) > 1)} {shown} of metrics.jsonl"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

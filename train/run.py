@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,12 +30,14 @@ from train.experiments import Experiment
 from train.keeper import CHECKPOINTS, Keeper, alone_in
 from train.loop import Trainer
 from train.ranks import ALONE, Ranks
+from train.samples import Samples
 from train.sampling import PreparedSet, prepare
 from train.stop import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
 from train.tracking import Tracker
 from train.tuning import choose_tuning, describe_hardware
 from train.validation import Epoch
+from train.wandb_options import UNTRACKED, Tracking
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Setting:
         output: the folder that holds the runs' folders.
         device, seed, ranks: as `Trainer` takes them.
         precision, compile, without: as `choose_tuning` takes them.
-        wandb: track with Weights & Biases as well.
+        tracking: with Weights & Biases as well, and how.
         command: what was typed, kept in the checkpoint too.
         resume: go on with what an earlier process left, instead of replacing it.
         save_every: seconds between two saves.
@@ -59,7 +62,7 @@ class Setting:
     precision: str = "auto"
     compile: bool = False
     without: tuple[str, ...] = ()
-    wandb: bool = False
+    tracking: Tracking = UNTRACKED
     command: str = ""
     resume: bool = False
     save_every: float = 10.0
@@ -88,44 +91,24 @@ def run(
         data = with_toys(data, experiment.toy_labels)
     folder = setting.output / f"{experiment.label}{data.suffix}"
 
-    def ready(dataset: PatchDataset) -> PreparedSet:
-        return prepare(dataset, experiment.normalisation, setting.device)
-
-    renew = data.renew
-    trainer = Trainer(
-        experiment,
-        ready(data.train),
-        ready(data.validation),
-        renew=renew and (lambda epoch: ready(renew(epoch))),
-        seed=setting.seed,
-        ranks=setting.ranks,
-        teacher=load_teacher(
-            setting.teachers or find_teacher(experiment, setting.output, data.suffix),
-            experiment.normalisation,
-            setting.device,
-        ),
-        tuning=choose_tuning(
-            setting.device,
-            experiment.epochs * len(data.train),
-            precision=setting.precision,
-            compile=setting.compile,
-            without=setting.without,
-        ),
-    )
+    trainer = _make_trainer(experiment, data, setting)
     config = _config(experiment, data, setting, trainer)
     keeper = Keeper(folder, trainer, config, experiment.normalisation, setting.save_every)
     writes = setting.ranks.rank == 0
     with alone_in(folder) if writes else nullcontext():
         console.print(_headline(folder, config, trainer), soft_wrap=True)
         _begin(keeper, setting, console)
-        wandb = setting.wandb and trainer.epoch < experiment.epochs
+        tracking = setting.tracking if trainer.epoch < experiment.epochs else UNTRACKED
+        samples = Samples(data.validation, trainer.validation) if tracking.wanted else None
         with (
-            Tracker(folder, config, keeper.records, wandb=wandb, console=console)
+            Tracker(
+                folder, config, keeper.records, tracking=tracking, samples=samples, console=console
+            )
             if writes
             else nullcontext() as tracker,
             _progress(console) as progress,
         ):
-            _train(trainer, keeper, tracker, progress, stop, console)
+            _train(trainer, keeper, tracker, samples, progress, stop, console)
         report = {
             "run": folder.name,
             "data": data.description,
@@ -152,6 +135,33 @@ def summary(report: dict[str, Any]) -> str:
     )
 
 
+def _make_trainer(experiment: Experiment, data: Data, setting: Setting) -> Trainer:
+    def ready(dataset: PatchDataset) -> PreparedSet:
+        return prepare(dataset, experiment.normalisation, setting.device)
+
+    renew = data.renew
+    return Trainer(
+        experiment,
+        ready(data.train),
+        ready(data.validation),
+        renew=renew and (lambda epoch: ready(renew(epoch))),
+        seed=setting.seed,
+        ranks=setting.ranks,
+        teacher=load_teacher(
+            setting.teachers or find_teacher(experiment, setting.output, data.suffix),
+            experiment.normalisation,
+            setting.device,
+        ),
+        tuning=choose_tuning(
+            setting.device,
+            experiment.epochs * len(data.train),
+            precision=setting.precision,
+            compile=setting.compile,
+            without=setting.without,
+        ),
+    )
+
+
 def _begin(keeper: Keeper, setting: Setting, console: Console) -> None:
     """Take up what there is to resume, or start afresh."""
     notes = keeper.resume() if setting.resume else None
@@ -170,6 +180,7 @@ def _train(
     trainer: Trainer,
     keeper: Keeper,
     tracker: Tracker | None,
+    samples: Samples | None,
     progress: Progress,
     stop: StopRequest,
     console: Console,
@@ -193,14 +204,22 @@ def _train(
         if epoch:
             keeper.note(epoch)
             console.print(_line(epoch, epochs), soft_wrap=True)
+            record = keeper.records[-1]
+            masks = samples.segment(trainer) if samples and keeper.best is record else None
             if tracker:
-                tracker.log(keeper.records[-1])
+                tracker.log(record, masks)
         # All processes stop together, though another one may have been asked.
         stops = epoch is None or trainer.ranks.any(stop.number > 0, trainer.device)
         if tracker and (stops or trainer.epoch == epochs):
             keeper.save()
+            _conclude(tracker, keeper, trainer)
         if stops:
             raise Interrupted(stop.number or signal.SIGTERM)
+
+
+def _conclude(tracker: Tracker, keeper: Keeper, trainer: Trainer) -> None:
+    last = keeper.records[-1] if keeper.records else None
+    tracker.conclude(keeper.best, last, Counter(trainer.validation.wells.tolist()))
 
 
 def _config(

@@ -1,4 +1,4 @@
-"""What the page of an evaluation looks like."""
+"""What the pages of scores and of curves look like."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ thead th { vertical-align: bottom; font-weight: 500; color: var(--dim); white-sp
 tbody tr { border-top: 1px solid var(--edge); }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1rem; }
 .charts figure { flex: 0 1 14rem; }
+.curves { display: flex; flex-wrap: wrap; gap: 1rem 0; }
+.curves figure { flex: 1 1 24rem; min-width: 0; }
 figure { margin: 0; }
 figcaption { font-size: 0.8rem; color: var(--dim); overflow-wrap: anywhere; }
 figcaption b { color: var(--ink); font-weight: 600; }
@@ -45,6 +47,8 @@ polyline.ideal { stroke: var(--dim); stroke-width: 1; }
 .pictures img { height: 132px; width: auto; image-rendering: pixelated; border-radius: 3px; }
 @media (max-width: 34rem) { body { padding: 1rem 0.5rem; } section { padding: 0.8rem; }
   h4 { flex-basis: 100%; } .pictures img { height: 76px; } .row { gap: 0.6rem; } }
+.line { display: inline-block; width: 1.3rem; height: 3px; margin-right: 0.6rem;
+  border-radius: 2px; vertical-align: middle; }
 .key { display: inline-flex; align-items: center; gap: 0.4rem; margin-right: 1.1rem; }
 .key i { width: 0.8rem; height: 0.8rem; border: 1px solid var(--edge); border-radius: 2px; }
 .tn { background: rgb(0 0 0); } .tp { background: rgb(46 204 88); }

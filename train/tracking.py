@@ -1,34 +1,57 @@
-"""Where a run's numbers go: JSON lines always, Weights & Biases when asked."""
+"""Where a run's numbers go: JSON lines always, Weights & Biases when asked.
+
+Nothing that goes wrong with Weights & Biases stops a run: it is said in one sentence, and the run
+goes on with what is left, its JSON lines at the least.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Sequence
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
+from geoseg.checkpoint import read_card
 from geoseg.files import naming, replace_text
+from train.samples import CLASSES, Samples
+from train.wandb_options import Mode, Tracking
+
+Mask = NDArray[np.uint8]
+RUN_FILE = "wandb.json"  # the run that a folder is tracked as
+_START, _FINISH = 20, 60  # seconds to wait for the server at most
+_SCALE = 6  # screen pixels a pixel of a sample
 
 
-class TrackingError(RuntimeError):
-    """Tracking cannot start; the message says why and what to do."""
+def check_names(project: str | None, tags: Sequence[str] | None) -> None:
+    """ValueError where wandb would refuse these."""
+    if project or tags:
+        import wandb
+
+        try:
+            wandb.Settings(project=project, run_tags=tuple(tags) if tags else None)
+        except (wandb.Error, ValueError) as error:
+            raise ValueError(f"Weights & Biases: {_sentence(error)}") from error
 
 
 class Tracker:
     """Writes `config.json` and `metrics.jsonl` in a run's folder, and mirrors them to wandb.
 
     Args:
-        folder: of the run; made where missing.
+        folder: of the run; made where missing. If a wandb.json is there, the run that it names goes
+            on.
         config: everything that made the run what it is; JSON values.
         records: of epochs that an earlier process has logged.
-        wandb: also track with Weights & Biases: online where there is a login, else offline, which
-            is said; it never asks. The environment (WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY) is
-            heeded.
-        console: where to say so.
+        tracking: how to track with Weights & Biases.
+        samples: the patches whose masks are shown there.
+        console: where to say what becomes of it.
     """
 
     def __init__(
@@ -37,21 +60,56 @@ class Tracker:
         config: dict[str, Any],
         records: Sequence[dict[str, Any]] = (),
         *,
-        wandb: bool,
+        tracking: Tracking,
         console: Console,
+        samples: Samples | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._lines = folder / "metrics.jsonl"
+        self._lines, self._console = folder / "metrics.jsonl", console
         replace_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
         replace_text(self._lines, "".join(json.dumps(record) + "\n" for record in records))
-        self._run = _start_wandb(folder, config, console) if wandb else None
+        self._mirror: _Mirror | None = None
+        if tracking.wanted:
+            with self._sparing_the_run():
+                self._mirror = _Mirror(folder, config, records, tracking, samples, console)
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Write one epoch; `record` has an "epoch" and JSON values."""
+    def log(self, record: dict[str, Any], masks: Sequence[Mask] | None = None) -> None:
+        """Write one epoch.
+
+        Args:
+            record: JSON values, with "epoch", "iou" and "wells" among them.
+            masks: what the model makes of the samples, where they shall be shown.
+        """
         with naming(self._lines), self._lines.open("a") as lines:
             lines.write(json.dumps(record) + "\n")
-        if self._run:
-            self._run.log(record)
+        if self._mirror:
+            with self._sparing_the_run():
+                self._mirror.log(record, masks)
+
+    def conclude(
+        self, best: dict[str, Any] | None, last: dict[str, Any] | None, wells: Mapping[int, int]
+    ) -> None:
+        """Show the scores of each well, and keep the checkpoints that stand in the folder.
+
+        Args:
+            best, last: the records of these epochs, where there are any.
+            wells: how many validation patches each well has.
+        """
+        if self._mirror:
+            with self._sparing_the_run(ends=False):  # what was sent before is still to be finished
+                self._mirror.conclude(best, last, wells)
+
+    @contextmanager
+    def _sparing_the_run(self, ends: bool = True) -> Iterator[None]:
+        """Whatever wandb raises ends the tracking at most, not the training."""
+        try:
+            yield
+        except Exception as error:
+            if ends:
+                self._mirror = None
+            self._console.print(
+                f"Weights & Biases: {_sentence(error)}; the run goes on without it.", soft_wrap=True
+            )
 
     def __enter__(self) -> Tracker:
         return self
@@ -62,49 +120,181 @@ class Tracker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._run:
-            self._run.finish(exit_code=0 if error is None else 1)
+        if self._mirror:
+            with self._sparing_the_run():
+                self._mirror.finish(exit_code=0 if error is None else 1)
 
 
-def _start_wandb(folder: Path, config: dict[str, Any], console: Console) -> Any:
+class _Mirror:
+    """A run at Weights & Biases; the arguments are those of `Tracker`. Raises what wandb raises."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        records: Sequence[dict[str, Any]],
+        tracking: Tracking,
+        samples: Samples | None,
+        console: Console,
+    ) -> None:
+        self._folder, self._samples, self._console = folder, samples, console
+        goes_on = (folder / RUN_FILE).exists()
+        self._run = run = _start(folder, config, tracking, console)
+        run.define_metric("*", step_metric="epoch")
+        # A server says what it has already; offline that is in the files of the process before.
+        done = records[-1]["epoch"] if goes_on and records else 0
+        self._sent = done if run.offline else run.summary.get("epoch") or 0
+        self._best: dict[str, Any] = {}
+        for record in records:
+            self.log(record)
+
+    def log(self, record: dict[str, Any], masks: Sequence[Mask] | None = None) -> None:
+        """Send an epoch, unless it was sent before the run was interrupted."""
+        if not self._best or record["iou"] > self._best["best_iou"]:
+            self._best = {"best_iou": record["iou"], "best_epoch": record["epoch"]}
+        if record["epoch"] <= self._sent:
+            return
+        values = {name: value for name, value in record.items() if name != "wells"}
+        values |= {f"wells/{well}": iou for well, iou in record["wells"].items()}
+        if self._samples and masks is not None:
+            values["samples"] = _images(self._samples, masks)
+        self._run.log(values)
+        self._run.summary.update(self._best)
+
+    def conclude(
+        self, best: dict[str, Any] | None, last: dict[str, Any] | None, wells: Mapping[int, int]
+    ) -> None:
+        """Send what `Tracker.conclude` says."""
+        import wandb
+
+        if best and last:
+            names: list[str | int] = [
+                "well",
+                "patches",
+                "IoU at the best epoch",
+                "IoU at the last epoch",
+            ]
+            rows = [
+                [well, count, best["wells"][str(well)], last["wells"][str(well)]]
+                for well, count in wells.items()
+            ]
+            table = wandb.Table(columns=names, data=rows)
+            self._run.log({"epoch": last["epoch"], "scores_by_well": table})
+        _send_checkpoints(self._run, self._folder)
+
+    def finish(self, exit_code: int) -> None:
+        """Send what is left, in a minute at most."""
+        later = f"`wandb sync {self._folder / 'wandb'}`"
+        words = f"{later} sends it to Weights & Biases" if self._run.offline else None
+        try:
+            with self._console.status("Sending what is left to Weights & Biases"):
+                self._run.finish(exit_code=exit_code)
+        except TimeoutError:
+            words = (
+                f"Weights & Biases did not take all of it in {_FINISH} s; {later} sends the rest"
+            )
+        if words:
+            self._console.print(f"{words}.", soft_wrap=True)
+
+
+def _start(folder: Path, config: dict[str, Any], tracking: Tracking, console: Console) -> Any:
+    """A run of wandb, online where that is wished and possible."""
     import wandb  # takes a second, which a run without it should not pay
 
-    def start(mode: Literal["online", "offline", "disabled"]) -> Any:
+    logging.getLogger("opentelemetry").addHandler(logging.NullHandler())  # else it prints by itself
+    wandb.setup(wandb.Settings(silent=True))
+    file = folder / RUN_FILE
+    known = json.loads(file.read_text()) if file.exists() else {"id": secrets.token_hex(4)}
+    known["group"] = tracking.group or known.get("group") or tracking.command
+
+    def start(mode: Mode) -> Any:
         return wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "geoseg"),
+            project=tracking.project,
+            entity=tracking.entity,
+            group=known["group"],
+            tags=list(dict.fromkeys([config["architecture"], *tracking.tags])),
             name=folder.name,
+            id=known["id"],
+            resume="allow",
             dir=folder,
             config=config,
             mode=mode,
-            settings=wandb.Settings(silent=True, console="off", init_timeout=30),
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                reinit="finish_previous",  # were one left open, it would get this run's numbers
+                allow_val_change=True,
+                init_timeout=_START,
+                finish_timeout=_FINISH,
+                finish_timeout_raises=True,
+            ),
         )
 
-    wish = os.environ.get("WANDB_MODE", "online")
-    try:
-        if wish == "disabled":
-            run = start("disabled")
-        elif wish in {"offline", "dryrun"}:
-            run = start("offline")
-        elif wish not in {"online", "run", "shared"}:
-            raise TrackingError(f"WANDB_MODE is {wish!r}; set it to online, offline or disabled")
-        elif not wandb.login(prompt=False, verify=False):
-            console.print("Weights & Biases: no login found (`wandb login`), tracking offline.")
-            run = start("offline")
-        else:
-            run = _start_online(start, console)
-    except (wandb.Error, ValueError) as error:
-        raise TrackingError(f"Weights & Biases: {error}; mend it, or add -nowb") from error
-    run.define_metric("*", step_metric="epoch")
+    run = _start_online(start, console) if tracking.mode == "online" else start("offline")
+    replace_text(file, json.dumps(known) + "\n")
     return run
 
 
-def _start_online(start: Callable[[Any], Any], console: Console) -> Any:
+def _start_online(start: Callable[[Mode], Any], console: Console) -> Any:
     import wandb
 
+    reason = "no login found (`wandb login`)"
     try:
-        run = start("online")
-    except wandb.Error as error:
-        console.print(f"Weights & Biases cannot be reached ({error}); tracking offline.")
-        return start("offline")
-    console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
-    return run
+        if wandb.login(prompt=False, verify=False):
+            run = start("online")
+            console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
+            return run
+    except Exception as error:  # of many kinds, and none of them must end the run
+        reason = _sentence(error)
+        wandb.teardown()  # what has failed to start holds the run's id
+    console.print(f"Weights & Biases: {reason}; tracking offline.", soft_wrap=True)
+    return start("offline")
+
+
+def _images(samples: Samples, masks: Sequence[Mask]) -> list[Any]:
+    """The samples with labels and predictions to lay over them."""
+    import wandb
+
+    def enlarge(pixels: Mask) -> Mask:
+        return pixels.repeat(_SCALE, 0).repeat(_SCALE, 1)
+
+    return [
+        wandb.Image(
+            enlarge(picture),
+            caption=name,
+            masks={
+                kind: {"mask_data": enlarge(numbers), "class_labels": CLASSES}
+                for kind, numbers in (("prediction", mask), ("ground_truth", truth))
+            },
+        )
+        for name, picture, truth, mask in zip(
+            samples.names, samples.pictures, samples.truths, masks, strict=True
+        )
+    ]
+
+
+def _send_checkpoints(run: Any, folder: Path) -> None:
+    """The best weights with the alias "best", the last ones with "latest", as versions of a model.
+
+    In this order, as a server may call the newest version "latest" in any case. Where both are
+    those of one epoch, one version has both names.
+    """
+    import wandb
+
+    versions: dict[Any, tuple[Path, dict[str, Any], list[str]]] = {}
+    for name, alias in (("best", "best"), ("last", "latest")):
+        path = folder / f"{name}.safetensors"
+        if path.exists():
+            card = read_card(path)
+            about = {"data": card.data, "metrics": card.metrics, **card.experiment}
+            weights = about["epochs_done"], about["interrupted"]
+            versions.setdefault(weights, (path, about, []))[-1].append(alias)
+    for path, about, aliases in versions.values():
+        model = wandb.Artifact(f"{folder.name}-{run.id}", "model", metadata=about)
+        model.add_file(str(path))
+        run.log_artifact(model, aliases=aliases)
+
+
+def _sentence(error: BaseException) -> str:
+    """What an error says, on one line and with no full stop."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
