@@ -63,7 +63,8 @@ def _add_subject(add: Callable[..., object]) -> None:
         "--checkpoints",
         default=str(CHECKPOINTS),
         metavar="DIR",
-        help="folder of <id>-<name>.safetensors, or of runs (default: checkpoints/ beside app.py)",
+        help="folder of <id>-<name>.safetensors, or of runs, or hf://user/repo on the Hugging Face "
+        "Hub (default: checkpoints/ beside app.py)",
     )
 
 
@@ -169,9 +170,10 @@ def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) 
 def _checkpoints(folder: str, wanted: Sequence[str] | None) -> list[Path]:
     """The files for the experiments asked for, in that order, or all; ValueError lists them."""
     from geoseg.checkpoint import checkpoint_name, find_checkpoints
+    from geoseg.hub import is_address
     from geoseg.page import choose
 
-    if not Path(folder).is_dir():
+    if not (Path(folder).is_dir() or is_address(folder)):
         raise ValueError(f"checkpoint folder {folder!r} does not exist")
     files = {checkpoint_name(path): path for path in find_checkpoints(folder)}
     if not files:

@@ -18,7 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.card import Card
-from geoseg.checkpoint import CheckpointError, checkpoint_name, load_checkpoint, read_card
+from geoseg.checkpoint import (
+    CheckpointError,
+    checkpoint_name,
+    load_checkpoint,
+    locate,
+    read_card,
+)
 from geoseg.inference import Runner, native_precision
 from geoseg.models import Model
 
@@ -57,8 +63,8 @@ class Segmenter:
     """Checkpoints, loaded when first needed, on the best device.
 
     Args:
-        checkpoints: safetensors files of `save_checkpoint`; each is known by its
-            `checkpoint_name`.
+        checkpoints: safetensors files of `save_checkpoint`, or their addresses on the Hub; each is
+            known by its `checkpoint_name`.
         device: "auto", "cpu" or "cuda".
         precision: "exact" computes in float32: the same answers on every machine, but for rounding.
             "fast" computes in bfloat16 where that is native and records what a single patch takes
@@ -81,7 +87,7 @@ class Segmenter:
         if precision not in ("exact", "fast"):
             raise ValueError(f"unknown precision {precision!r}; choose exact or fast")
         self._paths: dict[str, Path] = {}
-        for path in map(Path, checkpoints):
+        for path in map(locate, checkpoints):
             name = checkpoint_name(path)
             if name in self._paths:
                 raise CheckpointError(f"two checkpoints are named {name!r}; rename one")

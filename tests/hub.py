@@ -1,0 +1,300 @@
+"""A Hub on this machine: as much of huggingface.co's protocol as `huggingface_hub` speaks to it.
+
+A repository is its commits, each a whole set of files. What is uploaded stays aside until a commit
+names it. `failing` makes any address answer with an error instead.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import uvicorn
+from huggingface_hub import constants
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tests.serving import free_port
+
+WRITER, READER = {"hf_writer": "me", "hf_reader": "you"}, "hf_reader"
+
+
+@dataclass
+class Repository:
+    """One of models, datasets or spaces; `branches` name commits."""
+
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    facts: dict = field(default_factory=dict)
+    private: bool = False
+    gated: bool = False
+
+    def commit(self, files: dict[str, bytes], message: str = "", branch: str = "main") -> str:
+        oid = hashlib.sha1(f"{len(self.commits)}{message}".encode()).hexdigest()
+        self.commits[oid], self.branches[branch] = dict(files), oid
+        self.messages.append(message)
+        return oid
+
+    def files(self, revision: str = "main") -> dict[str, bytes]:
+        return self.commits[self.branches.get(revision, revision)]
+
+
+class Hub:
+    """The server: `repositories` by "models/me/name", what it was `asked`, what is `failing`."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.uploaded: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.failing: dict[str, int] = {}
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def make(self, place: str, files: dict[str, bytes], **facts: object) -> Repository:
+        """A repository with one commit."""
+        made = self.repositories[place] = Repository(**facts)
+        made.commit(files)
+        return made
+
+    def refusal(self, request: Request) -> Response | None:
+        line = f"{request.method} {request.url.path}"
+        self.asked.append(line)
+        for pattern, status in self.failing.items():
+            if re.search(pattern, line):
+                return refuse(status, "")
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if token and token not in WRITER:
+            return refuse(401, "", "Invalid credentials in Authorization header")
+        writes = request.method != "HEAD" and request.method != "GET"
+        if writes and "/lfs/" not in line and not token:
+            return refuse(401, "", "Invalid username or password.")
+        if writes and token == READER and "validate-yaml" not in line:
+            return refuse(403, "", 'You don\'t have the rights to create a model under "me"')
+        return None
+
+    def find(self, request: Request) -> Repository | Response:
+        place = "{kind}/{user}/{name}".format(**{"kind": "models", **request.path_params})
+        found = self.repositories.get(place)
+        known = request.headers.get("authorization")
+        if found is None or (found.private and not known):
+            return refuse(404 if known else 401, "RepoNotFound", "Repository not found")
+        if found.gated:
+            return refuse(403, "GatedRepo", f"Access to model {place} is restricted")
+        revision = request.path_params.get("revision", "main")
+        if found.commits and revision not in {*found.branches, *found.commits}:
+            return refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        return found
+
+
+def refuse(status: int, code: str, message: str = "") -> Response:
+    headers = {"X-Error-Code": code, "X-Error-Message": message}
+    return JSONResponse({"error": message}, status, {k: v for k, v in headers.items() if v})
+
+
+def app(hub: Hub) -> Starlette:
+    def route(path: str, methods: str, handler) -> Route:
+        async def guarded(request: Request) -> Response:
+            refusal = hub.refusal(request)
+            return refusal or await handler(request)
+
+        return Route(path, guarded, methods=methods.split())
+
+    async def whoami(request: Request) -> Response:
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return JSONResponse({"type": "user", "name": WRITER[token]} if token else {})
+
+    async def create(request: Request) -> Response:
+        asked = await request.json()
+        place = f"{asked.get('type') or 'model'}s/{asked['organization']}/{asked['name']}"
+        if place in hub.repositories:
+            return refuse(409, "", "You already created this repo")
+        private = asked.get("visibility") == "private"
+        hub.make(place, {".gitattributes": b""}, private=private, facts=asked)
+        return JSONResponse({"url": f"{hub.url}/{place.removeprefix('models/')}"})
+
+    async def delete(request: Request) -> Response:
+        asked = await request.json()
+        del hub.repositories[
+            f"{asked.get('type') or 'model'}s/{asked['organization']}/{asked['name']}"
+        ]
+        return Response()
+
+    async def info(request: Request) -> Response:
+        found = hub.find(request)
+        if isinstance(found, Response):
+            return found
+        revision = request.path_params.get("revision", "main")
+        oid = found.branches.get(revision, revision)
+        facts = {
+            "id": "{user}/{name}".format(**request.path_params),
+            "sha": oid,
+            "private": found.private,
+            "siblings": [{"rfilename": name} for name in found.commits[oid]],
+            "tags": [],
+            **{k: found.facts[k] for k in ("library_name", "sdk") if k in found.facts},
+        }
+        return JSONResponse(facts)
+
+    async def tree(request: Request) -> Response:
+        found = hub.find(request)
+        if isinstance(found, Response):
+            return found
+        files = found.files(request.path_params["revision"])
+        rows = [
+            {"type": "file", "oid": git_oid(content), "size": len(content), "path": name}
+            for name, content in files.items()
+        ]
+        return JSONResponse(rows)
+
+    async def resolve(request: Request) -> Response:
+        found = hub.find(request)
+        if isinstance(found, Response):
+            return found
+        revision, name = request.path_params["revision"], request.path_params["path"]
+        oid = found.branches.get(revision, revision)
+        if name not in found.commits[oid]:
+            return refuse(404, "EntryNotFound", "Entry not found")
+        content = found.commits[oid][name]
+        headers = {"ETag": f'"{git_oid(content)}"', "X-Repo-Commit": oid}
+        return Response(content, 200, headers, "application/octet-stream")
+
+    async def branch(request: Request) -> Response:
+        found = hub.find(request)
+        if isinstance(found, Response):
+            return found
+        name = request.path_params["branch"]
+        if request.method == "DELETE":
+            del found.branches[name]
+        else:
+            found.branches[name] = found.branches["main"]
+        return Response()
+
+    async def hardware(request: Request) -> Response:
+        found = hub.find(request)
+        if isinstance(found, Response):
+            return found
+        found.facts["hardware"] = (await request.json())["flavor"]
+        return JSONResponse({"stage": "BUILDING", "hardware": {"requested": "x", "current": None}})
+
+    async def yaml(request: Request) -> Response:
+        return JSONResponse({"errors": [], "warnings": []})
+
+    async def preupload(request: Request) -> Response:
+        found = hub.find(request)
+        if isinstance(found, Response):
+            return found
+        now = found.files(request.path_params["revision"])
+        asked = (await request.json())["files"]
+        answers = [
+            {
+                "path": file["path"],
+                "uploadMode": "lfs"
+                if file["path"].endswith((".safetensors", ".npy"))
+                else "regular",
+                "shouldIgnore": False,
+                "oid": git_oid(now[file["path"]]) if file["path"] in now else None,
+            }
+            for file in asked
+        ]
+        return JSONResponse({"files": answers})
+
+    async def batch(request: Request) -> Response:
+        objects = (await request.json())["objects"]
+        for one in objects:
+            if one["oid"] not in hub.uploaded:
+                one["actions"] = {"upload": {"href": f"{hub.url}/lfs/{one['oid']}"}}
+        return JSONResponse({"objects": objects, "transfer": "basic"})
+
+    async def lfs(request: Request) -> Response:
+        content = await request.body()
+        assert hashlib.sha256(content).hexdigest() == request.path_params["oid"]
+        hub.uploaded[request.path_params["oid"]] = content
+        return Response()
+
+    async def commit(request: Request) -> Response:
+        found = hub.find(request)
+        if isinstance(found, Response):
+            return found
+        header, *changes = map(json.loads, (await request.body()).splitlines())
+        revision = request.path_params["revision"]
+        files = dict(found.files(revision))
+        for change in changes:
+            value = change["value"]
+            if change["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif change["key"] == "lfsFile":
+                files[value["path"]] = hub.uploaded[value["oid"]]
+            else:
+                del files[value["path"]]
+        oid = found.commit(files, header["value"]["summary"], revision)
+        url = f"{hub.url}/me/x/commit/{oid}"
+        return JSONResponse({"success": True, "commitOid": oid, "commitUrl": url})
+
+    repo, resolve_at = "/{user}/{name}", "/{user}/{name}/resolve/{revision}/{path:path}"
+    api = "/api/{kind}" + repo
+    return Starlette(
+        routes=[
+            route("/api/whoami-v2", "GET", whoami),
+            route("/api/repos/create", "POST", create),
+            route("/api/repos/delete", "DELETE", delete),
+            route("/api/validate-yaml", "POST", yaml),
+            route(api, "GET", info),
+            route(f"{api}/revision/{{revision}}", "GET", info),
+            route(f"{api}/tree/{{revision}}", "GET", tree),
+            route(f"{api}/branch/{{branch}}", "POST DELETE", branch),
+            route(f"{api}/hardware", "POST", hardware),
+            route(f"{api}/preupload/{{revision}}", "POST", preupload),
+            route(f"{api}/commit/{{revision}}", "POST", commit),
+            route("/lfs/{oid}", "PUT", lfs),
+            route("/{kind}/{user}/{name}.git/info/lfs/objects/batch", "POST", batch),
+            route("/{user}/{name}.git/info/lfs/objects/batch", "POST", batch),
+            route(resolve_at, "HEAD GET", resolve),
+        ]
+    )
+
+
+def git_oid(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def use(url: str, monkeypatch, folder) -> None:
+    """Make `huggingface_hub` ask this Hub, as HF_ENDPOINT does for a new process.
+
+    Its cache is in `folder`, nobody is logged in, and it does not wait before it tries again.
+    """
+    settings = {
+        "ENDPOINT": url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(folder / "cache"),
+        "HF_TOKEN_PATH": str(folder / "token"),
+        "HF_HUB_DISABLE_XET": True,
+    }
+    for name, value in settings.items():
+        monkeypatch.setattr(constants, name, value)
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+
+
+@contextmanager
+def serving() -> Iterator[Hub]:
+    """A Hub until the block ends."""
+    hub = Hub()
+    server = uvicorn.Server(uvicorn.Config(app(hub), port=hub.port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield hub
+    finally:
+        server.should_exit = True
+        thread.join()
