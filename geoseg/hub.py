@@ -145,6 +145,8 @@ def _reason(error: BaseException) -> str:
         return _refusal(error)
     if isinstance(error, HTTPError):
         return f"{constants.ENDPOINT} cannot be reached ({_line(error)}); check the network"
+    if isinstance(error, ConnectionError):  # of Xet, the Hub's storage: its text is all there is
+        return f"the transfer failed ({_line(error)}); check your login and the network, try again"
     return _line(error)
 
 

@@ -23,7 +23,8 @@ from starlette.routing import Route
 
 from tests.serving import free_port
 
-WRITER, READER = {"hf_writer": "me", "hf_reader": "you"}, "hf_reader"
+LARGE = (".safetensors", ".npy")  # what the Hub keeps apart from git
+USERS, READER = {"hf_writer": "me", "hf_reader": "you"}, "hf_reader"  # by token
 
 
 @dataclass
@@ -42,6 +43,11 @@ class Repository:
         self.commits[oid], self.branches[branch] = dict(files), oid
         self.messages.append(message)
         return oid
+
+    def library(self, revision: str) -> str | None:
+        card = self.files(revision).get("README.md", b"").decode()
+        found = re.search(r"^library_name: (.+)$", card, re.MULTILINE)
+        return found[1] if found else None
 
     def files(self, revision: str = "main") -> dict[str, bytes]:
         return self.commits[self.branches.get(revision, revision)]
@@ -71,7 +77,7 @@ class Hub:
             if re.search(pattern, line):
                 return refuse(status, "")
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if token and token not in WRITER:
+        if token and token not in {*USERS, "xet"}:
             return refuse(401, "", "Invalid credentials in Authorization header")
         writes = request.method != "HEAD" and request.method != "GET"
         if writes and "/lfs/" not in line and not token:
@@ -109,13 +115,13 @@ def app(hub: Hub) -> Starlette:
 
     async def whoami(request: Request) -> Response:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return JSONResponse({"type": "user", "name": WRITER[token]} if token else {})
+        return JSONResponse({"type": "user", "name": USERS[token]} if token else {})
 
     async def create(request: Request) -> Response:
         asked = await request.json()
         place = f"{asked.get('type') or 'model'}s/{asked['organization']}/{asked['name']}"
         if place in hub.repositories:
-            return refuse(409, "", "You already created this repo")
+            return JSONResponse({"error": "You already created this repo", "url": hub.url}, 409)
         private = asked.get("visibility") == "private"
         hub.make(place, {".gitattributes": b""}, private=private, facts=asked)
         return JSONResponse({"url": f"{hub.url}/{place.removeprefix('models/')}"})
@@ -139,7 +145,8 @@ def app(hub: Hub) -> Starlette:
             "private": found.private,
             "siblings": [{"rfilename": name} for name in found.commits[oid]],
             "tags": [],
-            **{k: found.facts[k] for k in ("library_name", "sdk") if k in found.facts},
+            "library_name": found.library(oid),
+            "sdk": found.facts.get("sdk"),
         }
         return JSONResponse(facts)
 
@@ -182,7 +189,14 @@ def app(hub: Hub) -> Starlette:
         if isinstance(found, Response):
             return found
         found.facts["hardware"] = (await request.json())["flavor"]
-        return JSONResponse({"stage": "BUILDING", "hardware": {"requested": "x", "current": None}})
+        return await runtime(request)
+
+    async def runtime(request: Request) -> Response:
+        found = hub.find(request)
+        if isinstance(found, Response):
+            return found
+        now = {"current": None, "requested": found.facts.get("hardware", "cpu-basic")}
+        return JSONResponse({"stage": "BUILDING", "hardware": now})
 
     async def yaml(request: Request) -> Response:
         return JSONResponse({"errors": [], "warnings": []})
@@ -196,11 +210,9 @@ def app(hub: Hub) -> Starlette:
         answers = [
             {
                 "path": file["path"],
-                "uploadMode": "lfs"
-                if file["path"].endswith((".safetensors", ".npy"))
-                else "regular",
+                "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
                 "shouldIgnore": False,
-                "oid": git_oid(now[file["path"]]) if file["path"] in now else None,
+                "oid": oid(file["path"], now[file["path"]]) if file["path"] in now else None,
             }
             for file in asked
         ]
@@ -219,19 +231,36 @@ def app(hub: Hub) -> Starlette:
         hub.uploaded[request.path_params["oid"]] = content
         return Response()
 
+    async def xet_token(request: Request) -> Response:
+        found = hub.find(request)
+        if isinstance(found, Response):
+            return found
+        until = int(time.time()) + 3600
+        return JSONResponse({"accessToken": "xet", "exp": until, "casUrl": f"{hub.url}/cas"})
+
+    async def cas(request: Request) -> Response:
+        """Xet, where the Hub stores large files in chunks; only what an upload must ask for."""
+        if re.search("/v1/(xorbs|shards)", request.url.path):
+            await request.body()
+            return JSONResponse({"was_inserted": True, "result": 1})
+        return Response(status_code=404)
+
     async def commit(request: Request) -> Response:
         found = hub.find(request)
         if isinstance(found, Response):
             return found
         header, *changes = map(json.loads, (await request.body()).splitlines())
         revision = request.path_params["revision"]
-        files = dict(found.files(revision))
+        files, head = dict(found.files(revision)), found.branches[revision]
+        if header["value"].get("parentCommit", head) != head:
+            return refuse(412, "", "A commit has happened since. Please refresh and try again.")
         for change in changes:
             value = change["value"]
             if change["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif change["key"] == "lfsFile":
-                files[value["path"]] = hub.uploaded[value["oid"]]
+                # What came in chunks is not put together again: its checksum stands for it.
+                files[value["path"]] = hub.uploaded.get(value["oid"], value["oid"].encode())
             else:
                 del files[value["path"]]
         oid = found.commit(files, header["value"]["summary"], revision)
@@ -251,14 +280,22 @@ def app(hub: Hub) -> Starlette:
             route(f"{api}/tree/{{revision}}", "GET", tree),
             route(f"{api}/branch/{{branch}}", "POST DELETE", branch),
             route(f"{api}/hardware", "POST", hardware),
+            route(f"{api}/runtime", "GET", runtime),
             route(f"{api}/preupload/{{revision}}", "POST", preupload),
             route(f"{api}/commit/{{revision}}", "POST", commit),
             route("/lfs/{oid}", "PUT", lfs),
+            route(f"{api}/xet-write-token/{{revision}}", "GET", xet_token),
+            route("/cas/{path:path}", "GET POST PUT HEAD", cas),
             route("/{kind}/{user}/{name}.git/info/lfs/objects/batch", "POST", batch),
             route("/{user}/{name}.git/info/lfs/objects/batch", "POST", batch),
             route(resolve_at, "HEAD GET", resolve),
         ]
     )
+
+
+def oid(name: str, content: bytes) -> str:
+    """What the Hub calls a content."""
+    return hashlib.sha256(content).hexdigest() if name.endswith(LARGE) else git_oid(content)
 
 
 def git_oid(content: bytes) -> str:

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 import app
 import geoseg
 from geoseg.checkpoint import CheckpointError, checkpoint_name, find_checkpoints, load_checkpoint
-from tests.hub import serving, use
+from tests.hub import use
 from tests.making import make_checkpoint, make_data
 from tests.serving import ROOT, free_port, make_patch
 from train import evaluate, predict, quantise
@@ -26,14 +26,6 @@ def files(tmp_path_factory):
     make_checkpoint(folder / "300-vanilla.safetensors", "vanilla", **small)
     make_checkpoint(folder / "301-vanilla.safetensors", "vanilla", **other)
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A Hub that is asked instead of huggingface.co."""
-    with serving() as running:
-        use(running.url, monkeypatch, tmp_path)
-        yield running
 
 
 @pytest.fixture
