@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) -> None:
     """Build the page and hold it up."""
     # Here, not above: `--help` and mistakes answer at once, and the folder's name is set by now.
-    from geoseg.page import build, launch, load_set
+    from geoseg.page import build, launch, live_device, load_set
     from geoseg.segmenter import Segmenter
 
     try:
@@ -143,7 +143,7 @@ def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) 
             print(line, file=sys.stderr)
         segmenter = Segmenter(
             _checkpoints(options.checkpoints, options.experiments),
-            options.device,
+            live_device(options.device),
             options.precision,
         )
         if options.preload:
