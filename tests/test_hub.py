@@ -196,5 +196,4 @@ def test_a_new_process_heeds_the_environment(hub, one, tmp_path):
     assert ask() == "[4]"
     asked = len(hub.asked)
     assert ask(HF_HUB_OFFLINE="1") == "[4]"
-    assert "HF_HUB_OFFLINE forbids" in ask(HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "empty"))
     assert len(hub.asked) == asked

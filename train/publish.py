@@ -12,29 +12,21 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
-from geoseg.checkpoint import CheckpointError, checkpoint_name, load_checkpoint, locate
+from geoseg.checkpoint import locate
 from geoseg.hub import ENDING, HubError
 from geoseg.models import Model
+from train.cards import load_named, sizes
 from train.model_card import model_card
-from train.upload import Bundle, Info, Look, add_arguments, content, read_target, send, show, write
+from train.upload import Bundle, Info, Look, add_arguments, deliver, read_target
 
 
-def make_bundle(paths: list[Path], repo: str, licence: str) -> Bundle:
-    """What goes to "user/name"; CheckpointError for what cannot be loaded, or two of one name."""
-    files: dict[str, Path] = {}
-    models: dict[str, Model] = {}
-    for path in paths:
-        name = checkpoint_name(path)
-        if name in models:
-            raise CheckpointError(f"two checkpoints are named {name!r}; rename one")
-        files[name], models[name] = path, load_checkpoint(path)
-    card = model_card(models, {n: path.stat().st_size for n, path in files.items()}, repo, licence)
+def make_bundle(files: list[Path], repo: str, licence: str) -> Bundle:
+    """What goes to "user/name"; CheckpointError as `load_named`."""
+    models = load_named(files)
     return {
-        "README.md": str(card).encode(),
+        "README.md": str(model_card(models, sizes(files), repo, licence)).encode(),
         "config.json": _config(models),
-        **{f"{name}{ENDING}": path for name, path in files.items()},
+        **{f"{name}{ENDING}": file for name, file in zip(models, files, strict=True)},
     }
 
 
@@ -65,6 +57,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add_arguments(parser, "model")
     parser.add_argument(
+        "--revision", metavar="BRANCH", help="commit to this branch, made if need be"
+    )
+    parser.add_argument(
         "--license",
         default="apache-2.0",
         metavar="ID",
@@ -81,29 +76,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Publish what the command line names; gives the exit code."""
     arguments = parse(argv)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
     try:
         paths = [locate(name) for name in arguments.checkpoints]
         bundle = make_bundle(paths, arguments.target.repo, arguments.license)
-        if arguments.dry_run and arguments.dry_run != Path():
-            write(bundle, arguments.dry_run)
     except (OSError, ValueError) as error:
         print(f"publish: {error}", file=sys.stderr)
         return 2
-    show(bundle, console)
-    if arguments.dry_run:
-        console.print(f"\n{content(bundle['README.md']).decode()}")
-        return 0
-    try:
-        address = send(bundle, arguments.target, look(bundle, arguments.replace))
-    except (HubError, OSError) as error:
-        print(f"publish: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("publish: stopped; nothing has changed on the Hub.", file=sys.stderr)
-        return 130
-    console.print(f"{address}\nload it by hf://{arguments.target.repo}")
-    return 0
+    check = look(bundle, arguments.replace)
+    code = deliver("publish", bundle, arguments.target, check, arguments.dry_run)
+    if not code and arguments.dry_run is None:
+        print(f"load it by hf://{arguments.target.repo}")
+    return code
 
 
 def _config(models: dict[str, Model]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -60,17 +61,15 @@ Look = Callable[[Info, set[str]], set[str]]
 
 
 def add_arguments(parser: argparse.ArgumentParser, kind: Kind) -> None:
-    """The options that say where to; `read_target` reads them."""
+    """The options that say where to, and whether; `read_target` and `deliver` read them."""
     add = parser.add_argument
     add("--to", required=True, metavar="USER/NAME", help=f"the {kind} on the Hub, made if need be")
     add("--private", action="store_true", help=f"nobody else sees the {kind}, if it must be made")
-    add("--revision", metavar="BRANCH", help="commit to this branch, made if need be")
-    add("--message", metavar="TEXT", help="of the commit (default: what it adds)")
+    add("--message", metavar="TEXT", help="of the commit (default: what it is)")
     add(
         "--dry-run",
         nargs="?",
-        const=Path(),
-        type=Path,
+        const="",
         metavar="DIR",
         help="ask nobody and send nothing: show what would be sent, and write it into DIR, a new "
         "or empty folder",
@@ -92,7 +91,38 @@ def read_target(
     message = message if arguments.message is None else arguments.message
     if not message.strip():
         parser.error("--message is empty; leave it away, or say what is new")
-    return Target(uri.id, kind, message, arguments.private, arguments.revision)
+    return Target(uri.id, kind, message, arguments.private, getattr(arguments, "revision", None))
+
+
+def deliver(
+    program: str,
+    bundle: Bundle,
+    target: Target,
+    look: Look,
+    dry_run: str | None,
+    hardware: SpaceHardware | None = None,
+) -> int:
+    """Show a bundle, and write it or send it; gives the exit code. `dry_run` is that option."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    show(bundle, console)
+    try:
+        if dry_run is None:
+            console.print(send(bundle, target, look, hardware))
+        else:
+            console.print(f"\n{content(bundle['README.md']).decode()}")
+        if dry_run:
+            write(bundle, Path(dry_run))
+            console.print(f"written to {dry_run}; nothing was sent")
+    except (HubError, OSError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{program}: stopped; nothing has changed on the Hub.", file=sys.stderr)
+        return 130
+    return 0
 
 
 def show(bundle: Bundle, console: Console) -> None:
@@ -149,7 +179,9 @@ def send(bundle: Bundle, target: Target, look: Look, hardware: SpaceHardware | N
             commit_message=target.message,
             repo_type=target.kind,
             revision=target.revision,
-            parent_commit=info and info.sha,  # refused if somebody has changed what was looked at
+            parent_commit=info.sha
+            if info
+            else None,  # refused if somebody has changed what was looked at
         )
         undo.pop_all()
     return str(commit.commit_url)
