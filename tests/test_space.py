@@ -1,10 +1,8 @@
 """The bundle of a Space: what is in it, how it gets to the Hub, and that it runs by itself."""
 
 import os
-import shutil
 import subprocess
 import sys
-import venv
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -177,7 +175,7 @@ def segment(url: str, folder: Path) -> np.ndarray:
 
 
 def test_the_bundle_runs_as_a_space_starts_it(tmp_path, small):
-    """On ZeroGPU where the package `spaces` is at hand, else on a Space with hardware of its own."""
+    """On ZeroGPU where the package `spaces` is at hand, else on a machine of its own."""
     folder = bundle(tmp_path / "space", "--checkpoints", small)
     told = {"GRADIO_SERVER_NAME": "127.0.0.1", "SPACE_ID": "me/geoseg"}
     zero = find_spec("spaces") is not None
@@ -210,17 +208,20 @@ def test_the_bundle_runs_with_exactly_its_requirements(tmp_path, small):
 
 def make_environment(folder: Path, requirements: Path) -> Path:
     """A fresh environment with these requirements; gives its Python."""
-    newer = shutil.which(f"python{space.PYTHON}")
-    if newer and subprocess.run([newer, "-c", "import ensurepip"], capture_output=True).returncode:
-        newer = None
-    if newer:
-        subprocess.run([newer, "-m", "venv", str(folder)], check=True)
-    else:
-        venv.create(folder, with_pip=True)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def ask(*command: object) -> str:
+        line = [str(part) for part in command]
+        return subprocess.run(line, env=clean, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    try:
+        ask(f"python{space.PYTHON}", "-m", "venv", folder)
+    except (OSError, subprocess.CalledProcessError):
+        ask(sys.executable, "-m", "venv", folder)
     python = folder / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-r", str(requirements)], check=True)
-    installed = subprocess.run([str(python), "-m", "pip", "freeze"], capture_output=True, text=True)
-    print(subprocess.run([str(python), "-V"], capture_output=True, text=True).stdout)
-    print(*(line for line in installed.stdout.splitlines() if line.startswith(("torch", "spaces"))))
+    pip = (python, "-m", "pip", "--disable-pip-version-check")
+    ask(*pip, "install", "--quiet", "-r", requirements)
+    ask(*pip, "check")
+    installed = ask(*pip, "freeze").splitlines()
+    print(ask(python, "-V"), *(line for line in installed if line.startswith(("torch", "spaces"))))
     return python

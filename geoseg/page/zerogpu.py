@@ -32,6 +32,7 @@ MOST_AT_ONCE = 2048  # patches of a call
 PAUSE_SECONDS = 60  # after a refusal, which may itself have taken as long
 
 _log = logging.getLogger("geoseg.page")
+_shut_until = 0.0
 
 
 def live_device(wanted: str) -> str:
@@ -61,27 +62,18 @@ def run(
     `images` makes the patches (B, Z, A) of some of them; `seconds` is what the processor would take
     for all.
     """
-    while len(indices) and _lent and seconds > WORTH_SECONDS and _Pause.is_over():
-        batch, indices = indices[:MOST_AT_ONCE], indices[MOST_AT_ONCE:]
+    global _shut_until
+    while _lent and len(indices) and seconds > WORTH_SECONDS and time.monotonic() > _shut_until:
+        patches, indices = images(indices[:MOST_AT_ONCE]), indices[MOST_AT_ONCE:]
         try:
-            yield _lent(str(checkpoint), images(batch))
-        except gr.Error as error:  # none is free, the visitor's minutes are used up, or it broke
-            _log.warning("no GPU was lent, the processor goes on: %s", error.message)
-            _Pause.begin()
-
-
-class _Pause:
-    """While no GPU is asked for."""
-
-    until = 0.0
-
-    @classmethod
-    def begin(cls) -> None:
-        cls.until = time.monotonic() + PAUSE_SECONDS
-
-    @classmethod
-    def is_over(cls) -> bool:
-        return time.monotonic() >= cls.until
+            found = _lent(str(checkpoint), patches)
+        # None is free, the visitor's minutes are used up, the lender is ill: whatever it is, the
+        # processor can do the same.
+        except Exception as error:
+            _log.warning("no GPU was lent, the processor goes on: %s", repr(error)[:200])
+            _shut_until = time.monotonic() + PAUSE_SECONDS
+        else:
+            yield found
 
 
 def _on_gpu(checkpoint: str, images: NDArray[np.float32]) -> NDArray[np.float32]:
