@@ -153,7 +153,8 @@ def _reason(error: BaseException) -> str:
 def _refusal(error: HfHubHTTPError) -> str:
     """What an answer of the Hub means, and what to do."""
     status = error.response.status_code
-    said = f" ({error.server_message})" if error.server_message else ""
+    message = " ".join((error.server_message or "").split())
+    said = f" ({message})" if message else ""
     if isinstance(error, GatedRepoError):
         return "it is gated; ask for access on its page, and log in with `hf auth login`"
     if isinstance(error, RevisionNotFoundError):

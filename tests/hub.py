@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 
 import uvicorn
 from huggingface_hub import constants
@@ -108,8 +109,12 @@ def refuse(status: int, code: str, message: str = "") -> Response:
 def app(hub: Hub) -> Starlette:
     def route(path: str, methods: str, handler) -> Route:
         async def guarded(request: Request) -> Response:
-            refusal = hub.refusal(request)
-            return refusal or await handler(request)
+            if refusal := hub.refusal(request):
+                return refusal
+            if "found" not in signature(handler).parameters:
+                return await handler(request)
+            found = hub.find(request)
+            return found if isinstance(found, Response) else await handler(request, found)
 
         return Route(path, guarded, methods=methods.split())
 
@@ -133,10 +138,7 @@ def app(hub: Hub) -> Starlette:
         ]
         return Response()
 
-    async def info(request: Request) -> Response:
-        found = hub.find(request)
-        if isinstance(found, Response):
-            return found
+    async def info(request: Request, found: Repository) -> Response:
         revision = request.path_params.get("revision", "main")
         oid = found.branches.get(revision, revision)
         facts = {
@@ -150,10 +152,7 @@ def app(hub: Hub) -> Starlette:
         }
         return JSONResponse(facts)
 
-    async def tree(request: Request) -> Response:
-        found = hub.find(request)
-        if isinstance(found, Response):
-            return found
+    async def tree(request: Request, found: Repository) -> Response:
         files = found.files(request.path_params["revision"])
         rows = [
             {"type": "file", "oid": git_oid(content), "size": len(content), "path": name}
@@ -161,10 +160,7 @@ def app(hub: Hub) -> Starlette:
         ]
         return JSONResponse(rows)
 
-    async def resolve(request: Request) -> Response:
-        found = hub.find(request)
-        if isinstance(found, Response):
-            return found
+    async def resolve(request: Request, found: Repository) -> Response:
         revision, name = request.path_params["revision"], request.path_params["path"]
         oid = found.branches.get(revision, revision)
         if name not in found.commits[oid]:
@@ -173,10 +169,7 @@ def app(hub: Hub) -> Starlette:
         headers = {"ETag": f'"{git_oid(content)}"', "X-Repo-Commit": oid}
         return Response(content, 200, headers, "application/octet-stream")
 
-    async def branch(request: Request) -> Response:
-        found = hub.find(request)
-        if isinstance(found, Response):
-            return found
+    async def branch(request: Request, found: Repository) -> Response:
         name = request.path_params["branch"]
         if request.method == "DELETE":
             del found.branches[name]
@@ -184,27 +177,18 @@ def app(hub: Hub) -> Starlette:
             found.branches[name] = found.branches["main"]
         return Response()
 
-    async def hardware(request: Request) -> Response:
-        found = hub.find(request)
-        if isinstance(found, Response):
-            return found
+    async def hardware(request: Request, found: Repository) -> Response:
         found.facts["hardware"] = (await request.json())["flavor"]
-        return await runtime(request)
+        return await runtime(request, found)
 
-    async def runtime(request: Request) -> Response:
-        found = hub.find(request)
-        if isinstance(found, Response):
-            return found
+    async def runtime(request: Request, found: Repository) -> Response:
         now = {"current": None, "requested": found.facts.get("hardware", "cpu-basic")}
         return JSONResponse({"stage": "BUILDING", "hardware": now})
 
     async def yaml(request: Request) -> Response:
         return JSONResponse({"errors": [], "warnings": []})
 
-    async def preupload(request: Request) -> Response:
-        found = hub.find(request)
-        if isinstance(found, Response):
-            return found
+    async def preupload(request: Request, found: Repository) -> Response:
         now = found.files(request.path_params["revision"])
         asked = (await request.json())["files"]
         answers = [
@@ -231,10 +215,7 @@ def app(hub: Hub) -> Starlette:
         hub.uploaded[request.path_params["oid"]] = content
         return Response()
 
-    async def xet_token(request: Request) -> Response:
-        found = hub.find(request)
-        if isinstance(found, Response):
-            return found
+    async def xet_token(request: Request, found: Repository) -> Response:
         until = int(time.time()) + 3600
         return JSONResponse({"accessToken": "xet", "exp": until, "casUrl": f"{hub.url}/cas"})
 
@@ -245,10 +226,7 @@ def app(hub: Hub) -> Starlette:
             return JSONResponse({"was_inserted": True, "result": 1})
         return Response(status_code=404)
 
-    async def commit(request: Request) -> Response:
-        found = hub.find(request)
-        if isinstance(found, Response):
-            return found
+    async def commit(request: Request, found: Repository) -> Response:
         header, *changes = map(json.loads, (await request.body()).splitlines())
         revision = request.path_params["revision"]
         files, head = dict(found.files(revision)), found.branches[revision]

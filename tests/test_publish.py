@@ -95,7 +95,7 @@ def test_a_checkpoint_that_is_there_is_not_left_without_a_card(logged_in, files,
     assert publish.main([files[0], "--to", "me/grooves"]) == 0
     made = logged_in.repositories["models/me/grooves"]
     assert publish.main([files[1], "--to", "me/grooves"]) == 1
-    assert "it also holds 300-vanilla.safetensors" in capsys.readouterr().err
+    assert "me/grooves also holds 300-vanilla.safetensors" in capsys.readouterr().err
     assert len(made.commits) == 2
     assert publish.main([files[1], "--to", "me/grooves", "--replace"]) == 0
     assert "300-vanilla.safetensors" not in made.files()
@@ -209,8 +209,8 @@ def test_what_is_there_and_is_something_else_is_not_touched(logged_in, files, ca
     logged_in.make("models/me/bert", {"README.md": card, "model.safetensors": b""})
     logged_in.make("spaces/me/page", {"app.py": b""}, facts={"sdk": "gradio"})
     for name, said in (
-        ("bert", "it holds a model of transformers; choose another name"),
-        ("page", "it is the name of a space"),
+        ("bert", "me/bert holds a model of transformers; choose another name"),
+        ("page", "me/page is a space, and two of one name"),
     ):
         assert publish.main([files[0], "--to", f"me/{name}"]) == 1
         assert said in capsys.readouterr().err

@@ -135,9 +135,9 @@ def test_another_space_is_not_touched(logged_in, small, capsys):
     logged_in.make("spaces/me/other", {"app.py": b"", "README.md": b""}, facts={"sdk": "gradio"})
     logged_in.make("models/me/model", {})
     for name, said in (
-        ("shiny", "it is a Space of docker; choose another name"),
-        ("other", "it holds another app; choose another name"),
-        ("model", "it is the name of a model"),
+        ("shiny", "me/shiny is a Space of docker; choose another name"),
+        ("other", "me/other holds another app; choose another name"),
+        ("model", "me/model is a model, and two of one name"),
     ):
         assert space.main(["--to", f"me/{name}", "--checkpoints", small]) == 1
         assert said in capsys.readouterr().err

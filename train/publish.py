@@ -37,11 +37,11 @@ def look(bundle: Bundle, replace: bool) -> Look:
         library = getattr(info, "library_name", None)
         if files and library != "geoseg":
             what = f"a model of {library}" if library else "something else"
-            raise HubError(f"it holds {what}; choose another name")
+            raise HubError(f"{info.id} holds {what}; choose another name")
         others = {name for name in files if name.endswith(ENDING)} - bundle.keys()
         if others and not replace:
             raise HubError(
-                f"it also holds {', '.join(sorted(others))}, which the new card would not "
+                f"{info.id} also holds {', '.join(sorted(others))}, which the new card would not "
                 "describe; name it too, or add --replace to remove it"
             )
         return others

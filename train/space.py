@@ -103,9 +103,9 @@ def look(info: Info, files: set[str]) -> set[str]:
     """Lets nothing but an earlier page be replaced, and that as a whole."""
     sdk = getattr(info, "sdk", None)
     if sdk not in (None, "gradio"):
-        raise HubError(f"it is a Space of {sdk}; choose another name")
+        raise HubError(f"{info.id} is a Space of {sdk}; choose another name")
     if files and "geoseg/__init__.py" not in files:
-        raise HubError("it holds another app; choose another name")
+        raise HubError(f"{info.id} holds another app; choose another name")
     return files
 
 

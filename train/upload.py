@@ -168,6 +168,7 @@ def send(bundle: Bundle, target: Target, look: Look, hardware: SpaceHardware | N
     api = HfApi()
     with explaining(target.repo), ExitStack() as undo:
         info = _there(api, target)
+        head = info.sha if info else None
         removed = look(info, _files(info)) - bundle.keys() if info else set()
         _prepare(api, target, info is not None, hardware, undo)
         commit = api.create_commit(
@@ -179,9 +180,7 @@ def send(bundle: Bundle, target: Target, look: Look, hardware: SpaceHardware | N
             commit_message=target.message,
             repo_type=target.kind,
             revision=target.revision,
-            parent_commit=info.sha
-            if info
-            else None,  # refused if somebody has changed what was looked at
+            parent_commit=head,  # it is refused if somebody has changed what was looked at
         )
         undo.pop_all()
     return str(commit.commit_url)
@@ -200,8 +199,8 @@ def _there(api: HfApi, target: Target) -> Info | None:
     for other in ("model", "space", "dataset"):
         if other != target.kind and api.repo_exists(target.repo, repo_type=other):
             raise HubError(
-                f"it is the name of a {other}, and two of one name are easily mixed up; choose "
-                f"another for the {target.kind}"
+                f"{target.repo} is a {other}, and two of one name are easily mixed up; choose "
+                f"another name for the {target.kind}"
             )
     return None
 
