@@ -63,7 +63,8 @@ def _add_subject(add: Callable[..., object]) -> None:
         "--checkpoints",
         default=str(CHECKPOINTS),
         metavar="DIR",
-        help="folder of <id>-<name>.safetensors, or of runs (default: checkpoints/ beside app.py)",
+        help="folder of <id>-<name>.safetensors, or of runs, or hf://user/repo on the Hugging Face "
+        "Hub (default: checkpoints/ beside app.py)",
     )
 
 
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) -> None:
     """Build the page and hold it up."""
     # Here, not above: `--help` and mistakes answer at once, and the folder's name is set by now.
-    from geoseg.page import build, launch, load_set
+    from geoseg.page import build, launch, live_device, load_set
     from geoseg.segmenter import Segmenter
 
     try:
@@ -142,7 +143,7 @@ def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) 
             print(line, file=sys.stderr)
         segmenter = Segmenter(
             _checkpoints(options.checkpoints, options.experiments),
-            options.device,
+            live_device(options.device),
             options.precision,
         )
         if options.preload:
@@ -169,9 +170,10 @@ def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) 
 def _checkpoints(folder: str, wanted: Sequence[str] | None) -> list[Path]:
     """The files for the experiments asked for, in that order, or all; ValueError lists them."""
     from geoseg.checkpoint import checkpoint_name, find_checkpoints
+    from geoseg.hub import is_address
     from geoseg.page import choose
 
-    if not Path(folder).is_dir():
+    if not (Path(folder).is_dir() or is_address(folder)):
         raise ValueError(f"checkpoint folder {folder!r} does not exist")
     files = {checkpoint_name(path): path for path in find_checkpoints(folder)}
     if not files:

@@ -72,3 +72,12 @@ class Card:
             if "quantisation" in metadata
             else None,
         )
+
+
+def last_of_families(cards: Mapping[str, Card], most: int = 3) -> list[str]:
+    """Of models by name the last one of each architecture, in their order; `most` of them.
+
+    These are shown before anybody chooses: more would be slow and small.
+    """
+    last = {card.architecture: name for name, card in cards.items()}
+    return [name for name in cards if name in last.values()][-most:]

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from geoseg import hub
 from geoseg.card import Card
 from geoseg.files import replacing
 from geoseg.models import Model, create_model
@@ -63,17 +64,21 @@ def save_checkpoint(
 
 def read_card(path: str | os.PathLike[str]) -> Card:
     """The card alone, without the weights; CheckpointError as `load_checkpoint`."""
-    return _open(Path(path))[0]
+    return _open(locate(path))[0]
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     """Rebuild the model, float32, in evaluation mode on the CPU, with its `card`.
 
+    `path` may be an address on the Hugging Face Hub: hf://user/repo, with @revision or
+    /name.safetensors behind it if need be.
+
     CheckpointError, naming the file, where it is missing, damaged or no checkpoint of geoseg, or
     where names, shapes or dtypes of the weights do not fit the architecture or a value is not
-    finite, or, in fewer bits, out of its range.
+    finite, or, in fewer bits, out of its range; or, naming the address, where the Hub has no such
+    file, will not give it, or cannot be reached.
     """
-    path = Path(path)
+    path = locate(path)
     card, weights = _open(path, with_weights=True)
     quantisation = card.quantisation
     # Two weights of 4 bits are one value of the file.
@@ -98,8 +103,23 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     return model.eval()
 
 
+def locate(path: str | os.PathLike[str]) -> Path:
+    """The file on this disk; one of the Hub is fetched first, CheckpointError if it cannot be."""
+    try:
+        return hub.fetch(path) if hub.is_address(path) else Path(path)
+    except hub.HubError as error:
+        raise CheckpointError(str(error)) from error
+
+
 def find_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
-    """The checkpoints of a folder, and the best one of every run in it, by number, then by name."""
+    """The checkpoints of a folder, and the best one of every run in it, by number, then by name.
+
+    The folder may be a repository of the Hub, hf://user/repo; CheckpointError if it cannot be had.
+    """
+    try:
+        folder = hub.fetch_all(folder) if hub.is_address(folder) else folder
+    except hub.HubError as error:
+        raise CheckpointError(str(error)) from error
     files = [*Path(folder).glob("*.safetensors"), *Path(folder).glob("*/best.safetensors")]
 
     def order(path: Path) -> tuple[float, str]:
@@ -111,7 +131,8 @@ def find_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def checkpoint_name(path: str | os.PathLike[str]) -> str:
-    """What a checkpoint is called: its file's name, or its folder's for the files of a run.
+    """What a checkpoint is called: its file's name, or for the files of a run its folder's, or on
+    the Hub its repository's.
 
     >>> checkpoint_name("checkpoints/402-unet.safetensors")
     '402-unet'
@@ -119,7 +140,8 @@ def checkpoint_name(path: str | os.PathLike[str]) -> str:
     ('3-a', '3-a-last')
     """
     path = Path(path).absolute()
-    return {"best": path.parent.name, "last": f"{path.parent.name}-last"}.get(path.stem, path.stem)
+    run = hub.repository(path) or path.parent.name
+    return {"best": run, "last": f"{run}-last"}.get(path.stem, path.stem)
 
 
 def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tensor]]:

@@ -18,7 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.card import Card
-from geoseg.checkpoint import CheckpointError, checkpoint_name, load_checkpoint, read_card
+from geoseg.checkpoint import (
+    CheckpointError,
+    checkpoint_name,
+    load_checkpoint,
+    locate,
+    read_card,
+)
 from geoseg.inference import Runner, native_precision
 from geoseg.models import Model
 
@@ -57,8 +63,8 @@ class Segmenter:
     """Checkpoints, loaded when first needed, on the best device.
 
     Args:
-        checkpoints: safetensors files of `save_checkpoint`; each is known by its
-            `checkpoint_name`.
+        checkpoints: safetensors files of `save_checkpoint`, or their addresses on the Hub; each is
+            known by its `checkpoint_name`.
         device: "auto", "cpu" or "cuda".
         precision: "exact" computes in float32: the same answers on every machine, but for rounding.
             "fast" computes in bfloat16 where that is native and records what a single patch takes
@@ -68,6 +74,7 @@ class Segmenter:
     all, a missing device or another precision. Safe to use from several threads.
 
     Attributes:
+        paths: the file of each model, by name.
         cards: what each checkpoint says of itself, by name.
         device: where the models run.
     """
@@ -80,16 +87,16 @@ class Segmenter:
     ) -> None:
         if precision not in ("exact", "fast"):
             raise ValueError(f"unknown precision {precision!r}; choose exact or fast")
-        self._paths: dict[str, Path] = {}
-        for path in map(Path, checkpoints):
+        self.paths: dict[str, Path] = {}
+        for path in map(locate, checkpoints):
             name = checkpoint_name(path)
-            if name in self._paths:
+            if name in self.paths:
                 raise CheckpointError(f"two checkpoints are named {name!r}; rename one")
-            self._paths[name] = path
-        if not self._paths:
+            self.paths[name] = path
+        if not self.paths:
             raise ValueError("no checkpoint given; train one, or take those in checkpoints/")
         self.device = choose_device(device)
-        self.cards: dict[str, Card] = {name: read_card(path) for name, path in self._paths.items()}
+        self.cards: dict[str, Card] = {name: read_card(path) for name, path in self.paths.items()}
         self._fast = precision == "fast"
         self._models: dict[str, tuple[Model, Runner]] = {}
         self._lock = threading.Lock()
@@ -97,14 +104,14 @@ class Segmenter:
     @property
     def names(self) -> tuple[str, ...]:
         """The models, in the order given."""
-        return tuple(self._paths)
+        return tuple(self.paths)
 
     def model(self, name: str) -> Model:
         """The model `name`, float32, loaded if need be; KeyError lists the names there are."""
         return self._ready(name)[0]
 
     def _ready(self, name: str) -> tuple[Model, Runner]:
-        if name not in self._paths:
+        if name not in self.paths:
             raise KeyError(f"no model {name!r}; there are {', '.join(self.names)}")
         with self._lock:
             if name not in self._models:
@@ -112,13 +119,13 @@ class Segmenter:
             return self._models[name]
 
     def _load(self, name: str) -> tuple[Model, Runner]:
-        model = load_checkpoint(self._paths[name])
+        model = load_checkpoint(self.paths[name])
         assert model.card
         given = model.card.normalisation.channels
         channels = (model.arguments["in_channels"], model.arguments["out_channels"])
         if channels != (given, 1):
             raise CheckpointError(
-                f"{self._paths[name].name}: takes {channels[0]} channels and gives {channels[1]}; "
+                f"{self.paths[name].name}: takes {channels[0]} channels and gives {channels[1]}; "
                 f"its normalisation makes {given} of a patch, and a mask has one"
             )
         self.cards[name] = model.card  # the file may have been replaced since its card was read

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.hub import serving, use
 from tests.screen import chromium, screens
 
 # Before torch is there: what tests compute is small, and threads that wait for each other take
@@ -52,3 +53,11 @@ def open_page(browser, url):
     """A function that opens a page of the file's own server, `url`, as another user."""
     with screens(browser, url) as open_one:
         yield open_one
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub that is asked instead of huggingface.co."""
+    with serving() as running:
+        use(running.url, monkeypatch, tmp_path)
+        yield running

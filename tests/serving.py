@@ -28,6 +28,7 @@ MODELS = {
 
 # Rounding to bf16 says little of random weights.
 EXACT = ("--device", "cpu", "--precision", "exact")
+APP = (sys.executable, str(ROOT / "app.py"), *EXACT)
 
 
 def free_port() -> int:
@@ -81,17 +82,18 @@ def make_checkpoints(folder: Path) -> Path:
 class Server:
     """A running app.py: its address, its process, and what it has said since it was up."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py"), "--port", str(port), *EXACT, *arguments],
+            command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
+                "GRADIO_SERVER_PORT": str(port),
                 # Gradio leaves a loop open; a warning of that amid an import breaks Python 3.11.
                 "PYTHONWARNINGS": "default,ignore:unclosed event loop:ResourceWarning",
                 **environment,
@@ -124,9 +126,11 @@ class Server:
 
 
 @contextmanager
-def running(arguments: Sequence[str], **environment: str) -> Iterator[Server]:
+def running(
+    arguments: Sequence[str] = (), program: Sequence[str] = APP, **environment: str
+) -> Iterator[Server]:
     """Run app.py until the block ends."""
-    server = Server(arguments, environment)
+    server = Server([*program, *arguments], environment)
     try:
         yield server
     finally:

@@ -43,6 +43,10 @@ def test_import_rules(path):
     if place not in {"geoseg/checkpoint.py", "geoseg/dataset/loading.py", "train/state.py"}:
         assert not uses(path, "safetensors")
     assert not uses(path, "pickle")
+    if place.startswith("geoseg/") and place != "geoseg/hub.py":
+        assert not uses(path, "huggingface_hub")
+    if place != "geoseg/page/zerogpu.py":
+        assert not uses(path, "spaces")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from geoseg.checkpoint import CheckpointError
+from geoseg.checkpoint import CheckpointError, locate
 from geoseg.normalisation import Normalisation
 from geoseg.segmenter import choose_device
 from geoseg.synthetic.slices import MOST_SEEDS
@@ -74,11 +74,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--teacher",
-        type=Path,
         nargs="+",
         default=[],
         metavar="FILE",
-        help="checkpoints to learn from beside the labels, several as the mean of their logits "
+        help="checkpoints, or hf://user/repo, to learn from beside the labels, several as the mean "
+        "of their logits "
         "(default: the experiment's own teacher, from its run in -o or from checkpoints/)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
@@ -152,6 +152,7 @@ def main(argv: list[str] | None = None) -> int:
         ranks = Ranks.join(device)
         console.quiet = ranks.rank > 0
         data = load_data(arguments, console, device)
+        arguments.teacher = [locate(name) for name in arguments.teacher]
         _check_teachers(experiments, data, arguments)
         _check_free(experiments, data, arguments)
     except KeyboardInterrupt:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from geoseg.card import Card
-from geoseg.checkpoint import checkpoint_name, find_checkpoints, load_checkpoint
+from geoseg.checkpoint import (
+    CheckpointError,
+    checkpoint_name,
+    find_checkpoints,
+    load_checkpoint,
+)
 from geoseg.files import replace_text
 from geoseg.models import Model
 from train.readme import renew
@@ -70,6 +76,22 @@ def details(name: str, model: Model) -> str:
     return "\n".join(lines)
 
 
+def load_named(files: Sequence[Path]) -> dict[str, Model]:
+    """The models of files by name; CheckpointError for a file of no use, or two of one name."""
+    models: dict[str, Model] = {}
+    for file in files:
+        name = checkpoint_name(file)
+        if name in models:
+            raise CheckpointError(f"two checkpoints are named {name!r}; rename one")
+        models[name] = load_checkpoint(file)
+    return models
+
+
+def sizes(files: Sequence[Path]) -> dict[str, int]:
+    """The bytes of files by the names of their checkpoints."""
+    return {checkpoint_name(file): file.stat().st_size for file in files}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write the folder's README and the table in the project's; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m train.cards", description=__doc__)
@@ -84,8 +106,8 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(
                 f"no checkpoint in {arguments.folder}; name the folder that holds them"
             )
-        models = {checkpoint_name(p): load_checkpoint(p) for p in files}
-        table = summary(models, {checkpoint_name(p): p.stat().st_size for p in files})
+        models = load_named(files)
+        table = summary(models, sizes(files))
         parts = [_HEAD, table, _NOTE, *(details(name, model) for name, model in models.items())]
         renew(arguments.readme, "checkpoints", table)
         replace_text(arguments.folder / "README.md", "\n\n".join(parts) + "\n")

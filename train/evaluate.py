@@ -13,9 +13,10 @@ from typing import get_args
 import torch
 from rich.console import Console
 
-from geoseg.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
+from geoseg.checkpoint import checkpoint_name, load_checkpoint, locate, save_checkpoint
 from geoseg.dataset import PatchDataset
 from geoseg.files import check_writable
+from geoseg.hub import is_address
 from geoseg.metrics import EmptyRule
 from geoseg.segmenter import Segmenter
 from geoseg.suspects import find_suspects
@@ -81,7 +82,12 @@ def record(paths: list[Path], key: str, table: dict[str, dict[str, float]], abou
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__)
-    parser.add_argument("checkpoints", nargs="+", type=Path, help="safetensors files")
+    parser.add_argument(
+        "checkpoints",
+        nargs="+",
+        metavar="CHECKPOINT",
+        help="safetensors files, or hf://user/repo for one on the Hugging Face Hub",
+    )
     _add_subject(parser)
     _add_outputs(parser)
     parser.add_argument(
@@ -166,6 +172,8 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
     """What is wrong with a command line, in words."""
     if arguments.record and arguments.empty != "challenge":
         return "--record keeps scores by the challenge's rule only; leave --empty away"
+    if arguments.record and any(map(is_address, arguments.checkpoints)):
+        return "--record writes into the checkpoints; give files of your own, not hf:// addresses"
     if arguments.log and arguments.data:
         return "--log and --data name two things to score on; choose one"
     if bool(arguments.log) != bool(arguments.log_truth):
@@ -197,6 +205,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     try:
+        arguments.checkpoints = [locate(name) for name in arguments.checkpoints]
         segmenter = Segmenter(arguments.checkpoints, arguments.device)
         _check_writable(arguments, segmenter)
         if arguments.submission:

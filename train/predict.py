@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from geoseg.files import naming, replacing
+from geoseg.hub import is_address
 from geoseg.patches import PatchError, printable, read_patch
 from geoseg.segmenter import Segmenter
 from geoseg.twins import TWIN_COLUMNS, join_twins, split_twins
@@ -36,7 +37,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "files",
         nargs="+",
         metavar="FILE",
-        help="one or more .safetensors checkpoints, and .npy images, their folders or patterns",
+        help="one or more checkpoints, .safetensors or hf://user/repo on the Hugging Face Hub, and "
+        ".npy images, their folders or patterns",
     )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="where the masks go"
@@ -65,14 +67,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     arguments = parser.parse_args(argv)
-    arguments.checkpoints = [f for f in arguments.files if f.endswith(".safetensors")]
-    arguments.images = [f for f in arguments.files if not f.endswith(".safetensors")]
+    arguments.checkpoints = [f for f in arguments.files if _is_checkpoint(f)]
+    arguments.images = [f for f in arguments.files if not _is_checkpoint(f)]
     if not arguments.checkpoints or not arguments.images:
         kind = "image" if arguments.checkpoints else "checkpoint (.safetensors)"
         parser.error(f"no {kind} among the files; name at least one checkpoint and one image")
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
         parser.error(f"--threshold is {arguments.threshold}; it must be from 0 to 1")
     return arguments
+
+
+def _is_checkpoint(name: str) -> bool:
+    return name.endswith(".safetensors") or is_address(name)
 
 
 def main(argv: list[str] | None = None) -> int:

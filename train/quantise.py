@@ -16,9 +16,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from geoseg.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
+from geoseg.checkpoint import checkpoint_name, load_checkpoint, locate, save_checkpoint
 from geoseg.dataset import PatchDataset
 from geoseg.files import naming, replacing
+from geoseg.hub import is_address
 from geoseg.metrics import scores
 from geoseg.quantisation import Bits, Per, Quantisation
 from geoseg.segmenter import Segmenter
@@ -85,7 +86,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m train.quantise", description=__doc__)
     add = parser.add_argument
-    add("checkpoint", type=Path, help="safetensors file with float32 weights")
+    add("checkpoint", help="safetensors file with float32 weights, or hf://user/repo on the Hub")
     add("--bits", type=int, choices=get_args(Bits), default=8, help="default: %(default)s")
     add(
         "--per",
@@ -99,7 +100,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--output",
         type=Path,
         metavar="PATH",
-        help="file, or folder with --all (default: NAME-8bit.safetensors beside the checkpoint)",
+        help="file, or folder with --all (default: NAME-8bit.safetensors beside the checkpoint, or "
+        "here for one of the Hub)",
     )
     add("--overwrite", action="store_true", help="replace what is there")
     add(
@@ -127,13 +129,15 @@ def _run(arguments: argparse.Namespace) -> int:
     chosen = ALL if arguments.all else (Quantisation(arguments.bits, arguments.per),)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            name = checkpoint_name(arguments.checkpoint)
+            checkpoint = locate(arguments.checkpoint)
+            name = checkpoint_name(checkpoint)
             files = [Path(folder, f"{quantised_name(name, q)}.safetensors") for q in chosen]
-            targets = _targets(arguments, files)
+            beside = Path() if is_address(arguments.checkpoint) else checkpoint.parent
+            targets = _targets(arguments, checkpoint, beside, files)
             for file, quantisation in zip(files, chosen, strict=True):
-                quantise(arguments.checkpoint, file, quantisation)
+                quantise(checkpoint, file, quantisation)
             dataset, about = labelled_set(arguments.data, arguments.split, console)
-            outcomes = compare([arguments.checkpoint, *files], dataset, arguments.device)
+            outcomes = compare([checkpoint, *files], dataset, arguments.device)
         except (OSError, ValueError) as error:
             print(f"quantise: {error}", file=sys.stderr)
             return 2
@@ -149,15 +153,17 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _targets(arguments: argparse.Namespace, files: list[Path]) -> list[Path]:
+def _targets(
+    arguments: argparse.Namespace, checkpoint: Path, beside: Path, files: list[Path]
+) -> list[Path]:
     """Where to keep `files`, if anywhere; ValueError where something is already there."""
     output: Path | None = arguments.output
     if arguments.all:
         targets = [output / file.name for file in files] if output else []
     else:
-        targets = [output or arguments.checkpoint.with_name(files[0].name)]
+        targets = [output or beside / files[0].name]
     for target in targets:
-        if target.resolve() == arguments.checkpoint.resolve():
+        if target.resolve() == checkpoint.resolve():
             raise ValueError(f"{target} is the full checkpoint itself; choose another -o")
         if target.exists() and not arguments.overwrite:
             raise ValueError(f"{target} is there already; choose another -o, or add --overwrite")

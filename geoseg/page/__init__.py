@@ -3,5 +3,6 @@
 from geoseg.page.api import choose
 from geoseg.page.blocks import build, launch
 from geoseg.page.browse import NoPatchesError, PatchSet, load_set
+from geoseg.page.zerogpu import live_device
 
-__all__ = ["NoPatchesError", "PatchSet", "build", "choose", "launch", "load_set"]
+__all__ = ["NoPatchesError", "PatchSet", "build", "choose", "launch", "live_device", "load_set"]

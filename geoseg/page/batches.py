@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.page import zerogpu
 from geoseg.page.browse import Patches
 from geoseg.segmenter import Segmenter
 
@@ -41,7 +42,7 @@ class Work:
 
         `images` makes the patches (B, Z, A) of some of the `indices`. Raises as the segmenter does.
         """
-        size = 2
+        size, paces = 2, list[float]()
         while len(indices):
             batch, indices = indices[:size], indices[size:]
             patches = images(batch)
@@ -52,6 +53,12 @@ class Work:
                 found = self.segmenter.probabilities(patches, [name])[name][: len(batch)]
                 seconds = time.perf_counter() - started
             yield found
+            paces.append(seconds / len(batch))
+            if len(paces) > 1:  # the first one also loads the model
+                left = min(paces) * len(indices)
+                for found in zerogpu.run(self.segmenter.paths[name], indices, images, left):
+                    yield found
+                    indices = indices[len(found) :]
             faster = min(BATCH_SECONDS / max(seconds, 1e-9), 2)
             size = min(max(int(len(batch) * faster), 2), MOST_AT_ONCE)
 

@@ -26,6 +26,7 @@ from geoseg.segmenter import Segmenter
 
 SCRIPTS = (
     "words.js",
+    "visitor.js",
     "channels.js",
     "maps.js",
     "looks.js",

@@ -41,7 +41,7 @@ function makeChannels(refused) {
     const { detail } = await reply.json().catch(() => ({}));
     throw Object.assign(new Error(detail || say('notice.refused', { status: reply.status })), { status: reply.status });
   }
-  const ask = (name, message, signal) => post(name, JSON.stringify({ ...message, user }), { signal, headers: { 'Content-Type': 'application/json' } });
+  const ask = (name, message, signal, visitor) => post(name, JSON.stringify({ ...message, user }), { signal, headers: { ...visitor, 'Content-Type': 'application/json' } });
   const mayComeLater = error => !error.status || [408, 429, 502, 503, 504].includes(error.status);
 
   async function answers(name, lane) {
@@ -76,7 +76,7 @@ function makeChannels(refused) {
     const control = new AbortController(), { signal } = control;
     jobs.set(name, control);
     try {
-      const reply = await ask(name, message, signal);
+      const reply = await ask(name, message, signal, await visitorHeaders());
       for await (const line of linesOf(reply.body)) if (!signal.aborted) heard(JSON.parse(line), true);
     } catch (error) {
       const reason = error.status ? error.message : say('notice.silent');

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geoseg.card import last_of_families
 from geoseg.page.browse import Entry, Patches
 from geoseg.page.request import Request
 from geoseg.segmenter import Segmenter
@@ -88,13 +89,8 @@ def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
 
 
 def at_first(segmenter: Segmenter) -> list[str]:
-    """The models a page shows before anybody chooses: the last of each family, three at most.
-
-    More would be slow and small; the others wait for a tick.
-    """
-    last = {card.architecture: name for name, card in segmenter.cards.items()}
-    chosen = [name for name in segmenter.names if name in last.values()]
-    return chosen[-3:]
+    """The models a page shows before anybody chooses: see `last_of_families`."""
+    return last_of_families(segmenter.cards)
 
 
 def _model(segmenter: Segmenter, name: str, patch: NDArray[np.float32]) -> dict[str, Any]:

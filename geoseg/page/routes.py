@@ -25,6 +25,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from geoseg.page import zerogpu
 from geoseg.page.batches import Work
 from geoseg.page.browse import Patches, PatchSet
 from geoseg.page.callers import client
@@ -132,6 +133,7 @@ class Desk:
     async def job(self, work: Job, turn: asyncio.Lock, http: HttpRequest) -> Response:
         """A job's answers, a line of JSON each; whoever stops listening ends it."""
         asked, found, place = await self._question(http)
+        zerogpu.attend(http)
         messages = ({**message, "source": place} for message in work(found, asked))
         return StreamingResponse(self._deliver(turn, messages), media_type="application/x-ndjson")
 

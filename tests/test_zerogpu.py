@@ -1,0 +1,113 @@
+"""The page on ZeroGPU, with the real package `spaces` and what it asks on this machine."""
+
+import base64
+import io
+import json
+import sys
+import zipfile
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+
+from geoseg import Segmenter, find_checkpoints
+from tests.serving import EXACT, make_checkpoints, make_patch, running
+from tests.zerogpu import lending
+
+pytest.importorskip("spaces", reason="spaces is not installed; pip install spaces")
+
+VISITOR = {"x-ip-token": "a.e30.c"}
+USER = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return make_checkpoints(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def lender():
+    with lending() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def url(lender, models):
+    program = [sys.executable, "-m", "tests.lent", *EXACT[2:], "--checkpoints", str(models)]
+    environment = {**lender.environment, "SPACE_ID": "me/geoseg", "WORTH_SECONDS": "0"}
+    with running(program=program, **environment) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def patches(url):
+    """Twenty patches that a user has uploaded, (20, 36, 36)."""
+    patches = np.stack([make_patch(seed) for seed in range(20)])
+    files = []
+    for i, patch in enumerate(patches):
+        file = io.BytesIO()
+        np.save(file, patch)
+        files.append(("files", (f"patch_{i:02}.npy", file.getvalue())))
+    answer = httpx.post(f"{url}/page/files", data={"user": USER}, files=files)
+    assert answer.json()["accepted"] == 20
+    return patches
+
+
+def export(url, **headers):
+    """The last message of a job that segments the whole set, and the masks by model and name."""
+    asked = {"user": USER, "source": "uploads", "models": ["402-unet", "300-vanilla"]}
+    with httpx.stream("POST", f"{url}/page/export", json=asked, headers=headers) as answer:
+        last = json.loads(list(answer.iter_lines())[-1])
+    archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(last["zip"])))
+    names = [name for name in archive.namelist() if name.endswith(".npy")]
+    return {name: np.load(io.BytesIO(archive.read(name))) for name in names}
+
+
+def expected(models, patches):
+    segmenter = Segmenter(find_checkpoints(models), "cpu")
+    found = segmenter.probabilities(patches, ["402-unet", "300-vanilla"])
+    return {
+        f"masks/{name}/patch_{i:02}.npy": probability > segmenter.cards[name].threshold
+        for name, probabilities in found.items()
+        for i, probability in enumerate(probabilities)
+    }
+
+
+def test_a_whole_set_is_done_where_a_gpu_is_lent_for_the_visitor(url, lender, models, patches):
+    lender.asked.clear()
+    masks = export(url, **VISITOR)
+    wanted = expected(models, patches)
+    assert masks.keys() == wanted.keys()
+    same = np.mean([(masks[name] == wanted[name]).mean() for name in wanted])
+    assert same > 0.999
+    # A call a model, by one process, which stays.
+    assert lender.names() == ["schedule", "allow", "release", "schedule", "release"]
+    for name, told in lender.asked:
+        if name == "schedule":
+            assert told["token"] == VISITOR["x-ip-token"]
+            assert told["durationSeconds"] == "10"
+        if name == "release":
+            assert told["fail"] == "false"
+
+
+def test_live_answers_and_calls_of_programs_ask_for_no_gpu(url, lender, patches, tmp_path):
+    lender.asked.clear()
+    asked = {"user": USER, "source": "uploads", "index": 3, "models": ["402-unet"]}
+    seen = httpx.post(f"{url}/page/look", json=asked).json()
+    assert "error" not in seen["models"][0]
+    np.save(tmp_path / "one.npy", patches[0])
+    client = Client(url, verbose=False)
+    answer = client.predict(handle_file(str(tmp_path / "one.npy")), api_name="/segment")
+    assert np.shape(answer["models"]["402-unet"]["mask"]) == (36, 36)
+    assert lender.asked == []
+
+
+def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, models, patches):
+    lender.asked.clear()
+    lender.minutes = False
+    masks = export(url)
+    wanted = expected(models, patches)
+    assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
+    assert lender.names() == ["schedule"]  # and for a while not again
+    assert "token" not in lender.asked[0][1]

@@ -1,0 +1,134 @@
+"""The card of a repository on the Hugging Face Hub, from what its checkpoints say of themselves."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from geoseg.card import Card
+from geoseg.hub import ENDING
+from geoseg.models import Model
+from train.cards import details, summary
+
+# A score as checkpoints keep it -> the Hub's name for its kind, and what to call it.
+_METRICS = {
+    "micro_iou": ("iou", "IoU, all pixels pooled"),
+    "iou": ("iou", "IoU, mean of patches"),
+    "micro_dice": ("dice", "Dice, all pixels pooled"),
+    "dice": ("dice", "Dice, mean of patches"),
+    "precision": ("precision", "Precision, mean of patches"),
+    "recall": ("recall", "Recall, mean of patches"),
+    "accuracy": ("accuracy", "Accuracy, mean of patches"),
+    "ece": ("ece", "Expected calibration error"),
+}
+
+
+def model_card(
+    models: dict[str, Model], sizes: dict[str, int], repo: str, licence: str
+) -> ModelCard:
+    """The card of `repo`, "user/name", with these checkpoints; `sizes` are those of their files."""
+    data = ModelCardData(
+        library_name="geoseg",
+        license=licence,
+        pipeline_tag="image-segmentation",
+        tags=["image-segmentation", "geoscience", "well-integrity", "corrosion", "pytorch"],
+        metrics=list(dict.fromkeys(kind for kind, _ in _METRICS.values())),
+        model_name=repo.split("/")[1],
+        eval_results=[r for name, model in models.items() for r in _results(name, model)] or None,
+    )
+    table = [summary(models, sizes)] if len(models) > 1 else []
+    body = [
+        f"# {repo.split('/')[1]}",
+        "Finds corrosion grooves in ultrasonic images of well pipes: from a patch of wall "
+        "thickness, depth by azimuth, to the probability of a groove at every pixel.",
+        "## Use",
+        _use(list(models), repo),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in _limits(models)),
+        *table,
+        *(details(name, model) for name, model in models.items()),
+    ]
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(body) + "\n")
+
+
+def _results(name: str, model: Model) -> list[EvalResult]:
+    """The scores that were recorded, or without any those that the trainer took.
+
+    Those against a proxy of the truth are left to the text, which says so.
+    """
+    scored = {
+        kind: scores
+        for kind, scores in _card(model).metrics.items()
+        if isinstance(scores, dict) and not kind.startswith("proxy")
+    }
+    recorded = {kind: s for kind, s in scored.items() if "on" in s}
+    return [
+        EvalResult(
+            task_type="image-segmentation",
+            task_name="Corrosion grooves",
+            dataset_type=kind.replace(",", "").replace(" ", "-"),
+            dataset_name=f"{kind}: {scores['on']}" if "on" in scores else kind,
+            metric_type=_METRICS[key][0],
+            metric_name=f"{_METRICS[key][1]} ({name})",
+            metric_value=round(float(scores[key]), 4),
+        )
+        for kind, scores in (recorded or scored).items()
+        for key in _METRICS
+        if key in scores
+    ]
+
+
+def _use(names: list[str], repo: str) -> str:
+    address = f"hf://{repo}" if len(names) == 1 else f"hf://{repo}/{names[0]}{ENDING}"
+    return textwrap.dedent(f"""\
+        With the `geoseg` project, in Python:
+
+        ```python
+        import geoseg
+
+        segmenter = geoseg.Segmenter(["{address}"])
+        patch = geoseg.read_patch("well_2_patch_0.npy")  # (depth, azimuth) float32, NaN at nulls
+        found = segmenter.segment(patch)["{names[0]}"]
+        found.mask, found.probability  # uint8 and float32 of the same shape
+        ```
+
+        masks of whole logs, and the page in the browser:
+
+        ```sh
+        python -m train.predict {address} "my_logs/*.npy" -o masks
+        python app.py --checkpoints hf://{repo}
+        ```""")
+
+
+def _limits(models: dict[str, Model]) -> list[str]:
+    told = [_card(model) for model in models.values()]
+    limits = [
+        "A mask is a proposal to a person who knows the well; no decision should rest on it alone.",
+        "An image has a column for every 10 degrees, 36 round the pipe; one of 72 is seen as its "
+        "even and its odd columns. Values are wall thickness minus the mean of their row.",
+    ]
+    if all(card.data.startswith("synthetic") for card in told):
+        limits.append("Trained on synthetic pipes only: none of these models has seen a real one.")
+    if any(not card.data for card in told):
+        limits.append("Not every checkpoint says on what it was trained.")
+    turning = [n for n, model in models.items() if _turns(_card(model)) < 1]
+    if turning:
+        limits.append(f"The mask can change where the pipe is turned: {', '.join(turning)}.")
+    if any(kind.startswith("proxy") for card in told for kind in card.metrics):
+        limits.append("A proxy mask is what other models agree on; it is not the truth.")
+    if not any(_results(name, model) for name, model in models.items()):
+        limits.append("Nothing was measured: there are no scores.")
+    return limits
+
+
+def _turns(card: Card) -> float:
+    """The share of patches whose mask turns with the pipe; 1 where nobody measured it."""
+    measured: list[Any] = [s for s in card.metrics.values() if isinstance(s, dict)]
+    return min((float(s.get("same_mask_at_every_shift", 1)) for s in measured), default=1.0)
+
+
+def _card(model: Model) -> Card:
+    assert model.card
+    return model.card
