@@ -33,13 +33,17 @@ class Screen:
 
     def __init__(self, page, url: str) -> None:
         self.page, self.faults = page, []
-        page.on("console", lambda m: m.type in ("error", "warning") and self.faults.append(m.text))
+        page.on("console", lambda m: m.type in ("error", "warning") and self._report(m.text))
         page.on("pageerror", lambda e: self.faults.append(str(e)))
         page.on("request", lambda r: self._check(r.url, url.split("#")[0]))
         page.set_default_timeout(60_000)
         page.goto(url)
         page.wait_for_selector(".gs")
         self.settle()
+
+    def _report(self, text: str) -> None:
+        if "status of 410" not in text:  # own files that are gone: the page says so itself
+            self.faults.append(text)
 
     def _check(self, address: str, url: str) -> None:
         if not address.startswith((url, "data:", "blob:")):

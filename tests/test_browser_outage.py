@@ -9,6 +9,7 @@ import pytest
 
 from tests.screen import Screen
 from tests.serving import free_port, make_checkpoints, make_folder, make_patch, running, serve
+from tests.wire import send_files
 
 pytestmark = pytest.mark.browser
 
@@ -107,3 +108,27 @@ def test_files_and_jobs_that_fail_say_why(screen, tmp_path: Path):
         "document.querySelector('.gs-sheet').textContent.includes('Full.')"
     )
     assert screen.page.get_by_role("button", name="Masks, zip").is_enabled()
+
+
+def test_a_list_that_is_refused_is_asked_for_again(screen):
+    screen.page.route("**/page/browse", lambda route: route.fulfill(status=500, json={}))
+    screen.page.reload()
+    screen.settle()
+    screen.page.wait_for_function("!document.querySelector('.gs-notice').hidden")
+    assert "status 500" in notice(screen)
+    assert screen.page.locator(".gs-cell").count() == 0
+    screen.page.unroute("**/page/browse")
+    screen.press("ArrowRight")
+    screen.page.wait_for_function("document.querySelectorAll('.gs-cell').length === 5")
+
+
+def test_files_that_are_gone_are_not_taken_for_others(screen, url, tmp_path):
+    np.save(tmp_path / "mine.npy", make_patch(9))
+    screen.upload(tmp_path / "mine.npy")
+    screen.press("w")
+    send_files(url, screen.page.evaluate("sessionStorage.geosegUser"), [])  # the server forgets
+    screen.page.get_by_role("button", name="Masks, zip").click()
+    screen.page.wait_for_function("geoseg.state.source === 'start' && geoseg.settled")
+    assert "Your files are not here" in notice(screen)
+    assert "patches saved" not in screen.page.locator(".gs-sheet").inner_text()
+    assert screen.name == "well_9_patch_0.npy"

@@ -85,7 +85,7 @@ def test_page_and_endpoints_work_below_a_path(target, root, cut):
         command = [sys.executable, "-c", CLIENT, url, json.dumps(login), str(patch)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert "402-unet" in json.loads(done.stdout.splitlines()[-1])["models"], done.stderr
-        assert post(url, "/page/look", {}, **login).json["source"] == "start"
+        assert post(url, "/page/look", {}, **login).json["index"] == 0
 
 
 @pytest.mark.parametrize("cut", [True, False])
@@ -98,7 +98,7 @@ def test_the_root_path_may_be_a_whole_address(whole, root, cut):
         assert f'"root":"{url}"' in send(url, "/", **claimed).text
         assert send(url, "/config").json["root"] == url
         assert "402-unet" in call(url, "segment", *upload_paths(url, patch))["models"]
-        assert post(url, "/page/look", {}).json["source"] == "start"
+        assert post(url, "/page/look", {}).json["index"] == 0
         assert send(url, f"{API}/file=/etc/passwd").status == 404
 
 

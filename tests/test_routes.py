@@ -1,5 +1,6 @@
 """How the page's questions take turns: jobs in lanes, and nothing for who has gone."""
 
+import asyncio
 import http.client
 import json
 import queue
@@ -11,7 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from geoseg.page.browse import Entry, PatchSet
-from geoseg.page.routes import Desk
+from geoseg.page.routes import Desk, _Lane
 from geoseg.segmenter import Segmenter
 from tests.serving import free_port, make_checkpoints, make_patch
 from tests.wire import ask, job
@@ -81,7 +82,7 @@ class Listener:
 
 def test_a_probe_and_a_look_do_not_wait_for_a_set(url, gated):
     first = Listener(url, "rank")
-    assert first.line() == {"step": 0, "source": "start"}
+    assert first.line() == {"step": 0}
     *_, last = job(url, "probe", models=["300-vanilla"], probes=["shift"])
     assert last["done"] == last["of"] == 36
     assert ask(url, "look", models=[])["count"] == 2
@@ -101,16 +102,19 @@ def test_jobs_on_sets_take_turns_and_say_that_they_wait(url, gated):
     second.leave()
 
 
-def test_who_leaves_ends_the_job_and_gives_the_turn_away(url, gated):
+def test_who_leaves_ends_the_job_and_gives_the_turn_away(url, gated, caplog):
     first, gone, last = (Listener(url, "rank") for _ in range(3))
     assert first.line()["step"] == 0
     assert gone.line() == last.line() == {"waiting": True}
     gone.leave()
     first.leave()
+    with pytest.raises(queue.Empty):  # a step that is being made is made to its end
+        assert [gated.said.get(timeout=1) for _ in range(2)] == ["start"]
     gated.steps.release()
     assert last.line()["step"] == 0
-    assert [gated.said.get(timeout=60) for _ in range(3)] == ["start", "end", "start"]
+    assert [gated.said.get(timeout=60) for _ in range(2)] == ["end", "start"]
     last.leave()
+    assert not caplog.records
 
 
 def test_who_reads_slowly_keeps_nobody_from_their_turn(url, gated):
@@ -129,3 +133,20 @@ def test_a_job_that_fails_says_so(url, gated, caplog):
     assert last["error"] == "failed"
     assert "not callable" in last["reason"]
     assert "a job failed" in caplog.text
+
+
+def test_who_asks_for_much_waits_behind_their_own():
+    """Ten looks of one client, then one of another: it is the second to be answered."""
+    lane, order = _Lane(), []
+
+    async def look(who: str) -> None:
+        async with lane.turn(who):
+            order.append(who)
+            await asyncio.sleep(0.001)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(look("many") for _ in range(10)), look("one"))
+
+    asyncio.run(all_at_once())
+    assert order.index("one") <= 1
+    assert len(order) == 11

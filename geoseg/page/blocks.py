@@ -13,14 +13,14 @@ from importlib.resources import files
 
 import gradio as gr
 
-from geoseg.page.api import endpoints
+from geoseg.page.api import MAX_WAITING, endpoints
 from geoseg.page.browse import PatchSet
 from geoseg.page.catalogue import MOST, SIDE
 from geoseg.page.live import at_first, describe
 from geoseg.page.pipes import COUNT, KNOBS
 from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT
 from geoseg.page.routes import Desk
-from geoseg.page.server import MAX_QUEUE, Page, options
+from geoseg.page.server import Page, options
 from geoseg.page.uploads import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES
 from geoseg.segmenter import Segmenter
 
@@ -72,7 +72,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
             apply_default_css=False,
             elem_id="geoseg",
         )
-        # Not queued by Gradio: one request has its answer, and MCP needs no second one.
+        # Not queued by Gradio where one request has its answer, as over MCP.
         for name, function in endpoints(segmenter).items():
             gr.api(
                 function,
@@ -82,7 +82,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
                 concurrency_id="programs",
             )
     page.desk = Desk(segmenter, patches)
-    page.queue(max_size=MAX_QUEUE, api_open=False)
+    page.queue(max_size=MAX_WAITING, api_open=False)
     return page
 
 

@@ -22,7 +22,6 @@ from starlette.types import Scope
 
 from geoseg.page.exchange import sentence
 
-LOCAL = re.compile(r"localhost|127(\.\d{1,3}){3}|\[::1\]")
 SPACE = re.compile(r"huggingface\.co|[\w-]+\.hf\.space")
 SHARE = 4  # a client gets one in so many of the places for anything
 MAX_WRONG = 16  # passwords at once, of which each takes a second
@@ -50,7 +49,7 @@ class Names:
         """The answer to a request by another's name or for another's page, or None."""
         host = headers.get("host", "").lower()
         name = _name(host)
-        if self.guarded and not (LOCAL.fullmatch(name) or name in self.hosts):
+        if self.guarded and not (_is_local(name) or name in self.hosts):
             return sentence(f"The page answers to localhost only; behind a proxy, {WHOLE}.", 421)
         if method in ("GET", "HEAD") or "origin" not in headers:
             return None
@@ -82,6 +81,14 @@ def _plain(host: str) -> str:
 def _name(host: str) -> str:
     """The host without its port."""
     return re.sub(r":\d*$", "", host)
+
+
+def _is_local(name: str) -> bool:
+    """Whether it is written as this machine is by itself."""
+    try:
+        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

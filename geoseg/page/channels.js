@@ -1,6 +1,7 @@
 // How the page asks its server (routes.py): a question, a job that answers bit by bit, or files.
 
 const JOBS = new Set(['rank', 'export', 'probe']);
+const GONE = 410; // the files of this user
 const AGAIN_MS = 500; // a server that restarts, or has too many others to answer
 
 /** The key under which the server keeps this user's files. A reload of this tab has the same. */
@@ -28,9 +29,11 @@ async function* linesOf(body) {
  * `call(name, message, heard)` asks, and calls `heard(answer, isLast)` for each answer: `isLast` tells
  * whether nothing was asked by this name since. One question of a name is under way, and of those
  * that wait the latest counts. `stop(name)` ends a job, as another one of its name does.
- * `send(files)` resolves with their receipt; of no files, the server forgets those it has. `refused(text)` hears what the server will not answer.
+ * `send(files)` resolves with their receipt; of no files, the server forgets those it has.
+ * What the server will not answer is heard as null, and `refused(text)` hears why; `gone()` that it has
+ * no files of this user.
  */
-function makeChannels(refused) {
+function makeChannels(refused, gone) {
   const base = `${location.origin}${location.pathname.replace(/\/?$/, '/')}page/`;
   const user = userKey();
   const lanes = new Map(), jobs = new Map();
@@ -56,10 +59,10 @@ function makeChannels(refused) {
         if (mayComeLater(error)) {
           await new Promise(resolve => { setTimeout(resolve, AGAIN_MS); });
           lane.next ??= { message, heard };
-        } else {
-          refused(error.message);
+          continue;
         }
-        continue;
+        if (error.status === GONE) gone(); else refused(error.message);
+        answer = null;
       }
       heard(answer, !lane.next);
     }
@@ -79,8 +82,10 @@ function makeChannels(refused) {
       const reply = await ask(name, message, signal, await visitorHeaders());
       for await (const line of linesOf(reply.body)) if (!signal.aborted) heard(JSON.parse(line), true);
     } catch (error) {
+      if (signal.aborted) return;
+      if (error.status === GONE) gone();
       const reason = error.status ? error.message : say('notice.silent');
-      if (!signal.aborted) heard({ error: 'failed', reason }, true);
+      heard({ error: 'failed', reason }, true);
     }
   }
 

@@ -15,9 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 2**20  # of JSON: a page's request is 200 bytes, 512 uploaded files make 300 kB
+MAX_NESTS = 20_000  # lists and objects of a body; 512 uploaded files are 1,024 of them
 BODY_SECONDS = 30  # from one part of a request to the next, and for all of a small one
 BODY_RATE = 100_000  # bytes a second, which a large one must reach after that
-SEND_SECONDS = 60  # for each part of an answer
+SEND_SECONDS = 60  # that a reader may be waited for
+SEND_RATE = 10_000  # bytes of an answer that earn a second more
 SESSION = 64  # characters of a session's name; Gradio's have 11, its clients' 36
 
 HEADERS = {
@@ -41,14 +43,12 @@ class Exchange:
     Attributes:
         limit: bytes that may come in.
         places: what the request holds until it is answered.
-        reading: what it holds until its body is there.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self.places, self.reading = ExitStack(), ExitStack()
-        self.places.push(self.reading)
-        self._began = time.monotonic()
+        self.places = ExitStack()
+        self._began, self._waited, self._sent = time.monotonic(), 0.0, 0
         self.limit, self._size, self._started, self._whole = MAX_BODY, 0, False, False
         self._read: list[Message] = []
 
@@ -59,9 +59,7 @@ class Exchange:
         # Once the body is there, this waits for the client to go away.
         with anyio.fail_after(None if self._whole else self._patience()):
             message = await self._receive()
-        if not message.get("more_body"):
-            self._whole = True
-            self.reading.close()
+        self._whole = not message.get("more_body")
         self._size += len(message.get("body", b""))
         if self._size > self.limit:
             raise TooLargeError
@@ -79,11 +77,15 @@ class Exchange:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
+        began = time.monotonic()
+        patience = SEND_SECONDS + self._sent / SEND_RATE - self._waited
         try:
-            with anyio.fail_after(SEND_SECONDS):
+            with anyio.fail_after(min(patience, SEND_SECONDS)):
                 await self._send(message)
-        except TimeoutError:  # it holds places that others wait for
+        except TimeoutError:  # it holds places and memory that others wait for
             raise ClientDisconnect from None
+        self._waited += time.monotonic() - began
+        self._sent += len(message.get("body", b""))
 
     async def check_call(
         self, functions: Collection[int] = (), by_number: bool = False
@@ -96,7 +98,10 @@ class Exchange:
         try:
             while not read or read[-1].get("more_body"):
                 read.append(await self.receive())
-            call = json.loads(b"".join(part.get("body", b"") for part in read))
+            body = b"".join(part.get("body", b"") for part in read)
+            if body.count(b"[") + body.count(b"{") > MAX_NESTS:  # which would take seconds to read
+                return sentence(f"The body has more than {MAX_NESTS:,} lists and objects.", 413)
+            call = json.loads(body)
         except TooLargeError:
             return too_large(self.limit)
         except TimeoutError:

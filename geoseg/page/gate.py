@@ -45,10 +45,10 @@ MAX_MCP_BODY = 2**24  # MAX_CALL_WORK of the widest numbers with their labels, a
 MAX_UPLOAD_BODY = 2**26  # MAX_TOTAL_PIXELS of the widest numbers, and room
 LIMITS = {UPLOAD: MAX_UPLOAD_BODY, FILES: MAX_UPLOAD_BODY, MCP: MAX_MCP_BODY}  # others: MAX_BODY
 # Of these a client gets one in SHARE.
-MAX_BODIES = 32  # larger than MAX_BODY that are coming in
-MAX_CALLS = 256  # that are being answered; a page has one, and two when it looks ahead
+MAX_BODIES = 32  # larger than MAX_BODY, until they are read and answered
+MAX_CALLS = 256  # that are being answered; a page has a look, a list and some jobs
 MAX_JOBS = 32  # that go on or wait for their turn; a page has one of each kind
-MAX_STREAMS = 1024  # connections on which answers are awaited; a page has two
+MAX_STREAMS = 1024  # connections on which programs await answers
 
 
 class Gate:
@@ -113,18 +113,18 @@ class Gate:
         who = client(scope)
         wanted = []
         if scope["method"] == "GET" and STREAMS.fullmatch(path):
-            wanted.append((self.streams, exchange.places))
+            wanted.append(self.streams)
         if scope["method"] == "POST":
-            wanted.append((self.calls, exchange.places))
+            wanted.append(self.calls)
             if exchange.limit > MAX_BODY:
-                wanted.append((self.bodies, exchange.reading))
+                wanted.append(self.bodies)
             if JOBS.fullmatch(path):
-                wanted.append((self.jobs, exchange.places))
-        for shares, held in wanted:
+                wanted.append(self.jobs)
+        for shares in wanted:
             crowded = shares.refusal(who)
             if crowded:
                 return crowded
-            held.enter_context(shares.place(who))
+            exchange.places.enter_context(shares.place(who))
         return None
 
 

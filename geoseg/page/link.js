@@ -25,8 +25,9 @@ function linkOf(state, usual, app) {
 function readLink(hash, usual, facts) {
   const state = { ...usual };
   for (const [key, text] of new URLSearchParams(hash.replace(/^#/, ''))) {
-    const { read = String } = LINKED[key] || {};
-    if (!LINKED[key] || (read === Number && !Number.isFinite(Number(text)))) continue;
+    if (!Object.hasOwn(LINKED, key)) continue;
+    const { read = String } = LINKED[key];
+    if (read === Number && (!text || !Number.isFinite(Number(text)))) continue;
     if (key === 'patch') state.name = text; else state[key] = key === 'knobs' ? readKnobs(text, facts) : read(text);
   }
   const names = facts.models.map(m => m.name);

@@ -75,7 +75,7 @@ function makeLooks(channels) {
     ahead = setTimeout(() => {
       const input = { ...inputOf(state), index: stepped(state, count, travel) };
       const models = missing(memory.get(JSON.stringify(input)), state.models);
-      if (models.length) channels.call('look', { ...input, models }, answer => remember(input, answer));
+      if (models.length) channels.call('look', { ...input, models }, answer => { if (answer) remember(input, answer); });
     }, AHEAD_AFTER_MS);
   }
 
@@ -93,6 +93,7 @@ function makeLooks(channels) {
       }
       const sent = began = performance.now();
       channels.call('look', { ...input, name: state.name, models: missing(known, models) }, answer => {
+        if (!answer) return;
         const scene = remember(input, answer);
         if (sent > began || !began) return;
         roundTrip = performance.now() - sent;

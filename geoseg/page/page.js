@@ -31,7 +31,7 @@ function start(element, facts) {
   const $ = selector => root.querySelector(selector);
   const usual = initialState(facts);
   const state = readLink(location.hash, usual, facts);
-  const channels = makeChannels(text => { arrived(); notify(text); }), looks = makeLooks(channels);
+  const channels = makeChannels(refused, gone), looks = makeLooks(channels);
   const panels = $('.gs-panels');
   fillWords(root);
   root.style.setProperty('--loading', JSON.stringify(say('panel.loading')));
@@ -66,15 +66,24 @@ function start(element, facts) {
     mark(root, 'data-busy', 'false');
   }
 
+  function refused(text) {
+    arrived();
+    notify(text);
+  }
+
+  /** What was opened here is not on the server any more. */
+  function gone() {
+    if (state.source !== 'uploads') return;
+    browse('start', state.index);
+    notify(say('notice.gone'));
+  }
+
   function receive(answer, last) {
     scene = answer;
     count = scene.count;
     if (last) {
       arrived();
-      if (state.source === 'uploads' && scene.source !== 'uploads') {
-        state.source = scene.source;
-        notify(say('notice.gone'));
-      } else if (state.name && state.name !== scene.name) notify(say('notice.missing', { name: state.name }));
+      if (state.name && state.name !== scene.name) notify(say('notice.missing', { name: state.name }));
       state.name = '';
       state.index = scene.index;
       state.shift %= scene.columns; // which may be a narrower patch than the one before

@@ -26,14 +26,14 @@ PROBES = ("shift", "noise", "gain", "nulls")
 
 
 def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
-    """Answer a browser bit by bit; every answer holds all that is known by then.
+    """Answer a browser bit by bit; every answer holds what has become known since the last.
 
     Each probe changes one thing of the patch as the message asks for it, and leaves the others:
     turning keeps the noise, noise keeps the shift. Beside the fields of a Request the message may
     have `probes`, some of PROBES, and `threshold`, 0 to 1, instead of each model's own.
 
     An answer counts the images that are `done`, `of` how many; only in the last answer as many.
-    Its `curves` are by probe: `at`, the values of the change, and `models` by name, each with
+    Its `curves` are by probe: `at`, the values of the change, and `models` by name, one each with
     `marked`, how many pixels of the unchanged patch are in the model's mask, `kept`, the IoU with
     that mask, and `iou`, that with the truth, None where there is none. Both are lists over the
     values: `mean`, `low` and `high` over the repeats; None where no pixel is measured. A model
@@ -41,10 +41,9 @@ def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
     """
     message, request = fields(raw), Request.parse(raw, work.segmenter.names)
     subjects = _subjects(patches.entry(patches.find(request.name, request.index)), message, request)
-    curves: dict[str, Any] = {s.name: {"at": list(s.trials.at), "models": {}} for s in subjects}
     done, of = 0, len(request.models) * sum(len(s.images) for s in subjects)
 
-    def answer(done: int) -> dict[str, Any]:
+    def answer(done: int, **curves: Any) -> dict[str, Any]:
         return {"done": done, "of": of, "curves": curves}
 
     yield answer(0)
@@ -59,9 +58,9 @@ def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
                 found_curves = _curves(subject, torch.cat(masks))
             except (ValueError, RuntimeError) as error:  # as on the page itself
                 found_curves = {"error": first_line(error)}
-            curves[subject.name]["models"][model] = found_curves
             done += len(subject.images)
-            yield answer(done)
+            found_at = {"at": list(subject.trials.at), "models": {model: found_curves}}
+            yield answer(done, **{subject.name: found_at})
 
 
 class _Subject(NamedTuple):

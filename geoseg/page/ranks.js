@@ -75,9 +75,6 @@ function makeRanks(app, strip) {
       if (answer.error) {
         cancel();
         fault = say('save.failed', { reason: answer.reason });
-      } else if (answer.source !== state.source) {
-        cancel();
-        fault = say('notice.gone');
       } else if (answer.labelled === undefined) {
         Object.assign(job, { done: answer.done, total: answer.total, model: answer.model, waiting: false });
       } else {

@@ -4,7 +4,8 @@
 by line until it is done or nobody listens any more. Gradio's events would do the same, but take as
 long as two models for it: benchmarks/page.py has what is left.
 
-A question is a JSON object. Its `user` is the key under which that user's uploads are kept.
+A question is a JSON object, which the gate has looked at. Its `user` is the key under which that
+user's uploads are kept.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -43,11 +48,27 @@ from geoseg.patches import PatchError
 from geoseg.segmenter import Segmenter
 
 PIECE = 2**16  # characters that are sent at once
-KEY = (16, 64)  # characters of a user's key
+KEY = re.compile(r"[\w-]{16,64}")  # of a user; the page makes 32 characters at random
 
+T = TypeVar("T")
 Messages = Generator[dict[str, Any], None, None]
 Job = Callable[[Patches, dict[str, Any]], Iterator[dict[str, Any]]]
 _log = logging.getLogger("geoseg.page")
+
+
+class _Lane:
+    """Things done one at a time: whoever asks for many waits behind their own."""
+
+    def __init__(self) -> None:
+        self.all = asyncio.Lock()
+        self._own: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, who: str) -> AsyncIterator[None]:
+        """Wait for the turn: only one of each client stands in the common line."""
+        own = self._own.setdefault(who, asyncio.Lock())
+        async with own, self.all:
+            yield
 
 
 class Desk:
@@ -61,11 +82,11 @@ class Desk:
     def __init__(self, segmenter: Segmenter, patches: PatchSet) -> None:
         self.segmenter, self.patches, self.users = segmenter, patches, Users()
         self._work = Work(segmenter, threading.Lock())
-        self._live, self._looking = ThreadPoolExecutor(1, "live"), asyncio.Lock()
+        self._live, self._looking = ThreadPoolExecutor(1, "live"), _Lane()
         self._reading = asyncio.Lock()
         self._threads = CapacityLimiter(3)  # a set's, a probe's, and one for lists and files
-        sets, probes = asyncio.Lock(), asyncio.Lock()
-        self._jobs: dict[str, tuple[Job, asyncio.Lock]] = {
+        sets, probes = _Lane(), _Lane()
+        self._jobs: dict[str, tuple[Job, _Lane]] = {
             "rank": (Ranking(self._work).answers, sets),
             "export": (partial(export, self._work), sets),
             "probe": (partial(probe, self._work), probes),
@@ -85,16 +106,15 @@ class Desk:
         ]
 
     async def look(self, http: HttpRequest) -> Response:
-        """One patch as the models see it: `live.answer`, and the set's `source`."""
-        asked, found, place = await self._question(http)
+        """One patch as the models see it: `live.answer`."""
+        asked, found = await self._question(http)
         request = Request.parse(asked, self.segmenter.names)
 
         def see() -> str:
             with self._work.turn:
-                message = answer(self.segmenter, found, request)
-            return _written({**message, "source": place})
+                return _written(answer(self.segmenter, found, request))
 
-        async with self._looking:
+        async with self._looking.turn(client(http.scope)):
             if await http.is_disconnected():  # nobody waits for it any more
                 return Response(status_code=499)
             loop = asyncio.get_running_loop()
@@ -102,7 +122,7 @@ class Desk:
 
     async def browse(self, http: HttpRequest) -> Response:
         """What a set holds: `catalogue`."""
-        asked, found, _ = await self._question(http)
+        asked, found = await self._question(http)
         return _json(_written(await self._aside(lambda: catalogue(found, asked))))
 
     async def files(self, http: HttpRequest) -> Response:
@@ -113,8 +133,8 @@ class Desk:
         try:
             async with read_form(http) as form:
                 key = form.get("user")
-                if not isinstance(key, str) or not KEY[0] <= len(key) <= KEY[1]:
-                    return sentence(f"user must have {KEY[0]} to {KEY[1]} characters.", 422)
+                if not isinstance(key, str) or not KEY.fullmatch(key):
+                    return sentence("user must be 16 to 64 letters, digits, _ or -.", 422)
                 sent = [f for f in form.getlist("files") if isinstance(f, UploadFile)]
                 named = [(f.filename or "", await f.read()) for f in sent]
         except PatchError as error:
@@ -130,17 +150,18 @@ class Desk:
         rejected = [reject._asdict() for reject in found.rejected]
         return JSONResponse({"accepted": len(found), "rejected": rejected})
 
-    async def job(self, work: Job, turn: asyncio.Lock, http: HttpRequest) -> Response:
+    async def job(self, work: Job, lane: _Lane, http: HttpRequest) -> Response:
         """A job's answers, a line of JSON each; whoever stops listening ends it."""
-        asked, found, place = await self._question(http)
+        asked, found = await self._question(http)
         zerogpu.attend(http)
-        messages = ({**message, "source": place} for message in work(found, asked))
-        return StreamingResponse(self._deliver(turn, messages), media_type="application/x-ndjson")
+        lines = (message for message in work(found, asked))  # which can be closed
+        told = self._deliver(lane, client(http.scope), lines)
+        return StreamingResponse(told, media_type="application/x-ndjson")
 
-    async def _deliver(self, turn: asyncio.Lock, messages: Messages) -> AsyncIterator[str]:
+    async def _deliver(self, lane: _Lane, who: str, messages: Messages) -> AsyncIterator[str]:
         """The lines of a job, in pieces. Who reads slowly keeps nobody else from their turn."""
         told: asyncio.Queue[str] = asyncio.Queue()
-        job = asyncio.create_task(self._run(turn, messages, told))
+        job = asyncio.create_task(self._run(lane, who, messages, told))
         try:
             while line := await told.get():
                 for start in range(0, len(line), PIECE):
@@ -148,33 +169,47 @@ class Desk:
         finally:
             job.cancel()
 
-    async def _run(self, turn: asyncio.Lock, messages: Messages, told: asyncio.Queue[str]) -> None:
+    async def _run(
+        self, lane: _Lane, who: str, messages: Messages, told: asyncio.Queue[str]
+    ) -> None:
         """Tell a job's lines when it is its turn, and at last an empty one."""
-        if turn.locked():
+        if lane.all.locked():
             told.put_nowait(_written({"waiting": True}) + "\n")
         try:
-            async with turn:
-                while message := await self._aside(lambda: next(messages, None)):
-                    told.put_nowait(_written(message) + "\n")
+            async with lane.turn(who):
+                with closing(messages):
+                    while message := await self._aside(lambda: next(messages, None)):
+                        told.put_nowait(_written(message) + "\n")
         except Exception as error:  # a mistake of ours: the page must not wait for ever
             _log.exception("a job failed")
             told.put_nowait(_written({"error": "failed", "reason": first_line(error)}) + "\n")
         finally:
-            messages.close()
             told.put_nowait("")
 
-    async def _question(self, http: HttpRequest) -> tuple[dict[str, Any], Patches, str]:
-        """The message, the patches that it is about, and of which source they are."""
+    async def _question(self, http: HttpRequest) -> tuple[dict[str, Any], Patches]:
+        """The message and the patches that it is about; 410 for uploads that are not here."""
         asked = fields(json.loads(await http.body()))
-        own, place = self.users.uploads(asked.get("user")), source(asked)
-        if place == "uploads" and own is None:
-            place = "start"
-        sets = {"start": self.patches, "uploads": own, "synthetic": Pipes.parse(asked)}
-        return asked, stamped(sets[place] or self.patches, asked), place
+        sets: dict[str, Callable[[], Patches | None]] = {
+            "start": lambda: self.patches,
+            "uploads": lambda: self.users.uploads(asked.get("user")),
+            "synthetic": lambda: Pipes.parse(asked),
+        }
+        found = sets[source(asked)]()
+        if found is None:
+            raise HTTPException(410, "The files of this user are not here; upload them again.")
+        return asked, stamped(found, asked)
 
-    async def _aside(self, work: Callable[[], Any]) -> Any:
-        """Do it in a thread, where few do: each keeps what its models' work needed."""
-        return await run_sync(work, limiter=self._threads)
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """Do it in a thread, where few do: each keeps what its models' work needed.
+
+        Whoever is told to stop meanwhile waits until the thread is done.
+        """
+        step = asyncio.ensure_future(run_sync(work, limiter=self._threads))
+        try:
+            return await asyncio.shield(step)
+        except asyncio.CancelledError:
+            await asyncio.wait({step})
+            raise
 
 
 def _written(message: dict[str, Any]) -> str:

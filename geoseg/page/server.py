@@ -23,7 +23,6 @@ from geoseg.page.routes import Desk
 from geoseg.patches import PatchError
 
 MAX_SESSIONS = 512  # clients of the endpoints that Gradio remembers, the latest ones
-MAX_QUEUE = 256  # calls that wait
 MAX_THREADS = 8  # each keeps what its models' work needed: 40, Gradio's own number, keep more
 SWEEP_SECONDS = 60
 

@@ -109,9 +109,17 @@ function makeSetSheet(app, strip, ranks) {
     const where = state.well === 'all' ? say('set.every_well')
       : nameOfWell(state.well === 'null' ? null : Number(state.well));
     const whole = el('table', 'gs-table');
-    whole.append(el('caption', '', say('set.caption', { where, patches: many(indices.length, 'patch') })), el('thead'), body);
+    whole.append(el('caption', '', captionOf(where, indices)), el('thead'), body);
     whole.querySelector('thead').append(head);
     return whole;
+  }
+
+  /** Scores are means over the patches that have labels. */
+  function captionOf(where, indices) {
+    const patches = many(indices.length, 'patch');
+    const labelled = indices.filter(i => ranks.known.labelled[i]).length;
+    if (!labelled || labelled === indices.length) return say('set.caption', { where, patches });
+    return say('set.caption_labelled', { where, labelled, patches });
   }
 
   function metricChoice() {

@@ -78,6 +78,7 @@ function makeStrip(app) {
     app.channels.call('browse', setOf(state), answer => {
       busy = false;
       if (set !== wanted) return;
+      if (!answer) { set = ''; return; } // it was refused; the next patch asks again
       list = answer;
       sorts = app.sorts();
       root.querySelector('#gs-names').replaceChildren(...[...new Set(list.names)].map(name => option(name, '')));
@@ -93,7 +94,7 @@ function makeStrip(app) {
     const wanted = set;
     app.channels.call('browse', { ...setOf(state), indices: missing }, answer => {
       busy = false;
-      if (set !== wanted) return;
+      if (set !== wanted || !answer) return;
       const bytes = bytesOf(answer.pictures), area = facts.small.side ** 2;
       missing.forEach(i => pictures.set(i, null)); // not asked for again, whatever came back
       answer.indices.forEach((index, k) => pictures.set(index, bytes.subarray(k * area, (k + 1) * area)));

@@ -16,7 +16,9 @@ from geoseg.page.uploads import MAX_FILE_BYTES, MAX_FILES, clean
 from geoseg.patches import PatchError, read_patch
 
 MAX_TOTAL_PIXELS = 2**22  # of one user: 3,236 patches of 36x36, or 16 MiB of memory
-MAX_HELD_PIXELS = 2**28  # of all users at once: 1 GiB
+# Of all users at once: 256 MiB, and ten times that where all were scored by six models and have
+# letters stamped on them.
+MAX_HELD_PIXELS = 2**26
 MAX_CLIENT_PIXELS = MAX_HELD_PIXELS // 4  # of all users at one address
 LEAST_PIXELS = 2**14  # that a set counts for: its names and arrays take memory too
 KEPT_SECONDS = 4 * 3600
