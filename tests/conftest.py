@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.hub import serving, use
 from tests.screen import chromium, screens
 
 # Before torch is there: what tests compute is small, and threads that wait for each other take
@@ -58,6 +57,8 @@ def open_page(browser, url):
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A Hub that is asked instead of huggingface.co."""
+    from tests.hub import serving, use  # not above: it brings torch
+
     with serving() as running:
         use(running.url, monkeypatch, tmp_path)
         yield running

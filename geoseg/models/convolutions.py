@@ -104,7 +104,7 @@ def _mix_columns(x: Tensor, before: Columns, after: Columns) -> Tensor:
     """(B, C, z, A): each column of `after` from the two of `before` beside it."""
     steps = max(after.total - 1, 1)
     place = torch.arange(after.first, after.end, device=x.device) * (before.total - 1)
-    low, share = place // steps - before.first, (place % steps / steps).to(x.dtype)
+    low, share = place // steps - before.first, ((place % steps).double() / steps).to(x.dtype)
     high = low + (share > 0)
     return torch.lerp(x[..., low], x[..., high], share)
 
