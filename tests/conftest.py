@@ -47,11 +47,37 @@ def browser():
         yield running
 
 
+@pytest.fixture(scope="module")
+def images(request, tmp_path_factory) -> Path:
+    """What the file's page shows: as many patches as its COUNT says, or five."""
+    from tests.serving import make_folder  # not above: it brings torch
+
+    return make_folder(tmp_path_factory.mktemp("set"), getattr(request.module, "COUNT", 5))
+
+
+@pytest.fixture(scope="module")
+def url(browser, images, tmp_path_factory):
+    """The address of the file's own page."""
+    from tests.serving import make_checkpoints, serve
+
+    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+    with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
+        yield address
+
+
 @pytest.fixture
 def open_page(browser, url):
     """A function that opens a page of the file's own server, `url`, as another user."""
     with screens(browser, url) as open_one:
         yield open_one
+
+
+@pytest.fixture
+def screen(open_page):
+    """A page with its strip."""
+    opened = open_page()
+    opened.page.wait_for_selector(".gs-cell")  # the list of the set comes after its first patch
+    return opened
 
 
 @pytest.fixture

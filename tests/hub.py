@@ -8,20 +8,19 @@ import base64
 import hashlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
 
-import uvicorn
 from huggingface_hub import constants
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.servers import running_app
 from tests.serving import free_port
 
 LARGE = (".safetensors", ".npy")  # what the Hub keeps apart from git
@@ -303,13 +302,5 @@ def use(url: str, monkeypatch, folder) -> None:
 def serving() -> Iterator[Hub]:
     """A Hub until the block ends."""
     hub = Hub()
-    server = uvicorn.Server(uvicorn.Config(app(hub), port=hub.port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
+    with running_app(app(hub), hub.port):
         yield hub
-    finally:
-        server.should_exit = True
-        thread.join()

@@ -4,11 +4,12 @@ import base64
 import hashlib
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.servers import handling
 
 USER, COMMIT = "me", "0" * 40
 
@@ -106,13 +107,5 @@ def _handler(hub: FakeHub) -> type[http.server.BaseHTTPRequestHandler]:
 def jobs_server() -> Iterator[FakeHub]:
     """The Hub on a free port until the block ends."""
     hub = FakeHub()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with handling(_handler(hub)) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,8 @@ import pytest
 pytest.importorskip("kagglehub", reason="needs pip install kagglehub")
 
 from kagglesdk import kaggle_env
+
+from tests.servers import handling
 
 Answer = tuple[int, Any]
 
@@ -61,18 +62,14 @@ def _handler(kaggle: FakeKaggle) -> type[http.server.BaseHTTPRequestHandler]:
 def kaggle_server(monkeypatch: pytest.MonkeyPatch, home: str) -> Iterator[FakeKaggle]:
     """Kaggle on a free port, and no login but what the test gives, until the block ends."""
     kaggle = FakeKaggle()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(kaggle))
-    kaggle.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, kaggle.url)
+    with handling(_handler(kaggle)) as kaggle.url:
+        _use(kaggle.url, monkeypatch, home)
+        yield kaggle
+
+
+def _use(url: str, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, url)
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_KERNEL_RUN_TYPE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HOME", "KAGGLE_CONFIG_DIR", "KAGGLEHUB_CACHE"):
         monkeypatch.setenv(name, home)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield kaggle
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

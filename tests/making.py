@@ -41,3 +41,11 @@ def make_checkpoint(path, architecture, threshold=0.5, **arguments):
             weights *= 2
     save_checkpoint(path, model, threshold=threshold)
     return path
+
+
+def exit_code(program, arguments):
+    """That of a program's `main`, which may also end by itself."""
+    try:
+        return program(arguments)
+    except SystemExit as end:
+        return end.code

@@ -1,32 +1,18 @@
 """The real page, driven in Chromium as a person drives it."""
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from geoseg.metrics import METRICS, scores
-from tests.screen import READ, Screen
-from tests.serving import MODELS, make_checkpoints, make_folder, make_patch, serve
+from tests.screen import READ
+from tests.serving import MODELS, make_patch
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
 COUNT = 5
 BLACK, GREEN, RED, BLUE = (0, 0, 0), (46, 204, 88), (255, 56, 50), (64, 125, 255)
-
-
-@pytest.fixture(scope="module")
-def url(browser, tmp_path_factory) -> Iterator[str]:
-    images = make_folder(tmp_path_factory.mktemp("set"), COUNT)
-    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
-        yield address
-
-
-@pytest.fixture
-def screen(open_page) -> Screen:
-    return open_page()
 
 
 def test_every_slider_has_a_name(screen):

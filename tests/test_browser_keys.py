@@ -1,11 +1,9 @@
 """The page without a mouse: what Tab reaches, what keys do there, what a screen reader is told."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.screen import Screen
-from tests.serving import MODELS, make_checkpoints, make_folder, serve
+from tests.serving import MODELS
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
@@ -23,21 +21,6 @@ LISTEN = """() => {
     }).observe(document.querySelector('.gs'),
         { subtree: true, childList: true, characterData: true });
 }"""
-
-
-@pytest.fixture(scope="module")
-def url(browser, tmp_path_factory) -> Iterator[str]:
-    images = make_folder(tmp_path_factory.mktemp("set"), COUNT)
-    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
-        yield address
-
-
-@pytest.fixture
-def screen(open_page) -> Screen:
-    opened = open_page()
-    opened.page.wait_for_selector(".gs-cell")
-    return opened
 
 
 def focused(screen: Screen) -> str:

@@ -1,13 +1,13 @@
 """The probe and the synthetic pipes, in Chromium as a person meets them."""
 
 import re
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.screen import Screen
-from tests.serving import MODELS, make_checkpoints, make_folder, serve
+from tests.serving import MODELS
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
@@ -15,17 +15,9 @@ PROBES = 4
 
 
 @pytest.fixture(scope="module")
-def url(browser, tmp_path_factory) -> Iterator[str]:
-    images = make_folder(tmp_path_factory.mktemp("set"))
+def images(images) -> Path:
     np.save(images / "well_9_patch_30.npy", np.zeros((6, 36), np.float32))  # holds no letter
-    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
-        yield address
-
-
-@pytest.fixture
-def screen(open_page) -> Screen:
-    return open_page()
+    return images
 
 
 def drawn(screen: Screen) -> None:

@@ -66,13 +66,6 @@ def url(browser, folder) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def screen(open_page) -> Screen:
-    opened = open_page()
-    opened.page.wait_for_selector(".gs-cell")  # the list of the set comes after its first patch
-    return opened
-
-
 def score_set(screen: Screen) -> None:
     screen.press("s")
     screen.page.locator(".gs-main").click()

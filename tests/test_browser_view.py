@@ -1,14 +1,14 @@
 """Ways to look: the strip, going to a name, zoom, touch, full screen; and who can use them."""
 
 import re
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from geoseg.page.catalogue import small_picture
 from tests.screen import READ, Screen
-from tests.serving import MODELS, make_checkpoints, make_folder, make_patch, serve
+from tests.serving import MODELS, make_patch
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
@@ -42,20 +42,10 @@ CONTRAST = """() => {
 
 
 @pytest.fixture(scope="module")
-def url(browser, tmp_path_factory) -> Iterator[str]:
-    images = make_folder(tmp_path_factory.mktemp("set"), COUNT)
+def images(images) -> Path:
     for well in (3, 12):
         np.save(images / f"well_{well}_patch_2.npy", make_patch(100 + well))
-    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
-        yield address
-
-
-@pytest.fixture
-def screen(open_page) -> Screen:
-    opened = open_page()
-    opened.page.wait_for_selector(".gs-cell")
-    return opened
+    return images
 
 
 def selected(screen: Screen) -> list[str]:

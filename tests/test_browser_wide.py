@@ -1,12 +1,12 @@
 """Patches of several widths in one set, in Chromium: a full turn of each is its own width."""
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.screen import Screen
-from tests.serving import MODELS, make_checkpoints, make_patch, serve
+from tests.serving import MODELS, make_patch
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
@@ -14,18 +14,11 @@ WIDE = np.hstack([make_patch(3), make_patch(4)])
 
 
 @pytest.fixture(scope="module")
-def url(browser, tmp_path_factory) -> Iterator[str]:
+def images(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("set")
     for name, patch in (("a", WIDE), ("b", make_patch(1)), ("c", np.hstack([WIDE, WIDE]))):
         np.save(folder / f"{name}.npy", patch)
-    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    with serve(["-i", str(folder), "--checkpoints", str(models), "--preload"]) as address:
-        yield address
-
-
-@pytest.fixture
-def screen(open_page) -> Screen:
-    return open_page()
+    return folder
 
 
 def slider(screen: Screen) -> tuple[str, str, str]:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from geoseg import create_model, find_checkpoints, save_checkpoint
+from geoseg.card import last_of_families
 from geoseg.page import NoPatchesError, PatchSet, build, load_set
 from geoseg.page.browse import MAX_PIXELS, Entry, find_files, natural_key
-from geoseg.page.live import answer, at_first, view
+from geoseg.page.live import answer, view
 from geoseg.page.request import MAX_NOISE, MAX_SHIFT, Request
 from geoseg.page.uploads import (
     MAX_FILE_BYTES,
@@ -288,6 +289,6 @@ def test_at_first_the_last_of_each_family_is_shown_three_at_most(tmp_path):
     for name, architecture in made.items():
         save_checkpoint(tmp_path / f"{name}.safetensors", create_model(architecture))
     segmenter = Segmenter(find_checkpoints(tmp_path))
-    assert at_first(segmenter) == ["7-c", "8-d", "9-e"]
+    assert last_of_families(segmenter.cards) == ["7-c", "8-d", "9-e"]
     two = Segmenter(find_checkpoints(tmp_path)[:3])
-    assert at_first(two) == ["6-b", "7-c"]
+    assert last_of_families(two.cards) == ["6-b", "7-c"]

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard, constants
 
 from geoseg import load_checkpoint, save_checkpoint
 from tests.hub import use
-from tests.making import make_checkpoint
+from tests.making import exit_code, make_checkpoint
 from tests.serving import ROOT, free_port
 from train import publish, upload
 
@@ -225,11 +225,7 @@ def test_a_wrong_command_line_ends_with_2(tmp_path, files, capsys):
         (["none.safetensors", "--to", "me/x", "--dry-run"], "there is no such file"),
         ([files[0], files[0], "--to", "me/x", "--dry-run"], "two checkpoints are named"),
     ):
-        try:
-            code = publish.main(arguments)
-        except SystemExit as stop:
-            code = stop.code
-        assert code == 2
+        assert exit_code(publish.main, arguments) == 2
         assert said in capsys.readouterr().err
 
 

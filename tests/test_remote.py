@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from geoseg import load_checkpoint, read_card, save_checkpoint
-from tests.making import make_data
+from tests.making import exit_code, make_data
 from train.remote import order, payload
 from train.remote.__main__ import main
 from train.remote.home import bring_home
@@ -416,11 +416,7 @@ def test_the_hub_without_login_or_network(hub, monkeypatch, tmp_path, capsys):
 )
 def test_mistakes_of_the_command_line(arguments, words, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(arguments)
-    except SystemExit as left:
-        code = left.code
-    assert code == 2
+    assert exit_code(main, arguments) == 2
     assert words in told(capsys)
     assert list(tmp_path.iterdir()) == []
 

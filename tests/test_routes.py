@@ -8,12 +8,12 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.routes import Desk, _Lane
 from geoseg.segmenter import Segmenter
+from tests.servers import running_app
 from tests.serving import free_port, make_checkpoints, make_patch
 from tests.wire import ask, job
 
@@ -50,18 +50,10 @@ def gated() -> Gated:
 def url(segmenter, gated) -> Iterator[str]:
     desk = Desk(segmenter, PatchSet("Some", (Entry("a", make_patch(1)), Entry("b", make_patch(2)))))
     desk._jobs["rank"] = (gated, desk._jobs["rank"][1])
-    port = free_port()
-    application = Starlette(routes=desk.routes())
-    server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    yield f"http://127.0.0.1:{port}"
-    for _ in range(100):
-        gated.steps.release()
-    server.should_exit = True
-    thread.join(60)
+    with running_app(Starlette(routes=desk.routes()), free_port()) as address:
+        yield address
+        for _ in range(100):
+            gated.steps.release()
 
 
 class Listener:

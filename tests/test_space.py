@@ -12,7 +12,7 @@ from gradio_client import Client, handle_file
 from huggingface_hub import RepoCard
 from packaging.requirements import Requirement
 
-from tests.making import make_checkpoint
+from tests.making import exit_code, make_checkpoint
 from tests.serving import ROOT, make_patch, running
 from tests.zerogpu import lending
 from train import space, upload
@@ -153,11 +153,7 @@ def test_mistakes_of_the_command_line(tmp_path, monkeypatch, capsys):
         (["--to", "me/geoseg", "--checkpoints", "none.safetensors"], "there is no such file"),
         (["--to", "me/geoseg", "--checkpoints", str(tmp_path)], "holds no checkpoint"),
     ):
-        try:
-            code = space.main(arguments)
-        except SystemExit as stop:
-            code = stop.code
-        assert code == 2
+        assert exit_code(space.main, arguments) == 2
         assert said in capsys.readouterr().err
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(upload, "get_token", lambda: None)

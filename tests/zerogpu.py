@@ -1,16 +1,14 @@
 """The machine behind a ZeroGPU Space, as far as the package `spaces` asks it: whose turn is it?"""
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.servers import running_app
 from tests.serving import free_port
 
 
@@ -49,14 +47,5 @@ def lending() -> Iterator[Lender]:
     """A lender until the block ends."""
     lender = Lender()
     route = Route("/{name}", lender.answer, methods=["POST"])
-    config = uvicorn.Config(Starlette(routes=[route]), port=lender.port, log_level="error")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
+    with running_app(Starlette(routes=[route]), lender.port):
         yield lender
-    finally:
-        server.should_exit = True
-        thread.join()

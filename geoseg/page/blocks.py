@@ -13,10 +13,11 @@ from importlib.resources import files
 
 import gradio as gr
 
+from geoseg.card import last_of_families
 from geoseg.page.api import MAX_WAITING, endpoints
 from geoseg.page.browse import PatchSet
 from geoseg.page.catalogue import MOST, SIDE
-from geoseg.page.live import at_first, describe
+from geoseg.page.live import describe
 from geoseg.page.pipes import COUNT, KNOBS
 from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT
 from geoseg.page.routes import Desk
@@ -62,9 +63,9 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     """The page for these models.
 
     `patches` is what everybody sees before uploading their own, `shown` the models that are ticked
-    at first, by default those of `at_first`.
+    at first, by default the `last_of_families`.
     """
-    shown = at_first(segmenter) if shown is None else list(shown)
+    shown = last_of_families(segmenter.cards) if shown is None else list(shown)
     with Page(title="geoseg", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             html_template=asset("page.html"),

@@ -24,6 +24,7 @@ UPLOAD, MCP, STARTUP, INFO, JOIN, PREDICT = (
     for name in ("upload", "mcp", "startup-events", "info", "queue/join", "run/predict")
 )
 PROGRAMS = "|".join(NAMES)
+PAGE_JOBS = "rank|export|probe"
 FILES = "/page/files"
 FORMS = (UPLOAD, FILES)  # what else is posted is JSON
 DOORS = {
@@ -35,10 +36,10 @@ DOORS = {
     "HEAD": r"/",
     "POST": rf"{API}/(upload|queue/join|cancel|mcp/?)|{PREDICT}/?"
     rf"|{API}/(run|call|call/v2)/({PROGRAMS})/?"
-    r"|/page/(look|browse|files|rank|export|probe)",
+    rf"|/page/(look|browse|files|{PAGE_JOBS})",
     "DELETE": rf"{MCP}/?",
 }
-JOBS = re.compile(r"/page/(rank|export|probe)")
+JOBS = re.compile(f"/page/({PAGE_JOBS})")
 STREAMS = re.compile(rf"{API}/(queue/data|heartbeat/.*|call/.*|mcp/?)")
 
 MAX_MCP_BODY = 2**24  # MAX_CALL_WORK of the widest numbers with their labels, as base64

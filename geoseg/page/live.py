@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.card import last_of_families
 from geoseg.page.browse import Entry, Patches
 from geoseg.page.request import Request
 from geoseg.segmenter import Segmenter
@@ -86,11 +85,6 @@ def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
         {"name": name, "threshold": card.threshold, "architecture": card.architecture}
         for name, card in segmenter.cards.items()
     ]
-
-
-def at_first(segmenter: Segmenter) -> list[str]:
-    """The models a page shows before anybody chooses: see `last_of_families`."""
-    return last_of_families(segmenter.cards)
 
 
 def _model(segmenter: Segmenter, name: str, patch: NDArray[np.float32]) -> dict[str, Any]:

@@ -60,14 +60,19 @@ class _Lane:
     """Things done one at a time: whoever asks for many waits behind their own."""
 
     def __init__(self) -> None:
-        self.all = asyncio.Lock()
+        self._line = asyncio.Lock()
         self._own: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is somebody's turn."""
+        return self._line.locked()
 
     @asynccontextmanager
     async def turn(self, who: str) -> AsyncIterator[None]:
         """Wait for the turn: only one of each client stands in the common line."""
         own = self._own.setdefault(who, asyncio.Lock())
-        async with own, self.all:
+        async with own, self._line:
             yield
 
 
@@ -173,7 +178,7 @@ class Desk:
         self, lane: _Lane, who: str, messages: Messages, told: asyncio.Queue[str]
     ) -> None:
         """Tell a job's lines when it is its turn, and at last an empty one."""
-        if lane.all.locked():
+        if lane.busy:
             told.put_nowait(_written({"waiting": True}) + "\n")
         try:
             async with lane.turn(who):
@@ -208,7 +213,7 @@ class Desk:
         try:
             return await asyncio.shield(step)
         except asyncio.CancelledError:
-            await asyncio.wait({step})
+            await asyncio.gather(step, return_exceptions=True)
             raise
 
 

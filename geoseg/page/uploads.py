@@ -58,7 +58,11 @@ def uploaded_bytes(file: Any) -> bytes:
     path = file.get("path") if isinstance(file, Mapping) else file
     if not isinstance(path, str) or not path:
         raise PatchError("No file was given; upload a .npy file first.")
-    content = _data_url(path) if path.startswith("data:") else _take(path)
+    return check_length(_data_url(path) if path.startswith("data:") else _take(path))
+
+
+def check_length(content: bytes) -> bytes:
+    """The content itself, or a PatchError where it is longer than MAX_FILE_BYTES."""
     if len(content) > MAX_FILE_BYTES:
         raise PatchError(f"The file is larger than {MAX_FILE_BYTES:,} bytes; cut it into slices.")
     return content

@@ -1,4 +1,4 @@
-"""Users' own files: from a form to memory, never on a disk, kept for whoever knows their key.
+"""Users' own files: from a form to memory, kept for whoever knows their key.
 
 A key is made at random by a user's page, which sends it with every question.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geoseg.page.browse import Entry, PatchSet, Rejected, check_size, natural_key
-from geoseg.page.uploads import MAX_FILE_BYTES, MAX_FILES, clean
+from geoseg.page.uploads import MAX_FILES, check_length, clean
 from geoseg.patches import PatchError, read_patch
 
 MAX_TOTAL_PIXELS = 2**22  # of one user: 3,236 patches of 36x36, or 16 MiB of memory
@@ -92,9 +92,7 @@ def read_uploads(files: Iterable[tuple[str, bytes]], room: int = MAX_HELD_PIXELS
         try:
             if number >= MAX_FILES:
                 raise PatchError(f"Only {MAX_FILES} files fit in one upload; send it in parts.")
-            if len(content) > MAX_FILE_BYTES:
-                raise PatchError(f"The file is larger than {MAX_FILE_BYTES:,} bytes; cut it.")
-            patch = check_size(read_patch(content))
+            patch = check_size(read_patch(check_length(content)))
             if pixels + patch.size > MAX_TOTAL_PIXELS:
                 raise PatchError(
                     f"The upload is beyond {MAX_TOTAL_PIXELS:,} pixels; send it in parts."
