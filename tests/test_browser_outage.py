@@ -29,8 +29,12 @@ def url(arguments) -> Iterator[str]:
 
 @pytest.fixture
 def screen(browser, url) -> Iterator[Screen]:
-    """A page whose faults nobody minds: a browser reports every request that fails."""
+    """A page whose faults nobody minds: a browser reports every request that fails.
+
+    It routes from its beginning: Chromium may let the first request pass after a later start.
+    """
     context = browser.new_context()
+    context.route("**/page/*", lambda route: route.continue_())
     yield Screen(context.new_page(), url)
     context.close()
 
