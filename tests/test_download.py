@@ -100,6 +100,14 @@ def test_without_network(kaggle, monkeypatch, tmp_path, capsys):
     assert "by browser" in told
 
 
+def test_a_token_that_is_none_is_not_shown(kaggle, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_sec\nret")
+    assert main(["download", "--out", str(tmp_path / "data")]) == 1
+    words = capsys.readouterr().err
+    assert "the token of Kaggle is not one in its form; log in" in words
+    assert "KGAT" not in words
+
+
 def test_without_kagglehub(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     assert main(["download", "--out", str(tmp_path / "data")]) == 1

@@ -282,6 +282,14 @@ def test_a_notebook_that_is_not_there(kaggle, tmp_path, capsys):
         assert "there is no notebook me/geoseg-3 that you may see" in told(capsys)
 
 
+def test_a_token_that_is_none_is_not_shown(kaggle, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_sec\nret")
+    assert fetch(tmp_path) == 1
+    words = told(capsys)
+    assert "the token of Kaggle is not one in its form; log in" in words
+    assert "KGAT" not in words
+
+
 def test_without_login_network_or_kaggle(kaggle, monkeypatch, tmp_path, capsys):
     from kagglesdk import kaggle_env
 
@@ -327,7 +335,7 @@ def test_a_job_is_pushed_run_for_real_and_fetched(hub, made, tmp_path, monkeypat
     assert hub.repositories["me/geoseg-runs"]["visibility"] == "private"
     (job,) = hub.jobs
     assert (job["flavor"], job["timeoutSeconds"]) == ("cpu-upgrade", 9000)
-    assert job["secrets"] == {"HF_TOKEN": "hf_secret", "WANDB_API_KEY": "w" * 40}
+    assert job["secrets"] == {"HF_TOKEN": "hf_secret"}  # nothing is tracked
     assert "hf_secret" not in (tmp_path / "sent" / "train.py").read_text()
     assert "--fetch" in told(capsys)
     assert main([*JOBS, "--fetch", "-o", str(tmp_path / "runs")]) == 1
@@ -356,6 +364,24 @@ def test_a_job_is_pushed_run_for_real_and_fetched(hub, made, tmp_path, monkeypat
     assert (
         load_checkpoint(tmp_path / "runs" / RUN / "best.safetensors").count_parameters() == 12_250
     )
+
+
+def test_a_job_gets_the_keys_it_needs_and_no_other_is_pushed_beside_it(
+    hub, tmp_path, monkeypatch, capsys
+):
+    keys = {"WANDB_API_KEY": "w" * 40, "KAGGLE_API_TOKEN": "KGAT_secret"}
+    for name, key in keys.items():
+        monkeypatch.setenv(name, key)
+    command = [*JOBS, "--folder", str(tmp_path / "sent"), "-p"]
+    assert main([*command, "--", "--seed", "4"]) == 0
+    assert hub.jobs[0]["secrets"] == {"HF_TOKEN": "hf_secret", **keys}
+    sent = dict(hub.files)
+    assert main([*command, "--", "--seed", "5"]) == 1
+    assert "job geoseg-3 is still running" in told(capsys)
+    assert (len(hub.jobs), hub.files) == (1, sent)
+    hub.jobs[0]["status"]["stage"] = "CANCELED"
+    assert main([*command, "--", "--fresh"]) == 0
+    assert set(hub.jobs[1]["secrets"]) == {"HF_TOKEN", "WANDB_API_KEY"}
 
 
 def test_a_job_that_failed_or_is_not_there(hub, tmp_path, capsys):

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import zipfile
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from geoseg import Segmenter, find_checkpoints
+from geoseg.page import zerogpu
 from tests.serving import EXACT, make_checkpoints, make_patch, running
 from tests.zerogpu import lending
 
@@ -101,6 +103,16 @@ def test_live_answers_and_calls_of_programs_ask_for_no_gpu(url, lender, patches,
     answer = client.predict(handle_file(str(tmp_path / "one.npy")), api_name="/segment")
     assert np.shape(answer["models"]["402-unet"]["mask"]) == (36, 36)
     assert lender.asked == []
+
+
+def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch):
+    lent = []
+    monkeypatch.setattr(zerogpu, "_lent", lambda _, patches: lent.append(len(patches)))
+    most = zerogpu.MOST_AT_ONCE
+    for count, seconds in ((most + 1, 6), (most * 2, 12), (most, 4)):
+        made = np.zeros((count, 1, 1), np.float32)
+        list(zerogpu.run(Path("x"), np.arange(count), made.__getitem__, seconds))
+    assert lent == [most, most, most]
 
 
 def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, models, patches):

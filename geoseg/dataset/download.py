@@ -109,6 +109,8 @@ def _explaining(handle: str) -> Iterator[None]:
             f"{by_hand}"
         ) from error
     except Exception as error:  # kagglehub has a dozen kinds, and nothing else runs in here
+        if "header value" in str(error):  # which holds the token
+            raise DownloadError(f"the token of Kaggle is not one in its form; {LOGIN}") from None
         raise DownloadError(f"kagglehub: {error}; try again, {by_hand}") from error
 
 

@@ -63,7 +63,8 @@ def run(
     for all.
     """
     global _shut_until
-    while _lent and len(indices) and seconds > WORTH_SECONDS and time.monotonic() > _shut_until:
+    each = seconds / max(len(indices), 1)
+    while _lent and each * len(indices) > WORTH_SECONDS and time.monotonic() > _shut_until:
         patches, indices = images(indices[:MOST_AT_ONCE]), indices[MOST_AT_ONCE:]
         try:
             found = _lent(str(checkpoint), patches)

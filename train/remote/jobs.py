@@ -46,11 +46,18 @@ def write(order: Order, user: str, hardware: str, folder: Path) -> list[str]:
 def push(order: Order, user: str, hardware: str, folder: Path) -> str:
     """Send the script and start the job; gives the address where to watch it.
 
-    The job gets the login, to send its results, and the keys of Weights & Biases and Kaggle that
-    the environment has, as secrets.
+    The job gets the login, to send its results, and of the keys of Weights & Biases and Kaggle that
+    the environment has those that it needs, as secrets. RemoteError where a job of this name is not
+    over: it would be given this one's script, or its results be taken for this one's.
     """
     repository = order["repository"]
     with _hub(repository) as api:
+        for job in _jobs(api, user, order["name"]):
+            if _stage(job) not in _OVER:
+                raise RemoteError(
+                    f"job {order['name']} is still {_stage(job).lower()} ({job.url}); wait for it "
+                    "or cancel it there"
+                )
         api.create_repo(repository, private=True, exist_ok=True)
         api.upload_folder(
             repo_id=repository,
@@ -60,7 +67,11 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
             delete_patterns=list(RESULTS),  # those of an earlier job would pass for this one's
             commit_message=f"Train {order['name']}",
         )
-        keys = {name: os.environ.get(name) for name in ("WANDB_API_KEY", "KAGGLE_API_TOKEN")}
+        needed = {
+            "WANDB_API_KEY": "-nowb" not in order["arguments"],
+            "KAGGLE_API_TOKEN": bool(order["data"]),
+        }
+        keys = {name: os.environ.get(name) for name, wanted in needed.items() if wanted}
         job = api.run_job(
             image=IMAGE,
             command=["uv", "run", *_dependencies(), "python", "-c", _START],
@@ -76,13 +87,13 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
 def collect(user: str, name: str, repository: str, into: Path) -> str:
     """Bring what the job made into a folder; gives what went wrong there, or nothing."""
     with _hub(repository) as api:
-        jobs = [job for job in api.list_jobs(namespace=user) if _is_of(job, name)]
+        jobs = _jobs(api, user, name)
         if not jobs:
             raise RemoteError(
                 f"{user} has no job {name}; check -u and -e, and push it first with -p"
             )
         job = max(jobs, key=lambda job: str(job.created_at))
-        stage = str(getattr(job.status.stage, "value", job.status.stage))
+        stage = _stage(job)
         if stage not in _OVER:
             raise RemoteError(f"job {name} is still {stage.lower()} ({job.url}); ask again later")
         for result in RESULTS:
@@ -97,8 +108,13 @@ def collect(user: str, name: str, repository: str, into: Path) -> str:
     return f"job {name} ended with {stage}{reason} ({job.url})"
 
 
-def _is_of(job: Any, name: str) -> bool:
-    return bool((job.environment or {}).get("GEOSEG_NAME") == name)
+def _jobs(api: HfApi, user: str, name: str) -> list[Any]:
+    jobs = api.list_jobs(namespace=user)
+    return [job for job in jobs if (job.environment or {}).get("GEOSEG_NAME") == name]
+
+
+def _stage(job: Any) -> str:
+    return str(getattr(job.status.stage, "value", job.status.stage))
 
 
 def _dependencies() -> list[str]:

@@ -141,6 +141,7 @@ def _kaggle(kernel: str) -> Iterator[Any]:
             import kaggle
 
             kaggle.api.authenticate()
+            yield kaggle.api
     except ImportError as error:
         raise RemoteError(
             f'the kaggle package is missing ({error}); pip install "kaggle>=2" six, with Python '
@@ -148,11 +149,6 @@ def _kaggle(kernel: str) -> Iterator[Any]:
         ) from error
     except SystemExit as error:
         raise RemoteError(f"there is no login to Kaggle; {LOGIN}") from error
-    except OSError as error:
-        raise _explained(error, kernel) from error
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield kaggle.api
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None):  # the disk, not the network
             raise
@@ -170,6 +166,8 @@ def _explained(error: Exception, kernel: str) -> RemoteError:
         )
     if status:
         return RemoteError(f"Kaggle answers {status} ({error}); try again later")
+    if "header value" in str(error):  # which holds the token
+        return RemoteError(f"the token of Kaggle is not one in its form; {LOGIN}")
     if isinstance(error, ValueError):
         return RemoteError(f"kaggle: {error}")
     return RemoteError(
