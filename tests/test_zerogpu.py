@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import zipfile
+from contextvars import ContextVar
 from pathlib import Path
 
 import httpx
@@ -123,3 +124,23 @@ def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, models, pa
     assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
     assert lender.names() == ["schedule"]  # and for a while not again
     assert "token" not in lender.asked[0][1]
+
+
+def test_who_has_no_minutes_left_keeps_nobody_else_from_a_gpu(monkeypatch):
+    asked = []
+
+    def lend(_, patches):
+        asked.append(visitor)
+        if visitor == "poor":
+            raise RuntimeError("no minutes left")
+        return patches
+
+    monkeypatch.setattr(zerogpu, "_lent", lend)
+    monkeypatch.setattr(zerogpu, "_refused", {"long ago": 0.0})
+    for visitor in ("poor", "rich", "poor"):
+        monkeypatch.setattr(zerogpu, "_visitor", ContextVar("visitor", default=visitor))
+        made = np.zeros((2, 1, 1), np.float32)
+        found = list(zerogpu.run(Path("x"), np.arange(2), made.__getitem__, 60))
+        assert len(found) == (visitor == "rich")
+    assert asked == ["poor", "rich"]
+    assert zerogpu._refused.keys() == {"poor"}

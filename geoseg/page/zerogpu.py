@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
@@ -23,16 +24,18 @@ from gradio.context import LocalContext
 from numpy.typing import NDArray
 from starlette.requests import Request as HttpRequest
 
+from geoseg.page.callers import client
 from geoseg.segmenter import Segmenter
 
 ON = os.environ.get("SPACES_ZERO_GPU", "").lower() in {"1", "t", "true"}  # as `spaces` reads it
 DEVICE = "cuda"
 WORTH_SECONDS = 5  # of the processor: a GPU needs as many to come
 MOST_AT_ONCE = 2048  # patches of a call
-PAUSE_SECONDS = 60  # after a refusal, which may itself have taken as long
+PAUSE_SECONDS = 60  # of a visitor after a refusal, which may itself have taken as long
 
 _log = logging.getLogger("geoseg.page")
-_shut_until = 0.0
+_visitor = ContextVar("visitor", default="")
+_refused: dict[str, float] = {}  # until when a visitor is not asked for
 
 
 def live_device(wanted: str) -> str:
@@ -49,6 +52,7 @@ def attend(http: HttpRequest) -> None:
     if ON:
         LocalContext.request.set(gr.Request(http))
         LocalContext.blocks.set(http.app.get_blocks())
+        _visitor.set(client(http.scope))
 
 
 def run(
@@ -62,9 +66,9 @@ def run(
     `images` makes the patches (B, Z, A) of some of them; `seconds` is what the processor would take
     for all.
     """
-    global _shut_until
+    who = _visitor.get()
     each = seconds / max(len(indices), 1)
-    while _lent and each * len(indices) > WORTH_SECONDS and time.monotonic() > _shut_until:
+    while _lent and each * len(indices) > WORTH_SECONDS and not _pauses(who):
         patches, indices = images(indices[:MOST_AT_ONCE]), indices[MOST_AT_ONCE:]
         try:
             found = _lent(str(checkpoint), patches)
@@ -72,9 +76,18 @@ def run(
         # processor can do the same.
         except Exception as error:
             _log.warning("no GPU was lent, the processor goes on: %s", repr(error)[:200])
-            _shut_until = time.monotonic() + PAUSE_SECONDS
+            _refused[who] = time.monotonic() + PAUSE_SECONDS
         else:
             yield found
+
+
+def _pauses(who: str) -> bool:
+    """Whether a visitor was refused a GPU a moment ago."""
+    now = time.monotonic()
+    for other, until in list(_refused.items()):
+        if until < now:
+            _refused.pop(other, None)
+    return who in _refused
 
 
 def _on_gpu(checkpoint: str, images: NDArray[np.float32]) -> NDArray[np.float32]:
