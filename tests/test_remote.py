@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,8 @@ import pytest
 
 from geoseg import load_checkpoint, read_card, save_checkpoint
 from tests.making import exit_code, make_data
+from train.__main__ import main as train
+from train.keeper import Keeper
 from train.remote import order, payload
 from train.remote.__main__ import main
 from train.remote.home import bring_home
@@ -177,6 +180,34 @@ def test_a_better_run_stays_and_a_worse_one_goes(kaggle, tmp_path, capsys):
     assert "scored on other patches" in told(capsys)
 
 
+def test_a_run_stopped_in_its_first_epoch_comes_home_and_goes_on(tmp_path, monkeypatch, capsys):
+    there, home = tmp_path / "there", tmp_path / "home"
+    data = ["--data", str(make_data(tmp_path / "data", 4, 40))]
+    command = [*COMMAND[:2], *data, *SMALL[1:], "-nowb"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "save_when_due", lambda _: signal.raise_signal(signal.SIGTERM))
+        assert train([*command, "-o", str(there)]) == 143
+    assert not (there / RUN / "best.safetensors").exists()
+
+    def collect():
+        payload.pack({"commit": "", "arguments": []}, there, tmp_path, exit_code=143)
+        outcomes, failure = bring_home(tmp_path, home, overwrite=False)
+        assert "--resume goes on from here" in failure
+        return outcomes[0]
+
+    assert collect() == (RUN, True, "stopped in its first epoch")
+    assert collect() == (RUN, True, "is here already")
+    capsys.readouterr()
+    assert train([*command, "-o", str(home), "--resume"]) == 0
+    assert "after 0 epochs and 1 of " in told(capsys)
+    outcome = collect()
+    assert not outcome.here
+    assert "stays; --overwrite replaces it: the fetched one was stopped" in outcome.words
+    shutil.rmtree(there / RUN / "resume")
+    shutil.rmtree(home)
+    assert "best.safetensors: there is no such file" in collect().words
+
+
 def test_broken_checkpoints_stay_away(made, tmp_path):
     with tarfile.open(made / "runs.tar") as packed:
         packed.extractall(tmp_path / "bad", filter="data")
@@ -328,10 +359,11 @@ JOBS = [*COMMAND, "--backend", "hf-jobs"]
 
 def test_a_job_is_pushed_run_for_real_and_fetched(hub, made, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_API_KEY", "w" * 40)
-    hub.files["me/geoseg-runs/geoseg-3/runs.tar"] = b"of an earlier job"
+    earlier = "me/geoseg-runs/geoseg-3/20260101-000000/runs.tar"
+    hub.files[earlier] = b"paid for, and not fetched yet"
     command = [*JOBS, "--folder", str(tmp_path / "sent"), "--hours", "2"]
     assert main([*command, "-p", *SMALL, "-nowb"]) == 0
-    assert list(hub.files) == ["me/geoseg-runs/geoseg-3/train.py"]
+    assert list(hub.files) == [earlier, "me/geoseg-runs/geoseg-3/train.py"]
     assert hub.repositories["me/geoseg-runs"]["visibility"] == "private"
     (job,) = hub.jobs
     assert (job["flavor"], job["timeoutSeconds"]) == ("cpu-upgrade", 9000)
@@ -370,11 +402,12 @@ def test_a_job_gets_the_keys_it_needs_and_no_other_is_pushed_beside_it(
     hub, tmp_path, monkeypatch, capsys
 ):
     keys = {"WANDB_API_KEY": "w" * 40, "KAGGLE_API_TOKEN": "KGAT_secret"}
-    for name, key in keys.items():
-        monkeypatch.setenv(name, key)
+    for name, value in {**keys, "WANDB_ENTITY": "corp"}.items():
+        monkeypatch.setenv(name, value)
     command = [*JOBS, "--folder", str(tmp_path / "sent"), "-p"]
     assert main([*command, "--", "--seed", "4"]) == 0
     assert hub.jobs[0]["secrets"] == {"HF_TOKEN": "hf_secret", **keys}
+    assert "\"tracking\": {'WANDB_ENTITY': 'corp'}" in (tmp_path / "sent/train.py").read_text()
     sent = dict(hub.files)
     assert main([*command, "--", "--seed", "5"]) == 1
     assert "job geoseg-3 is still running" in told(capsys)
@@ -382,13 +415,17 @@ def test_a_job_gets_the_keys_it_needs_and_no_other_is_pushed_beside_it(
     hub.jobs[0]["status"]["stage"] = "CANCELED"
     assert main([*command, "--", "--fresh"]) == 0
     assert set(hub.jobs[1]["secrets"]) == {"HF_TOKEN", "WANDB_API_KEY"}
+    hub.jobs[1]["status"]["stage"] = "COMPLETED"
+    assert main([*command, "--", "--wandb-mode", "disabled"]) == 0
+    assert set(hub.jobs[2]["secrets"]) == {"HF_TOKEN", "KAGGLE_API_TOKEN"}
 
 
 def test_a_job_that_failed_or_is_not_there(hub, tmp_path, capsys):
     command = [*JOBS, "--fetch", "-o", str(tmp_path / "runs")]
     assert main(command) == 1
     assert "me has no job geoseg-3" in told(capsys)
-    job = hub.post("api/jobs/me", json.dumps({"environment": {"GEOSEG_NAME": "geoseg-3"}}).encode())
+    environment = {"GEOSEG_NAME": "geoseg-3", "GEOSEG_RESULTS": "geoseg-3/20260101-000000"}
+    job = hub.post("api/jobs/me", json.dumps({"environment": environment}).encode())
     job["status"] = {"stage": "ERROR", "message": "exit code 1"}
     assert main(command) == 1
     assert "job geoseg-3 ended with ERROR: exit code 1" in told(capsys)
@@ -552,8 +589,8 @@ def test_the_key_of_wandb_comes_from_the_secrets(monkeypatch, tmp_path, capsys):
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("WANDB_API_KEY", "")
-    monkeypatch.setenv("WANDB_MODE", "online")
-    payload.set_up_tracking()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    payload.set_up_tracking({"WANDB_MODE": "online"})
     assert os.environ["WANDB_API_KEY"] == "wandb_api_key"
     assert os.environ["WANDB_MODE"] == "online"
 

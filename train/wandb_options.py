@@ -112,3 +112,10 @@ def choose_tracking(
         os.environ.get("WANDB_RUN_GROUP") or (name if several else None),
         tuple(arguments.wandb_tags or filter(None, os.environ.get("WANDB_TAGS", "").split(","))),
     )
+
+
+def tracking_settings() -> dict[str, str]:
+    """What the environment says of tracking, but the key: what another machine is to be told."""
+    names = ("BASE_URL", "ENTITY", "MODE", "PROJECT", "RUN_GROUP", "TAGS")
+    found = {f"WANDB_{name}": os.environ.get(f"WANDB_{name}", "") for name in names}
+    return {name: value for name, value in found.items() if value}

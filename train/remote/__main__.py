@@ -28,6 +28,7 @@ from train.remote.order import (
     pack_code,
 )
 from train.remote.payload import Order
+from train.wandb_options import tracking_settings
 
 BACKENDS = {"kaggle": kaggle, "hf-jobs": jobs}
 _HANDLE = re.compile(r"[\w-]+/[\w-]+")
@@ -116,6 +117,8 @@ def _order(
             f"a clone does not have the teacher {missing[0]}; train it there too, or leave --clone "
             "away (a notebook of Kaggle is too small for most, --backend hf-jobs is not)"
         )
+    wanted = parse_training(training)
+    tracked = not (wanted.no_wandb or wanted.wandb_mode == "disabled")
     return Order(
         name=name,
         arguments=training,
@@ -123,7 +126,8 @@ def _order(
         clone=clone or "",
         archive="" if clone else pack_code(commit, teachers),
         install=arguments.backend == "kaggle",
-        data="" if "--fresh" in training else arguments.data,
+        data="" if wanted.fresh is not None else arguments.data,
+        tracking=tracking_settings() if tracked else None,
         hours=arguments.hours,
         repository=arguments.repository if arguments.backend == "hf-jobs" else "",
     )

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from geoseg.card import Card
 from geoseg.checkpoint import CheckpointError, load_checkpoint, read_card
-from train.keeper import CHECKPOINTS, alone_in
+from train.keeper import alone_in
 from train.remote.order import RemoteError
+from train.state import StateError, States
 
 ARCHIVE, RESULT, LOG = "runs.tar", "result.json", "training.log"
 
@@ -28,8 +29,9 @@ class Outcome(NamedTuple):
 def bring_home(collected: Path, output: Path, overwrite: bool) -> tuple[list[Outcome], str]:
     """Put the runs of an archive into `output`, each `<id>-<name>/` as the trainer lays it out.
 
-    A run whose checkpoints do not load stays away. One that is there already is replaced if it is
-    worse, by the best validation IoU on the same patches, or by `overwrite`.
+    A run whose checkpoints do not load stays away; one that was stopped in its first epoch has no
+    best one yet. One that is there already is replaced if it is worse, by the best validation IoU
+    on the same patches, or by `overwrite`.
 
     Returns:
         What became of each run, and what went wrong in the training, or "".
@@ -62,15 +64,14 @@ def bring_home(collected: Path, output: Path, overwrite: bool) -> tuple[list[Out
 
 def _settle(run: Path, target: Path, replaced: Path, overwrite: bool) -> Outcome:
     """Move one run to where it belongs, if it should be there."""
-    cards = {}
-    for name in CHECKPOINTS:
-        try:
-            cards[name] = load_checkpoint(run / name).card
-        except CheckpointError as error:
-            return Outcome(run.name, False, f"left where it was: {error}")
-    best = cards["best.safetensors"]
-    assert best
-    score = f"best validation IoU {_iou(best):.4f}"
+    best = None
+    try:
+        if (run / "best.safetensors").exists() or not _is_begun(run):
+            best = load_checkpoint(run / "best.safetensors").card
+        load_checkpoint(run / "last.safetensors")
+    except (CheckpointError, StateError) as error:
+        return Outcome(run.name, False, f"left where it was: {error}")
+    score = f"best validation IoU {_iou(best):.4f}" if best else "stopped in its first epoch"
     if not target.exists():
         run.rename(target)
         return Outcome(run.name, True, score)
@@ -83,14 +84,21 @@ def _settle(run: Path, target: Path, replaced: Path, overwrite: bool) -> Outcome
     return Outcome(run.name, True, f"{score}, in place of the run that was here")
 
 
-def _compare(run: Path, best: Card, target: Path) -> tuple[bool, str]:
+def _is_begun(run: Path) -> bool:
+    """Whether a run can be gone on with."""
+    return States(run / "resume").load()[0] is not None
+
+
+def _compare(run: Path, best: Card | None, target: Path) -> tuple[bool, str]:
     """Whether the run is here already; else why the one that is here should stay, or ""."""
-    there = target / "best.safetensors"
+    there = target / ("best.safetensors" if best else "last.safetensors")
     if not there.exists():
         return False, ""
     if there.read_bytes() == (run / there.name).read_bytes():
         return True, "is here already"
     stays = f"the run in {target} stays; --overwrite replaces it"
+    if not best:
+        return False, f"{stays}: the fetched one was stopped in its first epoch"
     try:
         ours = read_card(there)
     except CheckpointError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
 
     The job gets the login, to send its results, and of the keys of Weights & Biases and Kaggle that
     the environment has those that it needs, as secrets. RemoteError where a job of this name is not
-    over: it would be given this one's script, or its results be taken for this one's.
+    over: it might be given this one's script.
     """
     repository = order["repository"]
     with _hub(repository) as api:
@@ -64,18 +65,21 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
             folder_path=folder,
             path_in_repo=order["name"],
             allow_patterns=SCRIPT,
-            delete_patterns=list(RESULTS),  # those of an earlier job would pass for this one's
             commit_message=f"Train {order['name']}",
         )
         needed = {
-            "WANDB_API_KEY": "-nowb" not in order["arguments"],
+            "WANDB_API_KEY": order["tracking"] is not None,
             "KAGGLE_API_TOKEN": bool(order["data"]),
         }
         keys = {name: os.environ.get(name) for name, wanted in needed.items() if wanted}
         job = api.run_job(
             image=IMAGE,
             command=["uv", "run", *_dependencies(), "python", "-c", _START],
-            env={"GEOSEG_NAME": order["name"], "GEOSEG_REPOSITORY": repository},
+            env={
+                "GEOSEG_NAME": order["name"],
+                "GEOSEG_REPOSITORY": repository,
+                "GEOSEG_RESULTS": f"{order['name']}/{time.strftime('%Y%m%d-%H%M%S')}",
+            },
             secrets={"HF_TOKEN": get_token(), **{k: v for k, v in keys.items() if v}},
             flavor=hardware,
             timeout=f"{round((order['hours'] + _SPARE_HOURS) * 3600)}s",
@@ -98,7 +102,9 @@ def collect(user: str, name: str, repository: str, into: Path) -> str:
             raise RemoteError(f"job {name} is still {stage.lower()} ({job.url}); ask again later")
         for result in RESULTS:
             try:
-                found = api.hf_hub_download(repository, f"{name}/{result}", local_dir=into)
+                found = api.hf_hub_download(
+                    repository, f"{job.environment['GEOSEG_RESULTS']}/{result}", local_dir=into
+                )
             except EntryNotFoundError:
                 continue
             Path(found).rename(into / result)

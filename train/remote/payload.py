@@ -26,8 +26,10 @@ class Order(TypedDict):
 
     `arguments` are those of `python -m train`. The code at `commit` is cloned from `clone`, or,
     where that is empty, comes along in `archive`, a base64 `.tar.xz`. `install` asks pip for what
-    the code requires. `data` is a data set of Kaggle, or empty. After `hours` the training is asked
-    to save and stop. The results also go to the folder `name` of the Hub's `repository`, if any.
+    the code requires. `data` is a data set of Kaggle, or empty. `tracking` are Weights & Biases'
+    own variables of the environment; None where nothing is tracked. After `hours` the training is
+    asked to save and stop. The results also go to the Hub's `repository`, if any, there into the
+    folder GEOSEG_RESULTS.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Order(TypedDict):
     archive: str
     install: bool
     data: str
+    tracking: dict[str, str] | None
     hours: float
     repository: str
 
@@ -51,7 +54,8 @@ def main(order: Order) -> int:
     get_code(order, code)
     if order["install"]:
         install(code)
-    set_up_tracking()
+    if order["tracking"] is not None:
+        set_up_tracking(order["tracking"])
     data = find_data(order, code, scratch)
     start = time.time()
     status = train(order, code, data, runs, output / "training.log")
@@ -62,7 +66,7 @@ def main(order: Order) -> int:
         HfApi().upload_folder(
             repo_id=order["repository"],
             folder_path=output,
-            path_in_repo=order["name"],
+            path_in_repo=os.environ["GEOSEG_RESULTS"],
             commit_message=f"Results of {order['name']}",
         )
     print(f"The runs are packed in {output / 'runs.tar'}; the training's exit code is {status}.")
@@ -89,8 +93,9 @@ def install(code: Path) -> None:
     subprocess.run([*command, *wanted], check=True)
 
 
-def set_up_tracking() -> None:
+def set_up_tracking(settings: dict[str, str]) -> None:
     """Weights & Biases: by the key in Kaggle's secrets or the environment, else offline."""
+    os.environ.update(settings)
     if not os.environ.get("WANDB_API_KEY"):
         try:
             from kaggle_secrets import UserSecretsClient
