@@ -111,9 +111,9 @@ def scan(root: Path) -> dict[str, Files]:
     return listing
 
 
-def fingerprint(listing: dict[str, Files], most_nulls: float = MAX_NULL_FRACTION) -> str:
+def fingerprint(listing: dict[str, Files]) -> str:
     """A digest that changes with any file's name, size or time, and with the rules of reading."""
-    text = json.dumps([_RULES, most_nulls, listing])
+    text = json.dumps([_RULES, MAX_NULL_FRACTION, listing])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -121,21 +121,27 @@ def read(
     root: Path,
     listing: dict[str, Files],
     progress: bool,
-    most_nulls: float = MAX_NULL_FRACTION,
+    everything: bool = False,
 ) -> tuple[list[Patch], list[Rejection]]:
     """Read every patch of the listing, by split, then by well from top to bottom.
 
-    A patch with a larger share of nulls than `most_nulls` is rejected, and so is one of nulls only.
+    A patch with a larger share of nulls than MAX_NULL_FRACTION is rejected, and so is one whose
+    label is missing or unusable; with `everything` they stay, the latter without a mask. A patch of
+    nulls only never does.
     """
     rejections: list[Rejection] = []
-    jobs = [job for split, files in listing.items() for job in _match(split, files, rejections)]
+    jobs = [
+        job
+        for split, files in listing.items()
+        for job in _match(split, files, rejections, everything)
+    ]
     patches = []
     for job in _shown(jobs, progress):
-        read = _read_patch(root, job, most_nulls)
-        if isinstance(read, Rejection):
-            rejections.append(read)
-        else:
-            patches.append(read)
+        patch, fault = _read_patch(root, job, everything)
+        if fault:
+            rejections.append(fault)
+        if patch:
+            patches.append(patch)
     kept = list(_of_one_size(patches, rejections))
     return kept, sorted(rejections, key=lambda rejection: rejection.name)
 
@@ -160,7 +166,7 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, int, int]:
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _match(split: str, files: Files, rejections: list[Rejection]) -> list[_Job]:
+def _match(split: str, files: Files, rejections: list[Rejection], everything: bool) -> list[_Job]:
     """Pair the images of a split with their labels by name."""
 
     def reject(kind: str, name: str, reason: str, folder: str = "images") -> None:
@@ -171,10 +177,12 @@ def _match(split: str, files: Files, rejections: list[Rejection]) -> list[_Job]:
         match = _NAME.fullmatch(name)
         if match is None:
             reject("misnamed", name, "is not named well_K_patch_I.npy; rename or remove it")
-        elif files.labels is not None and name not in files.labels:
+            continue
+        lacking = files.labels is not None and name not in files.labels
+        if lacking:
             reject("without a label", name, f"has no label; add {split}/labels/{name}")
-        else:
-            labelled = files.labels is not None
+        if everything or not lacking:
+            labelled = files.labels is not None and not lacking
             jobs.append(_Job(split, int(match[1]), int(match[2]), name, labelled))
     for name in files.labels or ():
         if _NAME.fullmatch(name) is None:
@@ -197,45 +205,54 @@ def _shown(jobs: list[_Job], progress: bool) -> Iterable[_Job]:
     return jobs
 
 
-def _read_patch(root: Path, job: _Job, most_nulls: float) -> Patch | Rejection:
+def _read_patch(root: Path, job: _Job, everything: bool) -> tuple[Patch | None, Rejection | None]:
+    """The patch, unless it is left out, and what is wrong with it or its label, if anything."""
     name = f"{job.split}/images/{job.name}"
     try:
         image = read_patch(root / name)
     except AllNullError:
-        return Rejection(name, "every pixel is null", "null everywhere")
+        return None, Rejection(name, "every pixel is null", "null everywhere")
     except PatchError as error:
-        return Rejection(name, _fault(error, job.name), "unreadable image")
+        return None, Rejection(name, _fault(error, job.name), "unreadable image")
     nulls = float(np.isnan(image).mean())
-    if nulls > most_nulls:
-        limit = f"{nulls:.1%} of its pixels are null, more than {most_nulls:.0%}"
-        return Rejection(name, limit, "mostly null")
-    if not job.labelled:
-        return Patch(job.split, job.well, job.index, image, None)
+    if nulls > MAX_NULL_FRACTION and not everything:
+        limit = f"{nulls:.1%} of its pixels are null, more than {MAX_NULL_FRACTION:.0%}"
+        return None, Rejection(name, limit, "mostly null")
+    mask, fault = _read_label(root, job, image.shape) if job.labelled else (None, None)
+    if fault and not everything:
+        return None, fault
+    return Patch(job.split, job.well, job.index, image, mask), fault
+
+
+def _read_label(
+    root: Path, job: _Job, shape: tuple[int, ...]
+) -> tuple[NDArray[np.uint8] | None, Rejection | None]:
+    """The mask, or what is wrong with it."""
     name = f"{job.split}/labels/{job.name}"
     try:
         mask = read_mask(root / name)
     except PatchError as error:
-        return Rejection(name, _fault(error, job.name), "unusable label")
-    if mask.shape != image.shape:
-        fault = f"has the size {_size(mask)}, its image {_size(image)}"
-        return Rejection(name, fault, "label of another size")
-    return Patch(job.split, job.well, job.index, image, mask)
+        return None, Rejection(name, _fault(error, job.name), "unusable label")
+    if mask.shape != shape:
+        fault = f"has the size {_size(mask.shape)}, its image {_size(shape)}"
+        return None, Rejection(name, fault, "label of another size")
+    return mask, None
 
 
 def _fault(error: PatchError, name: str) -> str:
     return str(error).removeprefix(f"{name} ").removesuffix(".")
 
 
-def _size(array: NDArray[np.generic]) -> str:
-    return "x".join(map(str, array.shape))
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _of_one_size(patches: list[Patch], rejections: list[Rejection]) -> Iterator[Patch]:
     """The patches of the commonest size (the first one read, where two are as common)."""
-    sizes = Counter(_size(patch.image) for patch in patches)
+    sizes = Counter(_size(patch.image.shape) for patch in patches)
     usual = max(sizes, key=lambda size: sizes[size], default="")
     for patch in patches:
-        size = _size(patch.image)
+        size = _size(patch.image.shape)
         if size == usual:
             yield patch
         else:

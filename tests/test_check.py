@@ -102,6 +102,24 @@ def test_wells_that_were_renamed(copy, capsys):
     )
 
 
+@pytest.mark.parametrize("kind", ["random", "rows"])
+def test_nulls_hide_no_copy(kind, copy, capsys):
+    """Nearly half of the pixels are null, or every other row but one."""
+    rng = np.random.default_rng(0)
+    for path in copy.glob("*/images/*.npy"):
+        image = read_patch(path)
+        image[rng.random(image.shape) < 0.45 if kind == "random" else slice(0, 34, 2)] = np.nan
+        np.save(path, image)
+    assert check(copy, capsys)[0] == 0
+    for i in range(5):
+        for part in ("images", "labels"):
+            name = copy / "{}" / part / "well_{}_patch_{}.npy"
+            shutil.copy(str(name).format("train", 2, i), str(name).format("validation", 99, i))
+    code, told = check(copy, capsys)
+    assert code == 1
+    assert "5 patches of validation/ look like copies" in told
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

@@ -128,7 +128,7 @@ def test_twins_can_be_told(double, tmp_path, capsys):
     assert np.array_equal(image[:, ::2], log[:36, ::2], equal_nan=True)
     assert np.isnan(image[:, 1::2]).all()
     assert read_patch(out / "test/well_4.npy").shape == (720, 36)
-    out = stitched(tmp_path / "data", tmp_path / "c", "--twins", "test/4")
+    out = stitched(tmp_path / "data", tmp_path / "c", "--twins", "test/well_4")
     assert read_patch(out / "test/well_4.npy").shape == (360, 72)
 
 
@@ -136,6 +136,8 @@ def test_twins_can_be_told(double, tmp_path, capsys):
     ("arguments", "words"),
     [
         (["--twins", "8"], "there is no well 'well_8'; the wells are well_1"),
+        (["--twins", "well_8"], "there is no well 'well_8'; the wells are well_1"),
+        (["--twins", "tset/1"], "there is no well 'tset/well_1'; the wells are well_1"),
         (["--overlap", "36"], "an overlap of 36 rows"),
         (["--out", "{data}"], "is not empty"),
     ],
@@ -146,6 +148,21 @@ def test_mistakes(arguments, words, single, tmp_path, capsys):
     assert main([*command, *(a.format(data=tmp_path / "data") for a in arguments)]) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "logs").exists()
+
+
+def test_labels_of_no_use_are_named_and_the_images_stay(single, tmp_path, capsys):
+    log, mask = single
+    cut(tmp_path / "data", 1, log, mask)
+    labels = sorted((tmp_path / "data/train/labels").iterdir())
+    for path in labels[1:]:
+        np.save(path, read_mask(path) * 255)
+    labels[0].unlink()
+    out = stitched(tmp_path / "data", tmp_path / "logs")
+    told = capsys.readouterr().out
+    bad = sum(bool(mask[i * 36 : i * 36 + 36].any()) for i in range(1, len(labels)))
+    assert f"{bad} unusable label" in told
+    assert "1 without a label" in told
+    assert np.array_equal(read_patch(out / "well_1.npy"), log, equal_nan=True)
 
 
 def test_a_hostile_number_takes_no_memory(single, tmp_path, capsys):

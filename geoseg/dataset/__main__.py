@@ -17,7 +17,7 @@ from rich.table import Table
 from geoseg.dataset.check import find_problems, summary
 from geoseg.dataset.download import HANDLE, DownloadError, download
 from geoseg.dataset.loading import PatchDataset
-from geoseg.dataset.stitch import Log, load_whole, stitch
+from geoseg.dataset.stitch import Log, stitch
 from geoseg.files import check_writable, naming, replacing
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -69,17 +69,14 @@ def _check(options: argparse.Namespace, console: Console) -> int:
 
 def _stitch(options: argparse.Namespace, console: Console) -> int:
     _check_free(options.out)
-    dataset = load_whole(options.folder)
-    twins = None
-    if options.twins is not None:
-        twins = {f"{'test/' * w.startswith('test/')}well_{w.split('/')[-1]}" for w in options.twins}
+    dataset = PatchDataset.load(options.folder, everything=True)
+    twins = None if options.twins is None else {_log_name(well) for well in options.twins}
     logs = stitch(dataset, twins, options.overlap)
     for log in track(logs, "Writing", console=console, transient=True):
         _write(log, options.out)
     wide = None if sys.stdout.isatty() else 100
     Console(width=wide, highlight=False).print(_told(logs))
-    for rejection in dataset.rejections:
-        print(f"Left out: {rejection.name}: {rejection.reason}.")
+    print(dataset.rejection_summary())
     unsure = [log.name.replace("well_", "") for log in logs if not log.pairs]
     if unsure and twins is None:
         print(
@@ -88,6 +85,12 @@ def _stitch(options: argparse.Namespace, console: Console) -> int:
         )
     print(f"{len(logs)} logs written to {options.out}")
     return 0
+
+
+def _log_name(well: str) -> str:
+    """What the log of a well is called that the user calls, for instance, 2, test/4 or well_2."""
+    folder, slash, number = well.rpartition("/")
+    return f"{folder}{slash}well_{number.removeprefix('well_')}"
 
 
 def _check_free(out: Path) -> None:

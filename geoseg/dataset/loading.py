@@ -22,7 +22,6 @@ from torch import Tensor
 
 from geoseg.files import replacing
 from geoseg.folder import (
-    MAX_NULL_FRACTION,
     SPLITS,
     DatasetError,
     Patch,
@@ -119,15 +118,15 @@ class PatchDataset:
         splits: Iterable[str] | None = None,
         *,
         labels: bool = True,
-        most_nulls: float = MAX_NULL_FRACTION,
+        everything: bool = False,
         cache: bool = True,
         progress: bool = True,
     ) -> PatchDataset:
         """Read `<root>/{train,validation,test}/images/well_K_patch_I.npy` and their labels.
 
         Left out, with a name and a reason in `rejections`: a misnamed entry; an unreadable image;
-        one that is null everywhere, or in more than `most_nulls` of its pixels (up to that it is
-        kept, NaN at its nulls); one of another size than most in the folder; one without a label,
+        one that is null everywhere, or in more than half of its pixels (up to that it is kept, NaN
+        at its nulls); one of another size than most in the folder; one without a label,
         where its split has a folder `labels`; a label without an image. A label that is unreadable,
         of another size than its image, or holds other values than 0 and 1 takes its image along. A
         split without a folder `labels` is unlabelled.
@@ -136,7 +135,8 @@ class PatchDataset:
             root: the folder of the splits.
             splits: which to return, None for all; the others are read and cached all the same.
             labels: read the labels; without them every split is unlabelled.
-            most_nulls: the largest share of null pixels that is kept, half unless told.
+            everything: for looking at, not for training: patches that are mostly null stay, and so
+                do those whose label is missing or unusable, as unlabelled ones; not cached.
             cache: keep what was read in `<root>/.geoseg-cache.safetensors` (or, where it cannot be
                 written, in the user's cache folder) until a file's name, size or time changes.
             progress: show on standard error how far reading many files has come.
@@ -152,10 +152,11 @@ class PatchDataset:
         for split in wanted:
             if split not in listing:
                 raise DatasetError(f"no split {split!r} in {root}; it has {', '.join(listing)}")
-        stamp = fingerprint(listing, most_nulls)
+        cache = cache and not everything
+        stamp = fingerprint(listing)
         dataset = _load_cache(root, stamp) if cache else None
         if dataset is None:
-            dataset = _assemble(root, *read(root, listing, progress, most_nulls))
+            dataset = _assemble(root, *read(root, listing, progress, everything))
             if cache:
                 _save_cache(root, stamp, dataset)
         return dataset if set(wanted) == set(listing) else _only(dataset, wanted)

@@ -6,8 +6,7 @@ N patches, Z depth, A azimuth.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -53,23 +52,6 @@ class Log:
     def missing(self) -> int:
         """Rows where no patch is."""
         return int((self.origin == NOWHERE).sum())
-
-
-def load_whole(root: Path) -> PatchDataset:
-    """Every patch that can be read, those that are mostly null and those without a label too.
-
-    `rejections` are of the images. DatasetError as `PatchDataset.load`.
-    """
-    dataset = PatchDataset.load(root, labels=False, most_nulls=1.0, cache=False)
-    try:
-        known = PatchDataset.load(root, most_nulls=1.0, cache=False, progress=False)
-    except DatasetError:  # not one of the labels fits an image
-        return dataset
-    places = {name: i for i, name in enumerate(dataset.names)}
-    into = torch.tensor([places[name] for name in known.names])
-    masks, labelled = torch.zeros_like(dataset.masks), torch.zeros_like(dataset.labelled)
-    masks[into], labelled[into] = known.masks, known.labelled
-    return replace(dataset, masks=masks, labelled=labelled)
 
 
 def stitch(
