@@ -113,7 +113,8 @@ def _only_one(uri: HfUri) -> str:
 def _names(uri: HfUri) -> list[str]:
     """The files of a repository; of the cache where the Hub cannot be asked."""
     try:
-        return HfApi().list_repo_files(uri.id, revision=uri.revision)
+        found = HfApi().model_info(uri.id, revision=uri.revision)  # at once, where others try again
+        return [file.rfilename for file in found.siblings or ()]
     except (HTTPError, ConnectionError) as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
             raise
@@ -145,6 +146,8 @@ def _reason(error: BaseException) -> str:
         return _refusal(error)
     if isinstance(error, HTTPError):
         return f"{constants.ENDPOINT} cannot be reached ({_line(error)}); check the network"
+    if isinstance(error, UnicodeEncodeError):
+        return "the login is no token of the Hub; run `hf auth login`, or set HF_TOKEN to one"
     if isinstance(error, ConnectionError):  # of Xet, the Hub's storage: its text is all there is
         return f"the transfer failed ({_line(error)}); check your login and the network, try again"
     return _line(error)

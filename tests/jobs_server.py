@@ -28,6 +28,8 @@ class FakeHub:
         self.url = ""
 
     def get(self, path: str) -> Any:
+        if path == "api/whoami-v2":
+            return {"name": USER}
         if path.startswith("api/jobs/"):
             return self.jobs
         if path.startswith("api/models/") and "/tree/" in path:

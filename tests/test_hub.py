@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -76,10 +77,12 @@ def test_without_a_network_the_cache_answers(hub, one, monkeypatch, tmp_path, ad
     assert len(hub.asked) == asked
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     use(f"http://127.0.0.1:{free_port()}", monkeypatch, tmp_path)
+    start = time.monotonic()
     assert load_checkpoint(address).arguments["widths"] == [4]
     use(hub.url, monkeypatch, tmp_path)
     hub.failing["."] = 503
     assert load_checkpoint(address).arguments["widths"] == [4]
+    assert time.monotonic() - start < 5  # without asking again and again, which takes 23 seconds
 
 
 def test_a_segmenter_takes_addresses_beside_files_and_names_them(hub, one, files, tmp_path):
@@ -138,6 +141,9 @@ def test_a_login_opens_what_is_private_and_a_wrong_one_is_told(hub, files, monke
         load_checkpoint("hf://me/none")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(CheckpointError, match="the Hub does not know you"):
+        load_checkpoint("hf://me/other")
+    monkeypatch.setenv("HF_TOKEN", "hf_größe")
+    with pytest.raises(CheckpointError, match="the login is no token of the Hub"):
         load_checkpoint("hf://me/other")
 
 

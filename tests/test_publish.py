@@ -162,8 +162,27 @@ def test_an_interrupt_half_way_leaves_the_hub_as_it_was(logged_in, files, capsys
 
     monkeypatch.setattr(upload.HfApi, "create_commit", interrupt)
     assert publish.main([files[0], "--to", "me/grooves"]) == 130
-    assert "nothing has changed on the Hub" in capsys.readouterr().err
+    assert "stopped; the Hub is as it was." in capsys.readouterr().err
     assert logged_in.repositories == {}
+
+
+def test_what_cannot_be_undone_is_said(logged_in, files, capsys, monkeypatch):
+    logged_in.failing = {"POST .*/commit/": 500, "DELETE .*": 500}
+    told = (
+        "publish: me/grooves: the Hub answered 500; try again later; and this could not be undone"
+    )
+    left = " on the Hub, so do it there: delete the branch next, delete the model me/grooves\n"
+    assert publish.main([files[0], "--to", "me/grooves", "--revision", "next"]) == 1
+    assert (told + left) in capsys.readouterr().err
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(upload.HfApi, "create_commit", interrupt)
+    logged_in.repositories.clear()
+    assert publish.main([files[0], "--to", "me/grooves"]) == 1
+    told = "publish: stopped; and this could not be undone on the Hub, so do it there: delete the"
+    assert told in capsys.readouterr().err
 
 
 def test_whoever_came_between_is_not_overwritten(logged_in, files, capsys, monkeypatch):

@@ -434,10 +434,10 @@ def test_a_job_that_failed_or_is_not_there(hub, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, "does not know your login; hf auth login"),
-        (402, "settings/billing"),
-        (403, "may not use me/geoseg-runs"),
-        (418, "Hugging Face: "),
+        (401, "me/geoseg-runs and its jobs: the Hub does not know you"),
+        (402, "it must be paid for (no); see https://huggingface.co/pricing"),
+        (403, "your login may not do that (no); use a token"),
+        (418, "the Hub answered 418 (no); try again later"),
     ],
 )
 def test_refusals_of_the_hub(hub, status, words, tmp_path, capsys):
@@ -452,7 +452,7 @@ def test_the_hub_without_login_or_network(hub, monkeypatch, tmp_path, capsys):
     command = [*JOBS, "-p", "--folder", str(tmp_path), *SMALL]
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert main(command) == 1
-    assert "Hugging Face cannot be reached" in told(capsys)
+    assert "http://127.0.0.1:9 cannot be reached" in told(capsys)
     monkeypatch.delenv("HF_TOKEN")
     assert main(command) == 1
     assert "hf auth login" in told(capsys)

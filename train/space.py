@@ -167,8 +167,9 @@ _TEXT = """\
 # geoseg
 
 Finds corrosion grooves in ultrasonic images of well pipes. Browse the samples, which are synthetic,
-or open your own `.npy` patches: nobody else sees them, and they stay in memory, four hours at most.
-Help has the addresses for programs. A mask is a proposal to a person who knows the well."""
+or open your own `.npy` patches: nobody else sees them, and they are kept in memory only, until they
+have not been looked at for four hours. Help has the addresses for programs. A mask is a proposal to
+a person who knows the well."""
 
 
 if __name__ == "__main__":

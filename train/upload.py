@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -120,7 +120,7 @@ def deliver(
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"{program}: stopped; nothing has changed on the Hub.", file=sys.stderr)
+        print(f"{program}: stopped; the Hub is as it was.", file=sys.stderr)
         return 130
     return 0
 
@@ -158,19 +158,41 @@ def send(bundle: Bundle, target: Target, look: Look, hardware: SpaceHardware | N
     """Commit the bundle; gives the commit's address, or that of the last one if nothing is new.
 
     What had to be made or changed for it, a repository, a branch, the `hardware` of a Space, is as
-    it was again where this fails or is interrupted. HubError says why and what to do.
+    it was again where this fails or is interrupted. HubError says why and what to do, and what
+    could not be undone.
     """
     if not get_token():
         raise HubError(
             "nobody is logged in; run `hf auth login`, or set HF_TOKEN to a token that may write, "
             "from https://huggingface.co/settings/tokens"
         )
-    api = HfApi()
-    with explaining(target.repo), ExitStack() as undo:
+    left: list[str] = []
+    try:
+        with explaining(target.repo):
+            return _commit(HfApi(), bundle, target, look, hardware, left)
+    except (HubError, KeyboardInterrupt) as error:
+        if not left:
+            raise
+        raise HubError(
+            f"{str(error) or 'stopped'}; and this could not be undone on the Hub, so do it there: "
+            f"{', '.join(left)}"
+        ) from error
+
+
+def _commit(
+    api: HfApi,
+    bundle: Bundle,
+    target: Target,
+    look: Look,
+    hardware: SpaceHardware | None,
+    left: list[str],
+) -> str:
+    """The commit's address; what could not be undone after a failure goes into `left`."""
+    with ExitStack() as undo:
         info = _there(api, target)
         head = info.sha if info else None
         removed = look(info, _files(info)) - bundle.keys() if info else set()
-        _prepare(api, target, info is not None, hardware, undo)
+        _prepare(api, target, info is not None, hardware, undo, left)
         commit = api.create_commit(
             target.repo,
             [
@@ -206,26 +228,45 @@ def _there(api: HfApi, target: Target) -> Info | None:
 
 
 def _prepare(
-    api: HfApi, target: Target, exists: bool, hardware: SpaceHardware | None, undo: ExitStack
+    api: HfApi,
+    target: Target,
+    exists: bool,
+    hardware: SpaceHardware | None,
+    undo: ExitStack,
+    left: list[str],
 ) -> None:
     """Make what the commit needs; `undo` takes it away again."""
     repo: dict[str, Any] = {"repo_id": target.repo, "repo_type": target.kind}
+
+    def otherwise(what: str, take_back: Callable[..., object], *more: Any, **named: Any) -> None:
+        undo.callback(_try, left, what, lambda: take_back(*more, **named))
+
     if not exists:
         space: dict[str, Any] = {}
         if target.kind == "space":
             space = {"space_sdk": "gradio", "space_hardware": hardware}
         api.create_repo(**repo, private=target.private or None, **space)
-        undo.callback(_quietly, api.delete_repo, **repo)
+        otherwise(f"delete the {target.kind} {target.repo}", api.delete_repo, **repo)
     elif hardware:
         now = api.get_space_runtime(target.repo)
         before = now.requested_hardware or now.hardware
         if before != hardware:
             api.request_space_hardware(target.repo, hardware)
             if before:
-                undo.callback(_quietly, api.request_space_hardware, target.repo, before)
+                back = f"set the hardware to {before}"
+                otherwise(back, api.request_space_hardware, target.repo, before)
     if target.revision and not api.revision_exists(**repo, revision=target.revision):
         api.create_branch(**repo, branch=target.revision)
-        undo.callback(_quietly, api.delete_branch, **repo, branch=target.revision)
+        gone = f"delete the branch {target.revision}"
+        otherwise(gone, api.delete_branch, **repo, branch=target.revision)
+
+
+def _try(left: list[str], what: str, take_back: Callable[[], object]) -> None:
+    """Undo what can be undone: the error that made it necessary is the one to tell."""
+    try:
+        take_back()
+    except (HTTPError, OSError, KeyboardInterrupt):
+        left.append(what)
 
 
 def _files(info: Info) -> set[str]:
@@ -236,9 +277,3 @@ def _files(info: Info) -> set[str]:
 def content(source: Path | bytes) -> bytes:
     """The bytes of one file of a bundle."""
     return source if isinstance(source, bytes) else source.read_bytes()
-
-
-def _quietly(undo: Callable[..., object], *arguments: Any, **named: Any) -> None:
-    """Undo what can be undone: the error that made it necessary is the one to tell."""
-    with suppress(HTTPError, OSError):
-        undo(*arguments, **named)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import EntryNotFoundError, HTTPError
+from huggingface_hub.errors import EntryNotFoundError
 
-from geoseg.dataset.download import answered, innermost
 from geoseg.files import replace_text
+from geoseg.hub import HubError, explaining
 from train.remote.order import ROOT, Order, RemoteError, script
 
 HARDWARE, WITHOUT_GPU = "t4-small", "cpu-upgrade"
@@ -135,25 +135,9 @@ def _hub(repository: str) -> Iterator[HfApi]:
     if not get_token():
         raise RemoteError("there is no login to Hugging Face; hf auth login, or set HF_TOKEN")
     try:
-        yield HfApi()
-    except (HTTPError, OSError, ValueError) as error:
-        if getattr(error, "errno", None):  # the disk, not the network
-            raise
-        status = answered(error)
-        if status == 401:
-            raise RemoteError("Hugging Face does not know your login; hf auth login") from error
-        if status == 402:
-            raise RemoteError(
-                "Hugging Face wants jobs to be paid for; add credits at "
-                "https://huggingface.co/settings/billing"
-            ) from error
-        if status in (403, 404):
-            raise RemoteError(
-                f"your login may not use {repository} or start jobs there; check -u, and that the "
-                "token may write and run jobs (https://huggingface.co/settings/tokens)"
-            ) from error
-        if status or isinstance(error, ValueError):
-            raise RemoteError(f"Hugging Face: {error}") from error
-        raise RemoteError(
-            f"Hugging Face cannot be reached ({innermost(error)}); mend the network, try again"
-        ) from error
+        with explaining(f"{repository} and its jobs"):
+            api = HfApi()
+            api.whoami()  # fails at once, where others try again and again
+            yield api
+    except HubError as error:
+        raise RemoteError(str(error)) from error
