@@ -15,6 +15,7 @@ from tests.hub import use
 from tests.making import exit_code, make_checkpoint
 from tests.serving import ROOT, free_port
 from train import publish, upload
+from train.remote.order import RemoteError
 
 # The client's own way of uploading without Xet, which the other tests take, is of yesterday.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -89,6 +90,20 @@ def test_a_new_version_is_one_commit_and_the_same_again_is_none(logged_in, files
     assert publish.main([*files, "--to", "me/grooves", "--message", "two"]) == 0
     assert made.messages[2:] == ["two"]
     assert len([line for line in logged_in.asked if line.startswith("PUT")]) == 2
+
+
+def test_the_card_says_where_geoseg_is(files, monkeypatch):
+    def text():
+        return publish.make_bundle([Path(files[0])], "me/grooves", "mit")["README.md"].decode()
+
+    monkeypatch.setattr(publish, "find_origin", lambda: "https://example.org/me/geoseg.git")
+    assert "[geoseg](https://example.org/me/geoseg) (`git clone https://example.org/me/" in text()
+
+    def unknown():
+        raise RemoteError
+
+    monkeypatch.setattr(publish, "find_origin", unknown)
+    assert "With the `geoseg` project, in Python:" in text()
 
 
 def test_a_checkpoint_that_is_there_is_not_left_without_a_card(logged_in, files, capsys):

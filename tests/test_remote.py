@@ -544,6 +544,9 @@ def test_what_can_be_cloned(clone, tmp_path):
         order.find_clone_url(commit, clone)
     git(clone, "update-ref", "refs/remotes/origin/main", commit)
     assert order.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"
+    token = "https://me:ghp_secret@github.com/me/geoseg.git"
+    git(clone, "remote", "set-url", "origin", token)
+    assert order.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"
     # And what is cloned is at the commit, whatever came after it.
     (clone / "train/b.py").write_text("later")
     git(clone, "commit", "--quiet", "-am", "two")

@@ -26,9 +26,12 @@ _METRICS = {
 
 
 def model_card(
-    models: dict[str, Model], sizes: dict[str, int], repo: str, licence: str
+    models: dict[str, Model], sizes: dict[str, int], repo: str, licence: str, project: str
 ) -> ModelCard:
-    """The card of `repo`, "user/name", with these checkpoints; `sizes` are those of their files."""
+    """The card of `repo`, "user/name", with these checkpoints; `sizes` are those of their files.
+
+    `project` is where geoseg can be cloned from, "" where nobody knows.
+    """
     data = ModelCardData(
         library_name="geoseg",
         license=licence,
@@ -44,7 +47,7 @@ def model_card(
         "Finds corrosion grooves in ultrasonic images of well pipes: from a patch of wall "
         "thickness, depth by azimuth, to the probability of a groove at every pixel.",
         "## Use",
-        _use(list(models), repo),
+        _use(list(models), repo, project),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(models)),
         *table,
@@ -80,10 +83,14 @@ def _results(name: str, model: Model) -> list[EvalResult]:
     ]
 
 
-def _use(names: list[str], repo: str) -> str:
+def _use(names: list[str], repo: str, project: str) -> str:
     address = f"hf://{repo}" if len(names) == 1 else f"hf://{repo}/{names[0]}{ENDING}"
+    geoseg = "the `geoseg` project"
+    if project:
+        page = project.removesuffix(".git")
+        geoseg = f"[geoseg]({page}) (`git clone {project} geoseg && pip install -e geoseg`)"
     return textwrap.dedent(f"""\
-        With the `geoseg` project, in Python:
+        With {geoseg}, in Python:
 
         ```python
         import geoseg

@@ -17,14 +17,20 @@ from geoseg.hub import ENDING, HubError
 from geoseg.models import Model
 from train.cards import load_named, sizes
 from train.model_card import model_card
+from train.remote.order import RemoteError, find_origin
 from train.upload import Bundle, Info, Look, add_arguments, deliver, read_target
 
 
 def make_bundle(files: list[Path], repo: str, licence: str) -> Bundle:
     """What goes to "user/name"; CheckpointError as `load_named`."""
     models = load_named(files)
+    try:
+        project = find_origin()
+    except RemoteError:
+        project = ""
+    card = model_card(models, sizes(files), repo, licence, project)
     return {
-        "README.md": str(model_card(models, sizes(files), repo, licence)).encode(),
+        "README.md": str(card).encode(),
         "config.json": _config(models),
         **{f"{name}{ENDING}": file for name, file in zip(models, files, strict=True)},
     }

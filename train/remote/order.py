@@ -66,11 +66,13 @@ def find_commit(root: Path = ROOT) -> tuple[str, list[str]]:
     return commit, [line[3:] for line in changed]
 
 
-def find_clone_url(commit: str, root: Path = ROOT) -> str:
-    """Where anybody can clone this commit from; RemoteError where nobody can."""
+def find_origin(root: Path = ROOT) -> str:
+    """The address of git's remote 'origin' for the eyes of others: https, and nobody's password.
+
+    RemoteError where there is none, or one that is of use on this machine only.
+    """
     try:
         remote = _git(root, "remote", "get-url", "origin").decode().strip()
-        known = _git(root, "branch", "--remotes", "--contains", commit).decode().strip()
     except RemoteError as error:
         raise RemoteError(
             "there is no remote 'origin' to clone from; leave --clone away"
@@ -78,7 +80,13 @@ def find_clone_url(commit: str, root: Path = ROOT) -> str:
     url = re.sub(r"^(?:ssh://)?git@([^:/]+)[:/]", r"https://\1/", remote)
     if not url.startswith("https://"):
         raise RemoteError(f"nobody else can clone {remote}; give --clone a URL, or leave it away")
-    if not known:
+    return re.sub(r"^https://[^/]*@", "https://", url)
+
+
+def find_clone_url(commit: str, root: Path = ROOT) -> str:
+    """Where anybody can clone this commit from; RemoteError where nobody can."""
+    url = find_origin(root)
+    if not _git(root, "branch", "--remotes", "--contains", commit).decode().strip():
         raise RemoteError(
             f"commit {commit[:10]} is not in {url}; git push first, or leave --clone away"
         )
