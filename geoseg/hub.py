@@ -176,7 +176,9 @@ def _refusal(error: HfHubHTTPError) -> str:
         412: f"somebody else changed it at the same time{said}; try again",
         429: "the Hub has had too many requests; try again in some minutes",
     }
-    return meanings.get(status, f"the Hub answered {status}{said}; try again later")
+    if status < 500:
+        return meanings.get(status, f"the Hub refuses that with {status}{said}")
+    return f"the Hub answered {status}{said}; try again later"
 
 
 def _line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,27 @@ def test_the_card_says_where_geoseg_is(files, monkeypatch):
     assert "With the `geoseg` project, in Python:" in text()
 
 
+def test_a_card_of_what_the_trainer_leaves_and_of_what_nobody_measured(tmp_path):
+    trained = make_checkpoint(tmp_path / "3-a.safetensors", "vanilla", widths=[4])
+    scores = {"validation": {"iou": 0.5, "dice": 0.625, "threshold": 0.5}}
+    save_checkpoint(trained, load_checkpoint(trained), metrics=scores)
+    bare = make_checkpoint(tmp_path / "4-b.safetensors", "vanilla", widths=[4])
+    odd = make_checkpoint(tmp_path / "5-c.safetensors", "vanilla", widths=[4])
+    acme = {"micro_iou": 0.25, "iou": 0.25, "on": "2 patches", "same_mask_at_every_shift": 0.5}
+    save_checkpoint(odd, load_checkpoint(odd), metrics={"Acme | wells": acme})
+    text = publish.make_bundle([trained, bare, odd], "me/x", "mit", "next")["README.md"].decode()
+    card = ModelCard(text)
+    assert card.data.metrics == ["iou", "dice"]
+    assert {r.dataset_type for r in card.data.eval_results} == {"validation", "Acme-wells"}
+    assert "| validation, by the trainer |" in text
+    assert "Nothing was measured." in text
+    assert "| Acme \\| wells (2 patches) |" in text
+    assert "turned: 5-c." in text
+    assert "whether the mask turns with the pipe: 3-a, 4-b." in text
+    assert 'Segmenter(["hf://me/x@next/3-a.safetensors"])' in text
+    assert "--checkpoints hf://me/x@next\n" in text
+
+
 def test_a_checkpoint_that_is_there_is_not_left_without_a_card(logged_in, files, capsys):
     assert publish.main([files[0], "--to", "me/grooves"]) == 0
     made = logged_in.repositories["models/me/grooves"]
@@ -171,14 +193,32 @@ def test_a_failure_half_way_leaves_the_hub_as_it_was(logged_in, files, capsys, f
         assert logged_in.repositories == {}
 
 
-def test_an_interrupt_half_way_leaves_the_hub_as_it_was(logged_in, files, capsys, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(upload.HfApi, "create_commit", interrupt)
-    assert publish.main([files[0], "--to", "me/grooves"]) == 130
+@pytest.mark.parametrize("during", ["preupload_lfs_files", "create_repo", "create_branch"])
+def test_an_interrupt_half_way_leaves_the_hub_as_it_was(
+    logged_in, files, capsys, monkeypatch, during
+):
+    interrupt_during(during, monkeypatch)
+    assert publish.main([files[0], "--to", "me/grooves", "--revision", "next"]) == 130
     assert "stopped; the Hub is as it was." in capsys.readouterr().err
     assert logged_in.repositories == {}
+
+
+def test_a_commit_that_was_asked_for_is_waited_for(logged_in, files, capsys, monkeypatch):
+    interrupt_during("create_commit", monkeypatch)
+    assert publish.main([files[0], "--to", "me/grooves"]) == 0
+    assert "/commit/" in capsys.readouterr().out
+    assert len(logged_in.repositories["models/me/grooves"].commits) == 2
+
+
+def interrupt_during(call, monkeypatch):
+    """Ctrl-C while the Hub does what it was asked for."""
+    done = getattr(upload.HfApi, call)
+
+    def interrupted(*arguments, **named):
+        signal.raise_signal(signal.SIGINT)
+        return done(*arguments, **named)
+
+    monkeypatch.setattr(upload.HfApi, call, interrupted)
 
 
 def test_what_cannot_be_undone_is_said(logged_in, files, capsys, monkeypatch):
@@ -190,10 +230,7 @@ def test_what_cannot_be_undone_is_said(logged_in, files, capsys, monkeypatch):
     assert publish.main([files[0], "--to", "me/grooves", "--revision", "next"]) == 1
     assert (told + left) in capsys.readouterr().err
 
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(upload.HfApi, "create_commit", interrupt)
+    interrupt_during("preupload_lfs_files", monkeypatch)
     logged_in.repositories.clear()
     assert publish.main([files[0], "--to", "me/grooves"]) == 1
     told = "publish: stopped; and this could not be undone on the Hub, so do it there: delete the"

@@ -437,7 +437,8 @@ def test_a_job_that_failed_or_is_not_there(hub, tmp_path, capsys):
         (401, "me/geoseg-runs and its jobs: the Hub does not know you"),
         (402, "it must be paid for (no); see https://huggingface.co/pricing"),
         (403, "your login may not do that (no); use a token"),
-        (418, "the Hub answered 418 (no); try again later"),
+        (418, "the Hub refuses that with 418 (no)"),
+        (500, "the Hub answered 500 (no); try again later"),
     ],
 )
 def test_refusals_of_the_hub(hub, status, words, tmp_path, capsys):

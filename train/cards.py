@@ -33,14 +33,15 @@ def summary(models: dict[str, Model], sizes: dict[str, int]) -> str:
     kinds = [kind for kind in kinds if not kind.startswith("proxy")]
     lines = [
         "| checkpoint | parameters | file | training |"
-        + "".join(f" {k}: IoU micro / mean |" for k in kinds)
+        + "".join(f" {_cell(k)}: IoU micro / mean |" for k in kinds)
         + " masks turn with the pipe | IoU kept at half gain |",
         "|---|---|---|---|" + "---|" * (len(kinds) + 2),
     ]
     for name, model in models.items():
         scores = [_scored(model).get(kind) for kind in kinds]
         cells = [f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if s else "" for s in scores]
-        time = f"{_card(model).experiment.get('seconds', 0) / 60:.0f} min"
+        seconds = _card(model).experiment.get("seconds")
+        time = "" if seconds is None else f"{seconds / 60:.0f} min"
         file = f"{sizes[name] / 1000:,.0f} kB"
         if quantisation := _card(model).quantisation:
             file += f", {quantisation.bits} bits"
@@ -68,12 +69,24 @@ def details(name: str, model: Model) -> str:
         "Run": _inline({key: run[key] for key in _RUN if key in run}) or "not said",
     }
     lines = [f"## {name}", "", *(f"- {key}: {value}" for key, value in facts.items()), ""]
+    scored = _scored(model) or {
+        f"{kind}, by the trainer": scores for kind, scores in trained_scores(card).items()
+    }
+    if not scored:
+        return "\n".join([*lines, "Nothing was measured."])
     lines += ["| scored on | " + " | ".join(s.replace("_", " ") for s in _SCORES) + " |"]
     lines += ["|---" * (len(_SCORES) + 1) + "|"]
-    for kind, scores in _scored(model).items():
+    for kind, scores in scored.items():
         cells = " | ".join(f"{scores[s]:.3f}" if s in scores else "" for s in _SCORES)
-        lines.append(f"| {kind} ({scores['on']}) | {cells} |")
+        on = f" ({scores['on']})" if "on" in scores else ""
+        lines.append(f"| {_cell(kind + on)} | {cells} |")
     return "\n".join(lines)
+
+
+def trained_scores(card: Card) -> dict[str, dict[str, Any]]:
+    """The scores that the trainer itself took, by kind: they do not say "on" what."""
+    scored = {kind: s for kind, s in card.metrics.items() if isinstance(s, dict)}
+    return {kind: s for kind, s in scored.items() if s and "on" not in s}
 
 
 def load_named(files: Sequence[Path]) -> dict[str, Model]:
@@ -139,6 +152,11 @@ def _scored(model: Model) -> dict[str, dict[str, Any]]:
     """The scores that `train.evaluate --record` put there; the trainer's own have no "on"."""
     metrics = _card(model).metrics
     return {kind: s for kind, s in metrics.items() if isinstance(s, dict) and "on" in s}
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a table in Markdown."""
+    return text.replace("|", "\\|")
 
 
 def _robustness(model: Model, key: str) -> str:

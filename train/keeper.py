@@ -6,6 +6,8 @@ import copy
 import hashlib
 import json
 import os
+import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -179,6 +181,7 @@ class Keeper:
 
     def _write(self, name: str, model: Model, record: dict[str, Any] | None) -> None:
         experiment = {key: value for key, value in self._config.items() if key != "data"}
+        experiment["command"] = _told(self._config["command"])
         experiment["epochs_done"] = record["epoch"] if record else self._trainer.epoch
         experiment["interrupted"] = record is None
         experiment["seconds"] = round(self.seconds)
@@ -229,6 +232,15 @@ class Keeper:
                     f"{now[name]}: resume it with the same options and data, or replace it with "
                     "--overwrite"
                 )
+
+
+def _told(command: str) -> str:
+    """A command for whoever gets the checkpoint: not where on this machine its files are.
+
+    >>> _told("python -m train --data /home/ada/well_x --teacher=/a/t.safetensors -o runs")
+    'python -m train --data well_x --teacher=t.safetensors -o runs'
+    """
+    return shlex.join(re.sub(r"^(--?[\w-]+=)?/(.*/)?", r"\1", w) for w in shlex.split(command))
 
 
 def _fingerprint(patches: PreparedSet) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from geoseg.card import Card
 from geoseg.hub import ENDING
 from geoseg.models import Model
-from train.cards import details, summary
+from train.cards import details, summary, trained_scores
 
 # A score as checkpoints keep it -> the Hub's name for its kind, and what to call it.
 _METRICS = {
@@ -26,20 +26,28 @@ _METRICS = {
 
 
 def model_card(
-    models: dict[str, Model], sizes: dict[str, int], repo: str, licence: str, project: str
+    models: dict[str, Model],
+    sizes: dict[str, int],
+    repo: str,
+    licence: str,
+    *,
+    revision: str | None = None,
+    project: str = "",
 ) -> ModelCard:
     """The card of `repo`, "user/name", with these checkpoints; `sizes` are those of their files.
 
-    `project` is where geoseg can be cloned from, "" where nobody knows.
+    `revision` is the branch that they are on, None for the main one; `project` where geoseg can be
+    cloned from, "" where nobody knows.
     """
+    results = [result for name, model in models.items() for result in _results(name, model)]
     data = ModelCardData(
         library_name="geoseg",
         license=licence,
         pipeline_tag="image-segmentation",
         tags=["image-segmentation", "geoscience", "well-integrity", "corrosion", "pytorch"],
-        metrics=list(dict.fromkeys(kind for kind, _ in _METRICS.values())),
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         model_name=repo.split("/")[1],
-        eval_results=[r for name, model in models.items() for r in _results(name, model)] or None,
+        eval_results=results or None,
     )
     table = [summary(models, sizes)] if len(models) > 1 else []
     body = [
@@ -47,7 +55,7 @@ def model_card(
         "Finds corrosion grooves in ultrasonic images of well pipes: from a patch of wall "
         "thickness, depth by azimuth, to the probability of a groove at every pixel.",
         "## Use",
-        _use(list(models), repo, project),
+        _use(addresses(list(models), repo, revision), project),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(models)),
         *table,
@@ -56,35 +64,45 @@ def model_card(
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(body) + "\n")
 
 
+def addresses(names: list[str], repo: str, revision: str | None) -> dict[str, str]:
+    """Where on the Hub each checkpoint of a repository is, by its name.
+
+    >>> addresses(["a"], "me/grooves", None), addresses(["a", "b"], "me/grooves", "v2")["b"]
+    ({'a': 'hf://me/grooves'}, 'hf://me/grooves@v2/b.safetensors')
+    """
+    base = f"hf://{repo}" + (f"@{revision}" if revision else "")
+    return {name: base if len(names) == 1 else f"{base}/{name}{ENDING}" for name in names}
+
+
 def _results(name: str, model: Model) -> list[EvalResult]:
     """The scores that were recorded, or without any those that the trainer took.
 
     Those against a proxy of the truth are left to the text, which says so.
     """
-    scored = {
+    card = _card(model)
+    recorded = {
         kind: scores
-        for kind, scores in _card(model).metrics.items()
-        if isinstance(scores, dict) and not kind.startswith("proxy")
+        for kind, scores in card.metrics.items()
+        if isinstance(scores, dict) and "on" in scores and not kind.startswith("proxy")
     }
-    recorded = {kind: s for kind, s in scored.items() if "on" in s}
     return [
         EvalResult(
             task_type="image-segmentation",
             task_name="Corrosion grooves",
-            dataset_type=kind.replace(",", "").replace(" ", "-"),
+            dataset_type=re.sub(r"\W+", "-", kind).strip("-") or "patches",
             dataset_name=f"{kind}: {scores['on']}" if "on" in scores else kind,
             metric_type=_METRICS[key][0],
             metric_name=f"{_METRICS[key][1]} ({name})",
             metric_value=round(float(scores[key]), 4),
         )
-        for kind, scores in (recorded or scored).items()
+        for kind, scores in (recorded or trained_scores(card)).items()
         for key in _METRICS
         if key in scores
     ]
 
 
-def _use(names: list[str], repo: str, project: str) -> str:
-    address = f"hf://{repo}" if len(names) == 1 else f"hf://{repo}/{names[0]}{ENDING}"
+def _use(addresses: dict[str, str], project: str) -> str:
+    name, address = next(iter(addresses.items()))
     geoseg = "the `geoseg` project"
     if project:
         page = project.removesuffix(".git")
@@ -97,7 +115,7 @@ def _use(names: list[str], repo: str, project: str) -> str:
 
         segmenter = geoseg.Segmenter(["{address}"])
         patch = geoseg.read_patch("well_2_patch_0.npy")  # (depth, azimuth) float32, NaN at nulls
-        found = segmenter.segment(patch)["{names[0]}"]
+        found = segmenter.segment(patch)["{name}"]
         found.mask, found.probability  # uint8 and float32 of the same shape
         ```
 
@@ -105,7 +123,7 @@ def _use(names: list[str], repo: str, project: str) -> str:
 
         ```sh
         python -m train.predict {address} "my_logs/*.npy" -o masks
-        python app.py --checkpoints hf://{repo}
+        python app.py --checkpoints {address.removesuffix(f"/{name}{ENDING}")}
         ```""")
 
 
@@ -120,9 +138,13 @@ def _limits(models: dict[str, Model]) -> list[str]:
         limits.append("Trained on synthetic pipes only: none of these models has seen a real one.")
     if any(not card.data for card in told):
         limits.append("Not every checkpoint says on what it was trained.")
-    turning = [n for n, model in models.items() if _turns(_card(model)) < 1]
-    if turning:
-        limits.append(f"The mask can change where the pipe is turned: {', '.join(turning)}.")
+    turns = {name: _turns(_card(model)) for name, model in models.items()}
+    if changing := [name for name, share in turns.items() if share is not None and share < 1]:
+        limits.append(f"The mask can change where the pipe is turned: {', '.join(changing)}.")
+    if unknown := [name for name, share in turns.items() if share is None]:
+        limits.append(
+            f"Nobody has measured whether the mask turns with the pipe: {', '.join(unknown)}."
+        )
     if any(kind.startswith("proxy") for card in told for kind in card.metrics):
         limits.append("A proxy mask is what other models agree on; it is not the truth.")
     if not any(_results(name, model) for name, model in models.items()):
@@ -130,10 +152,11 @@ def _limits(models: dict[str, Model]) -> list[str]:
     return limits
 
 
-def _turns(card: Card) -> float:
-    """The share of patches whose mask turns with the pipe; 1 where nobody measured it."""
-    measured: list[Any] = [s for s in card.metrics.values() if isinstance(s, dict)]
-    return min((float(s.get("same_mask_at_every_shift", 1)) for s in measured), default=1.0)
+def _turns(card: Card) -> float | None:
+    """The share of patches whose mask turns with the pipe; None where nobody measured it."""
+    key = "same_mask_at_every_shift"
+    scores = [s for s in card.metrics.values() if isinstance(s, dict)]
+    return min((float(s[key]) for s in scores if key in s), default=None)
 
 
 def _card(model: Model) -> Card:

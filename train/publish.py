@@ -16,19 +16,19 @@ from geoseg.checkpoint import locate
 from geoseg.hub import ENDING, HubError
 from geoseg.models import Model
 from train.cards import load_named, sizes
-from train.model_card import model_card
+from train.model_card import addresses, model_card
 from train.remote.order import RemoteError, find_origin
 from train.upload import Bundle, Info, Look, add_arguments, deliver, read_target
 
 
-def make_bundle(files: list[Path], repo: str, licence: str) -> Bundle:
+def make_bundle(files: list[Path], repo: str, licence: str, revision: str | None = None) -> Bundle:
     """What goes to "user/name"; CheckpointError as `load_named`."""
     models = load_named(files)
     try:
         project = find_origin()
     except RemoteError:
         project = ""
-    card = model_card(models, sizes(files), repo, licence, project)
+    card = model_card(models, sizes(files), repo, licence, revision=revision, project=project)
     return {
         "README.md": str(card).encode(),
         "config.json": _config(models),
@@ -75,6 +75,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--replace", action="store_true", help="remove the checkpoints that are there already"
     )
     arguments = parser.parse_args(argv)
+    for option in ("license", "revision"):
+        if getattr(arguments, option) == "":
+            parser.error(f"--{option} is empty; leave it away, or give one")
     arguments.target = read_target(parser, arguments, "model", "Checkpoints of geoseg")
     return arguments
 
@@ -84,14 +87,16 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     try:
         paths = [locate(name) for name in arguments.checkpoints]
-        bundle = make_bundle(paths, arguments.target.repo, arguments.license)
+        repo, revision = arguments.target.repo, arguments.target.revision
+        bundle = make_bundle(paths, repo, arguments.license, revision)
     except (OSError, ValueError) as error:
         print(f"publish: {error}", file=sys.stderr)
         return 2
     check = look(bundle, arguments.replace)
     code = deliver("publish", bundle, arguments.target, check, arguments.dry_run)
     if not code and arguments.dry_run is None:
-        print(f"load it by hf://{arguments.target.repo}")
+        names = [name.removesuffix(ENDING) for name in bundle if name.endswith(ENDING)]
+        print(f"load it by {' or '.join(addresses(names, repo, revision).values())}")
     return code
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -145,7 +146,9 @@ def show(bundle: Bundle, console: Console) -> None:
 
 def write(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into a new or empty folder; ValueError for another, OSError if it fails."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name a new folder")
+    if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; name a new folder")
     for name, source in bundle.items():
         path = folder / name
@@ -193,19 +196,33 @@ def _commit(
         head = info.sha if info else None
         removed = look(info, _files(info)) - bundle.keys() if info else set()
         _prepare(api, target, info is not None, hardware, undo, left)
-        commit = api.create_commit(
-            target.repo,
-            [
-                *(CommitOperationAdd(name, source) for name, source in bundle.items()),
-                *(CommitOperationDelete(name) for name in sorted(removed)),
-            ],
-            commit_message=target.message,
-            repo_type=target.kind,
-            revision=target.revision,
-            parent_commit=head,  # it is refused if somebody has changed what was looked at
-        )
-        undo.pop_all()
+        added = [CommitOperationAdd(name, source) for name, source in bundle.items()]
+        where: dict[str, Any] = {"repo_type": target.kind, "revision": target.revision}
+        api.preupload_lfs_files(target.repo, added, **where)  # takes long, and may be broken off
+        with _unbroken():
+            commit = api.create_commit(
+                target.repo,
+                [*added, *(CommitOperationDelete(name) for name in sorted(removed))],
+                commit_message=target.message,
+                parent_commit=head,  # it is refused if somebody has changed what was looked at
+                **where,
+            )
+            undo.pop_all()
     return str(commit.commit_url)
+
+
+@contextmanager
+def _unbroken() -> Iterator[list[int]]:
+    """Keep Ctrl-C waiting: the Hub may do what it was asked for though nobody hears its answer.
+
+    Gives the list of the signals that came.
+    """
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield held
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _there(api: HfApi, target: Target) -> Info | None:
@@ -245,8 +262,11 @@ def _prepare(
         space: dict[str, Any] = {}
         if target.kind == "space":
             space = {"space_sdk": "gradio", "space_hardware": hardware}
-        api.create_repo(**repo, private=target.private or None, **space)
-        otherwise(f"delete the {target.kind} {target.repo}", api.delete_repo, **repo)
+        with _unbroken() as held:
+            api.create_repo(**repo, private=target.private or None, **space)
+            otherwise(f"delete the {target.kind} {target.repo}", api.delete_repo, **repo)
+        if held:
+            raise KeyboardInterrupt
     elif hardware:
         now = api.get_space_runtime(target.repo)
         before = now.requested_hardware or now.hardware
@@ -264,8 +284,9 @@ def _prepare(
 def _try(left: list[str], what: str, take_back: Callable[[], object]) -> None:
     """Undo what can be undone: the error that made it necessary is the one to tell."""
     try:
-        take_back()
-    except (HTTPError, OSError, KeyboardInterrupt):
+        with _unbroken():
+            take_back()
+    except (HTTPError, OSError):
         left.append(what)
 
 
