@@ -39,6 +39,10 @@ class FakeHub:
                 {"type": "file", "path": name[len(repository) + 1 :], "size": 1, "oid": "0"}
                 for name in found
             ]
+        if path.startswith("api/models/"):
+            repository = path.removeprefix("api/models/")
+            private = self.repositories[repository].get("visibility") == "private"
+            return {"id": repository, "private": private}
         repository, _, file = path.partition("/resolve/main/")
         return self.files.get(f"{repository}/{file}")
 

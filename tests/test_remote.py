@@ -94,6 +94,9 @@ def test_a_gpu_is_asked_for_and_insisted_on(tmp_path, capsys):
     assert metadata["dataset_sources"] == []  # pipes are made there
     said = told(capsys)
     assert "python -m train -e 300 301 --fresh -nowb --device cuda" in said
+    assert main([*command, "--", "--fresh=4096", "--device", "cuda:0"]) == 0
+    again = json.loads((tmp_path / "kernel-metadata.json").read_text())
+    assert again == metadata
     assert "Nothing was sent. To go on: python -m train.remote -p -e 300 301 -u me" in said
 
 
@@ -191,7 +194,7 @@ def test_a_run_stopped_in_its_first_epoch_comes_home_and_goes_on(tmp_path, monke
 
     def collect():
         payload.pack({"commit": "", "arguments": []}, there, tmp_path, exit_code=143)
-        outcomes, failure = bring_home(tmp_path, home, overwrite=False)
+        outcomes, failure = bring_home(tmp_path, home, False, [RUN])
         assert "--resume goes on from here" in failure
         return outcomes[0]
 
@@ -208,6 +211,43 @@ def test_a_run_stopped_in_its_first_epoch_comes_home_and_goes_on(tmp_path, monke
     assert "best.safetensors: there is no such file" in collect().words
 
 
+def test_what_is_here_and_cannot_be_compared_stays(kaggle, tmp_path, capsys):
+    run = tmp_path / "runs" / RUN
+    run.mkdir(parents=True)
+    (run / "thesis.txt").touch()
+    assert fetch(tmp_path) == 1
+    assert "stays; --overwrite replaces it: it cannot be compared" in told(capsys)
+    assert (run / "thesis.txt").exists()
+    assert fetch(tmp_path, "--overwrite") == 0
+    # The best epoch is here, but the fetched run went on for longer.
+    last = load_checkpoint(run / "last.safetensors")
+    story = {**last.card.story, "experiment": {**last.card.experiment, "epochs_done": 0}}
+    save_checkpoint(run / "last.safetensors", last, **story)
+    capsys.readouterr()
+    assert fetch(tmp_path) == 0
+    said = told(capsys)
+    assert "in place of the run that was here" in said
+    assert "Trained there: python -m train -e 3 --epochs 1 --cpu" in said
+
+
+def test_an_interrupt_loses_no_run(made, kaggle, tmp_path, monkeypatch):
+    assert fetch(tmp_path) == 0
+    run = tmp_path / "runs" / RUN
+    rescore(run / "best.safetensors", -1.0)
+    rename = Path.rename
+
+    def interrupted(path, target):
+        if path.parent.name == "new":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", interrupted)
+        assert fetch(tmp_path) == 130
+    assert read_card(run / "best.safetensors").metrics["validation"]["iou"] == -1.0
+    assert list((tmp_path / "runs").iterdir()) == [run]
+
+
 def test_broken_checkpoints_stay_away(made, tmp_path):
     with tarfile.open(made / "runs.tar") as packed:
         packed.extractall(tmp_path / "bad", filter="data")
@@ -215,10 +255,12 @@ def test_broken_checkpoints_stay_away(made, tmp_path):
     (tmp_path / "bad" / RUN / "last.safetensors").write_bytes(b"x" * 100)
     collected = tmp_path / "collected"
     collected.mkdir()
+    (tmp_path / "bad" / "4-good-fold-1").symlink_to(tmp_path)
     with tarfile.open(collected / "runs.tar", "w") as archive:
-        for run in (RUN, "4-good"):
+        for run in (RUN, "4-good", "4-good-fold-1"):
             archive.add(tmp_path / "bad" / run, run)
-    outcomes, failure = bring_home(collected, tmp_path / "runs", overwrite=True)
+        archive.add(tmp_path / "bad" / "4-good", "5-not-asked-for")
+    outcomes, failure = bring_home(collected, tmp_path / "runs", True, [RUN, "4-good"])
     assert {o.name: o.here for o in outcomes} == {RUN: False, "4-good": True}
     assert "last.safetensors: not a whole safetensors file" in outcomes[0].words
     assert not (tmp_path / "runs" / RUN).exists()
@@ -229,7 +271,7 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path):
     with tarfile.open(tmp_path / "runs.tar", "w") as archive:
         archive.add(__file__, "../outside.py")
     with pytest.raises(RemoteError, match=r"runs.tar is damaged"):
-        bring_home(tmp_path, tmp_path / "in" / "runs", overwrite=False)
+        bring_home(tmp_path, tmp_path / "in" / "runs", False, [RUN])
     assert not (tmp_path / "in" / "outside.py").exists()
 
 
@@ -240,7 +282,7 @@ def test_a_failed_training_is_told_with_its_last_lines(tmp_path):
     (tmp_path / "training.log").write_text("begins\ntrain: no CUDA device\n")
     for code, words in ((2, "exit code 2\n  begins\n  train: no CUDA"), (-15, "time limit")):
         (tmp_path / "result.json").write_text(json.dumps({"exit_code": code}))
-        outcomes, failure = bring_home(tmp_path, tmp_path / "home", overwrite=False)
+        outcomes, failure = bring_home(tmp_path, tmp_path / "home", False, [RUN])
         assert outcomes == []
         assert words in failure
 
@@ -256,7 +298,7 @@ def test_pushing_to_kaggle(kaggle, tmp_path, folder, capsys):
     url = "https://www.kaggle.com/code/me/geoseg-3"
     kaggle.answers["SaveKernel"] = (200, {"url": url, "versionNumber": 1})
     assert push(tmp_path / "sent") == 0
-    ((name, sent),) = kaggle.asked
+    (_, (name, sent)) = kaggle.asked  # whether it runs already, and this
     assert (name, sent["slug"], sent["isPrivate"]) == ("SaveKernel", "me/geoseg-3", True)
     assert sent["enableInternet"] is True
     assert sent["newTitle"] == "geoseg 3"
@@ -294,6 +336,32 @@ def test_a_notebook_that_still_runs(kaggle, status, tmp_path, capsys):
     assert fetch(tmp_path) == 1
     assert f"me/geoseg-3 is still {status.lower()}; ask again later" in told(capsys)
     assert not (tmp_path / "runs").exists()
+    assert push(tmp_path / "sent") == 1
+    assert "or stop it on its page" in told(capsys)
+    assert "SaveKernel" not in {name for name, _ in kaggle.asked}
+
+
+def test_a_first_notebook_and_one_that_is_broken_off(kaggle, tmp_path, capsys, monkeypatch):
+    from train.remote import kaggle as backend
+
+    kaggle.answers["GetKernelSessionStatus"] = (403, {"code": 403, "message": "denied"})
+    kaggle.answers["SaveKernel"] = (200, {"url": "u", "versionNumber": 1})
+    assert push(tmp_path / "sent") == 0
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backend, "push", interrupt)
+    assert push(tmp_path / "sent") == 130
+    page = "https://www.kaggle.com/code/me/geoseg-3"
+    assert f"whether it has been started there is to be seen at {page}" in told(capsys)
+
+
+@pytest.mark.parametrize("answer", [(200, {"status": "NAPPING"}), (200, b"<html>")])
+def test_an_answer_of_kaggle_that_makes_no_sense(kaggle, answer, tmp_path, capsys):
+    kaggle.answers["GetKernelSessionStatus"] = answer
+    assert fetch(tmp_path) == 1
+    assert "says what its client does not understand" in told(capsys)
 
 
 def test_a_notebook_that_failed(kaggle, tmp_path, capsys):
@@ -416,6 +484,10 @@ def test_a_job_gets_the_keys_it_needs_and_no_other_is_pushed_beside_it(
     assert main([*command, "--", "--fresh"]) == 0
     assert set(hub.jobs[1]["secrets"]) == {"HF_TOKEN", "WANDB_API_KEY"}
     hub.jobs[1]["status"]["stage"] = "COMPLETED"
+    hub.repositories["me/geoseg-runs"]["visibility"] = "public"
+    assert main(command) == 1
+    assert "me/geoseg-runs is public, and the code and" in told(capsys)
+    hub.repositories["me/geoseg-runs"]["visibility"] = "private"
     assert main([*command, "--", "--wandb-mode", "disabled"]) == 0
     assert set(hub.jobs[2]["secrets"]) == {"HF_TOKEN", "KAGGLE_API_TOKEN"}
 
@@ -468,10 +540,15 @@ def test_the_hub_without_login_or_network(hub, monkeypatch, tmp_path, capsys):
         (["-e", "999", "-u", "me"], "no experiment '999'"),
         (["-e", "3"], "-u/--user"),
         (["-e", "3", "-u", "me/too"], "give the name of an account"),
-        (["-e", "3", "-u", "me", "-n", "No_Name"], "use 5 to 50"),
+        (["-e", "3", "-u", "me", "-n", "No_Name"], "give 5 to 50"),
         (["-e", "3", "-u", "me", "--hours", "0"], "more than 0"),
-        (["-e", "3", "-u", "me", "--data", "folder"], "give the OWNER/NAME"),
+        (["-e", "3", "-u", "me", "--data", "folder"], "give OWNER/NAME of a data set"),
+        (["-e", "3", "-u", "me", "--hours", "12"], "more than 0 and at most 11.5"),
+        (["-e", "3", "-u", "me", "--repository", "runs"], "give OWNER/NAME on the Hub"),
+        (["-e", "3", "-u", "me", "--clone", "https://me:key@x.org/a"], "https:// and no login"),
+        (["-e", "3", "-u", "me", "-o", __file__], "give a folder"),
         (["-e", "3", "-u", "me", "-p", "--fetch"], "not allowed with"),
+        (["-e", "3", "-u", "me", "--", "-e", "4"], "name every experiment before it"),
         (["-e", "3", "-u", "me", "--backend", "abacus"], "invalid choice"),
         (["-e", "3", "-u", "me", "--", "--data", "here"], "--data after -- is about files"),
         (["-e", "3", "-u", "me", "--", "-o", "here"], "-o after -- is about files"),

@@ -17,7 +17,7 @@ from geoseg.dataset.download import HANDLE
 from train.__main__ import parse as parse_training
 from train.experiments import Experiment, find_experiments
 from train.remote import jobs, kaggle
-from train.remote.home import bring_home
+from train.remote.home import bring_home, is_of, ordered
 from train.remote.order import (
     ROOT,
     RemoteError,
@@ -31,8 +31,8 @@ from train.remote.payload import Order
 from train.wandb_options import tracking_settings
 
 BACKENDS = {"kaggle": kaggle, "hf-jobs": jobs}
-_HANDLE = re.compile(r"[\w-]+/[\w-]+")
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # what Kaggle makes of a title
+_ACCOUNT, _HANDLE = re.compile(r"[\w-]+", re.ASCII), re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
+_URL = re.compile(r"https://[^@\s]+")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,12 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     typed = list(sys.argv[1:] if argv is None else argv)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     try:
-        arguments, training = _parse(typed)
+        arguments = _parse(typed)
         experiments = find_experiments(arguments.experiments)
         name = arguments.name or choose_name(experiments)
         if arguments.fetch:
             return _fetch(arguments, experiments, name, console)
-        return _send(arguments, training, experiments, name, typed, console)
+        return _send(arguments, experiments, name, typed, console)
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 130
@@ -57,16 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _send(
     arguments: argparse.Namespace,
-    training: list[str],
     experiments: list[Experiment],
     name: str,
     typed: list[str],
     console: Console,
 ) -> int:
     """Write what is sent, and send it if asked to."""
-    order = _order(arguments, training, experiments, name, console)
+    order = _order(arguments, experiments, name, console)
     backend = BACKENDS[arguments.backend]
-    usual = backend.HARDWARE if "cuda" in training else backend.WITHOUT_GPU
+    usual = backend.HARDWARE if arguments.there.device.startswith("cuda") else backend.WITHOUT_GPU
     hardware = usual if arguments.hardware is None else arguments.hardware
     folder = arguments.folder or Path("remote", name)
     facts = backend.write(order, arguments.user, hardware, folder)
@@ -84,8 +83,13 @@ def _send(
         further = ["-p", *typed] if "--" in typed else [*typed, "-p"]
         console.print(f"Nothing was sent. To go on: python -m train.remote {shlex.join(further)}")
         return 0
-    with console.status("Pushing"):
-        where = backend.push(order, arguments.user, hardware, folder)
+    try:
+        with console.status("Pushing"):
+            where = backend.push(order, arguments.user, hardware, folder)
+    except KeyboardInterrupt:
+        page = backend.PAGE.format(user=arguments.user, name=name)
+        console.print(f"Stopped; whether it has been started there is to be seen at {page}")
+        return 130
     console.print(f"Started: {where}")
     further = ["--fetch", *(word for word in typed if word not in ("-p", "--push"))]
     console.print(f"When it is done: python -m train.remote {shlex.join(further)}")
@@ -93,11 +97,7 @@ def _send(
 
 
 def _order(
-    arguments: argparse.Namespace,
-    training: list[str],
-    experiments: list[Experiment],
-    name: str,
-    console: Console,
+    arguments: argparse.Namespace, experiments: list[Experiment], name: str, console: Console
 ) -> Order:
     commit, changed = find_commit()
     if changed:
@@ -117,16 +117,16 @@ def _order(
             f"a clone does not have the teacher {missing[0]}; train it there too, or leave --clone "
             "away (a notebook of Kaggle is too small for most, --backend hf-jobs is not)"
         )
-    wanted = parse_training(training)
-    tracked = not (wanted.no_wandb or wanted.wandb_mode == "disabled")
+    there = arguments.there
+    tracked = not (there.no_wandb or there.wandb_mode == "disabled")
     return Order(
         name=name,
-        arguments=training,
+        arguments=arguments.training,
         commit=commit,
         clone=clone or "",
         archive="" if clone else pack_code(commit, teachers),
         install=arguments.backend == "kaggle",
-        data="" if wanted.fresh is not None else arguments.data,
+        data="" if there.fresh is not None else arguments.data,
         tracking=tracking_settings() if tracked else None,
         hours=arguments.hours,
         repository=arguments.repository if arguments.backend == "hf-jobs" else "",
@@ -144,44 +144,59 @@ def _fetch(
                 trouble = kaggle.collect(arguments.user, name, collected)
             else:
                 trouble = jobs.collect(arguments.user, name, arguments.repository, collected)
+        labels = [experiment.label for experiment in experiments]
         try:
-            outcomes, failure = bring_home(collected, arguments.output, arguments.overwrite)
+            outcomes, failure = bring_home(collected, arguments.output, arguments.overwrite, labels)
         except RemoteError as error:
             raise RemoteError(trouble or str(error)) from error
+        if command := ordered(collected):
+            console.print(f"Trained there: {command}")
     for outcome in outcomes:
         console.print(f"{arguments.output / outcome.name}: {outcome.words}")
-    offline = sorted(arguments.output.glob("*/wandb/offline-run-*"))
-    if offline:
-        console.print(f"Tracked offline; to send it: wandb sync {offline[0].parent}/offline-run-*")
-    lacking = [e.label for e in experiments if not any(_is_run(e, o.name) for o in outcomes)]
+    folders = [arguments.output / outcome.name / "wandb" for outcome in outcomes if outcome.here]
+    if offline := [str(folder) for folder in folders if any(folder.glob("offline-run-*"))]:
+        console.print(f"Tracked offline; to send it: wandb sync {shlex.join(offline)}")
+    lacking = [label for label in labels if not any(is_of(o.name, label) for o in outcomes)]
     lack = f"there is no run of {', '.join(lacking)}" if lacking else ""
     for words in filter(None, (trouble, failure, lack)):
         print(f"remote: {words}", file=sys.stderr)
     return 1 if trouble or failure or lack or not all(o.here for o in outcomes) else 0
 
 
-def _is_run(experiment: Experiment, name: str) -> bool:
-    """Whether a folder holds a run of the experiment, or one of its folds."""
-    return name == experiment.label or name.startswith(f"{experiment.label}-fold-")
-
-
-def _parse(typed: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The command line, and the arguments of `python -m train` that it comes to."""
+def _parse(typed: list[str]) -> argparse.Namespace:
+    """The command line, with `training`, what it makes of the arguments of `python -m train`, and
+    `there`, what these mean.
+    """
     cut = typed.index("--") if "--" in typed else len(typed)
     parser = _parser()
     arguments = parser.parse_args(typed[:cut])
-    if arguments.name and not (_NAME.fullmatch(arguments.name) and 5 <= len(arguments.name) <= 50):
-        parser.error(f"--name is {arguments.name!r}; use 5 to 50 of a-z, 0-9 and single dashes")
-    if not 0 < arguments.hours <= 100:
-        parser.error(f"--hours is {arguments.hours}; give more than 0 and at most 100")
-    if not _HANDLE.fullmatch(arguments.data):
-        parser.error(f"--data is {arguments.data!r}; give the OWNER/NAME of a data set on Kaggle")
-    if "/" in arguments.user or not arguments.user:
-        parser.error(f"-u is {arguments.user!r}; give the name of an account")
     arguments.repository = arguments.repository or f"{arguments.user}/geoseg-runs"
+    most = BACKENDS[arguments.backend].MOST_HOURS
+    for option, wrong, right in (
+        (
+            "--name",
+            arguments.name and not _is_name(arguments.name),
+            "5 to 50 of a-z, 0-9, single -",
+        ),
+        ("--hours", not 0 < arguments.hours <= most, f"more than 0 and at most {most:g}"),
+        ("--data", not _HANDLE.fullmatch(arguments.data), "OWNER/NAME of a data set on Kaggle"),
+        ("--user", not _ACCOUNT.fullmatch(arguments.user), "the name of an account"),
+        ("--repository", not _HANDLE.fullmatch(arguments.repository), "OWNER/NAME on the Hub"),
+        (
+            "--clone",
+            arguments.clone and not _URL.fullmatch(arguments.clone),
+            "https:// and no login",
+        ),
+        ("--output", arguments.output.is_file(), "a folder, or the name of a new one"),
+    ):
+        if wrong:
+            value = getattr(arguments, option.removeprefix("--"))
+            parser.error(f"{option} is {str(value)!r}; give {right}")
     training = ["-e", *arguments.experiments, *typed[cut + 1 :]]
     training += ["-nowb"] * arguments.no_wandb
     wanted = parse_training(training)
+    if wanted.experiments != arguments.experiments:
+        parser.error("-e after -- says something else; name every experiment before it")
     for option, given in (
         ("--data", wanted.data is not None),
         ("-o", wanted.output != Path("runs")),
@@ -192,7 +207,13 @@ def _parse(typed: list[str]) -> tuple[argparse.Namespace, list[str]]:
             parser.error(f"{option} after -- is about files of this machine; leave it away")
     if not wanted.cpu and wanted.device == "auto":
         training += ["--device", "cuda"]  # better no training than hours of it without the GPU
-    return arguments, training
+    arguments.training, arguments.there = training, parse_training(training)
+    return arguments
+
+
+def _is_name(text: str) -> bool:
+    """Whether Kaggle would make this of a title."""
+    return bool(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", text)) and 5 <= len(text) <= 50
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,6 +17,8 @@ from geoseg.hub import HubError, explaining
 from train.remote.order import ROOT, Order, RemoteError, script
 
 HARDWARE, WITHOUT_GPU = "t4-small", "cpu-upgrade"
+MOST_HOURS = 100.0
+PAGE = "https://huggingface.co/settings/jobs"
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # Python, git and uv, which brings the rest
 SCRIPT = "train.py"
 RESULTS = ("result.json", "runs.tar", "training.log")
@@ -60,6 +62,11 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
                     "or cancel it there"
                 )
         api.create_repo(repository, private=True, exist_ok=True)
+        if not api.model_info(repository).private:
+            raise RemoteError(
+                f"{repository} is public, and the code and what it makes are not; make it private "
+                "there, or name another one with --repository"
+            )
         api.upload_folder(
             repo_id=repository,
             folder_path=folder,

@@ -14,6 +14,8 @@ from geoseg.files import replace_text
 from train.remote.order import Order, RemoteError, script
 
 HARDWARE, WITHOUT_GPU = "NvidiaTeslaT4", ""  # two of them; torch no longer runs on the P100
+MOST_HOURS = 11.5  # Kaggle ends a notebook after 12, and keeps nothing then
+PAGE = "https://www.kaggle.com/code/{user}/{name}"
 LARGEST = 1_000_000  # bytes of a notebook that Kaggle takes
 NOTEBOOK, METADATA = "train.ipynb", "kernel-metadata.json"
 
@@ -52,9 +54,14 @@ def write(order: Order, user: str, hardware: str, folder: Path) -> list[str]:
 
 
 def push(order: Order, user: str, hardware: str, folder: Path) -> str:
-    """Send the folder and start the notebook; gives the address where to watch it."""
+    """Send the folder and start the notebook; gives the address where to watch it.
+
+    RemoteError where it runs already: what it makes then could no longer be fetched.
+    """
     kernel = f"{user}/{order['name']}"
     with _kaggle(kernel) as api:
+        with _unless_missing():
+            _check_over(kernel, api.kernels_status(kernel))
         answer = api.kernels_push(str(folder))
     if answer.error:
         raise RemoteError(f"Kaggle does not take {kernel}: {answer.error}")
@@ -71,15 +78,37 @@ def collect(user: str, name: str, into: Path) -> str:
     kernel = f"{user}/{name}"
     with _kaggle(kernel) as api:
         answer = api.kernels_status(kernel)
-        status = str(answer.status).rpartition(".")[2].upper()  # an enumeration, or its name
-        if status in ("QUEUED", "RUNNING", "NEW_SCRIPT"):
-            raise RemoteError(f"{kernel} is still {status.lower()}; ask again later")
+        status = _check_over(kernel, answer)
         api.kernels_output(kernel, path=str(into), force=True, quiet=True)
     if status == "COMPLETE":
         return ""
     reason = f": {answer.failure_message}" if answer.failure_message else ""
     log = into / f"{name}.log"
     return f"{kernel} ended with {status}{reason}{_tail(log)}"
+
+
+def _check_over(kernel: str, answer: Any) -> str:
+    """How a notebook ended, in capitals; RemoteError where it has not."""
+    status = str(answer.status).rpartition(".")[2].upper()  # an enumeration, or its name
+    if status in ("QUEUED", "RUNNING", "NEW_SCRIPT"):
+        raise RemoteError(
+            f"{kernel} is still {status.lower()}; ask again later, or stop it on its page"
+        )
+    return status
+
+
+@contextmanager
+def _unless_missing() -> Iterator[None]:
+    """Kaggle says of a notebook that is not there that nobody may see it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if not _is_missing(error):
+            raise
+
+
+def _is_missing(error: Exception) -> bool:
+    return answered(error) in (403, 404) or "Cannot access kernel" in str(error)
 
 
 def _tail(log: Path, lines: int = 5) -> str:
@@ -149,7 +178,7 @@ def _kaggle(kernel: str) -> Iterator[Any]:
         ) from error
     except SystemExit as error:
         raise RemoteError(f"there is no login to Kaggle; {LOGIN}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         if getattr(error, "errno", None):  # the disk, not the network
             raise
         raise _explained(error, kernel) from error
@@ -159,7 +188,7 @@ def _explained(error: Exception, kernel: str) -> RemoteError:
     status = answered(error)
     if status == 401:
         return RemoteError(f"Kaggle does not know your login; {LOGIN}")
-    if status in (403, 404) or "Cannot access kernel" in str(error):
+    if _is_missing(error):
         return RemoteError(
             f"there is no notebook {kernel} that you may see or change; check -u and the login, "
             "and push it first with -p"
@@ -168,8 +197,11 @@ def _explained(error: Exception, kernel: str) -> RemoteError:
         return RemoteError(f"Kaggle answers {status} ({error}); try again later")
     if "header value" in str(error):  # which holds the token
         return RemoteError(f"the token of Kaggle is not one in its form; {LOGIN}")
-    if isinstance(error, ValueError):
-        return RemoteError(f"kaggle: {error}")
+    if isinstance(error, ValueError | KeyError):
+        return RemoteError(
+            f"Kaggle says what its client does not understand ({error}); try again later, or pip "
+            "install -U kaggle"
+        )
     return RemoteError(
         f"Kaggle cannot be reached ({innermost(error)}); mend the network, try again"
     )
