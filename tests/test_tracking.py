@@ -1,17 +1,19 @@
 """Runs at Weights & Biases, by the real client: read back from its files, or from a server."""
 
+import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import wandb
 from PIL import Image
 from safetensors.torch import load_file
 
+import wandb
 from tests.making import make_data
 from tests.weights_and_biases import Run, Server
 from train import tracking
@@ -99,8 +101,9 @@ def test_metrics_have_an_axis_of_epochs(tracked):
     (run,) = read_runs(tracked)
     ((metric,), lines) = run.metrics, lines_of(tracked)
     assert (metric.glob_name, metric.step_metric) == ("*", "epoch")
-    assert [entry["epoch"] for entry in run.history] == [1, 2, 2], "the last with the table"
-    for line, entry in zip(lines, run.history[:2], strict=True):
+    assert [entry["epoch"] for entry in run.history] == [1, 2]
+    assert "scores_by_well" in run.history[1]
+    for line, entry in zip(lines, run.history, strict=True):
         wells = {f"wells/{well}": iou for well, iou in line.pop("wells").items()}
         assert wells
         expected = {**line, **wells}
@@ -161,7 +164,7 @@ def test_wells_and_checkpoints_are_kept(tracked):
 
 
 def test_a_resumed_run_is_the_same_run(tracked, data, set_environment):
-    """Offline its files are another folder of the same run, and hold what is new."""
+    """Offline its files are another folder of the same run, which nobody need have sent before."""
     set_environment(WANDB_MODE="offline")
     lines = lines_of(tracked)
     train(data, tracked.parent, "-e", "3", "0", "--epochs", "3", "--resume")
@@ -169,7 +172,9 @@ def test_a_resumed_run_is_the_same_run(tracked, data, set_environment):
     assert first.header.run_id == second.header.run_id
     assert first.header.run_group == second.header.run_group
     assert second.header.resume
-    assert [entry["epoch"] for entry in second.history] == [3, 3]
+    for part, epochs in ((first, [1, 2]), (second, [1, 2, 3])):
+        assert [entry["epoch"] for entry in part.history] == epochs
+        assert [entry["_step"] for entry in part.history] == epochs  # so both parts fit together
     assert lines_of(tracked)[:2] == lines
     best = max(lines_of(tracked), key=lambda line: line["iou"])
     assert second.summary["best_epoch"] == best["epoch"]
@@ -230,7 +235,8 @@ def test_a_server_that_refuses_and_one_that_is_lost(
 ):
     monkeypatch.setattr(tracking, "_FINISH", 1)
     # Its own limit, of ten seconds, is too long for a test.
-    monkeypatch.setattr(tracking._Mirror, "conclude", lambda *_: None)
+    monkeypatch.setattr(tracking._Mirror, "send_scores", lambda *_: None)
+    monkeypatch.setattr(tracking._Mirror, "send_checkpoints", lambda *_: None)
     with Server() as server:
         set_environment(WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
         server.status = 401
@@ -240,19 +246,53 @@ def test_a_server_that_refuses_and_one_that_is_lost(
         wandb.teardown()
 
         server.status, server.lost_after = 200, "UpsertBucket"
-        folder = train(data, tmp_path / "lost", "-e", "3", "--epochs", "1")
-        said = capsys.readouterr().out
-        assert f"did not take all of it in 1 s; `wandb sync {folder / 'wandb'}` sends" in said
+        folder = train(data, tmp_path / "it is lost", "-e", "3", "--epochs", "1")
+        told = capsys.readouterr().out
+        assert "did not take all of it in 1 s; `wandb sync --include-online " in told
         assert [line["epoch"] for line in lines_of(folder)] == [1]
-        assert list(folder.glob("wandb/run-*/*.wandb")), "what was to be sent is there"
+        server.lost_after = None
+        assert not server.history
+        command = shlex.split(told.partition("`")[2].partition("`")[0])
+        subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+        assert [line["epoch"] for line in server.history] == [1]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"id": "a/b"}'])
+def test_a_damaged_note_of_the_run_is_named(content, data, tmp_path, set_environment, capsys):
+    set_environment(WANDB_MODE="offline")
+    folder = train(data, tmp_path, "-e", "3", "--epochs", "1", "-nowb")
+    (folder / "wandb.json").write_text(content)
+    train(data, tmp_path, "-e", "3", "--epochs", "2", "--resume")
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{folder / 'wandb.json'} is damaged; without it, the next --resume begins" in told
+    assert [line["epoch"] for line in lines_of(folder)] == [1, 2]
+
+
+def test_the_report_is_there_before_the_last_of_it_is_sent(
+    data, tmp_path, set_environment, monkeypatch
+):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracking._Mirror, "finish", interrupt)
+    set_environment(WANDB_MODE="offline")
+    with contextlib.suppress(KeyboardInterrupt):
+        train(data, tmp_path, "-e", "3", "--epochs", "1", code=130)
+    assert json.loads((tmp_path / SMALL / "report.json").read_text())["epochs"] == 1
 
 
 def test_wrong_options_are_one_sentence(data, tmp_path, set_environment, capsys):
-    for option in (["--wandb-project", "a/b"], ["--wandb-tags", "x" * 65]):
+    for option in (
+        ["--wandb-project", "a/b"],
+        ["--wandb-entity", "a b/c"],
+        ["--wandb-tags", "x" * 65],
+        ["--wandb-tags", ""],
+    ):
         train(data, tmp_path, "-e", "3", *option, code=2)
         message = capsys.readouterr().err
         assert message.startswith("train: Weights & Biases: ")
         assert message.count("\n") == 1
+        assert "pydantic" not in message
     with pytest.raises(SystemExit) as stop:
         main(["-e", "3", "-nowb", "--wandb-mode", "online"])
     assert stop.value.code == 2

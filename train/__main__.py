@@ -146,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
         ids = [experiment.id for experiment in experiments]
         tracking = choose_tracking(arguments, ids, console)
         if tracking.wanted:
-            check_names(arguments.wandb_project, arguments.wandb_tags)
+            check_names(arguments.wandb_project, arguments.wandb_entity, arguments.wandb_tags)
         if _wants_fleet(experiments, device):
             return _run_fleet(experiments, typed, tracking, console)
         ranks = Ranks.join(device)

@@ -109,18 +109,18 @@ def run(
             _progress(console) as progress,
         ):
             _train(trainer, keeper, tracker, samples, progress, stop, console)
-        report = {
-            "run": folder.name,
-            "data": data.description,
-            "seed": setting.seed,
-            "parameters": trainer.model.count_parameters(),
-            "epochs": trainer.epoch,
-            "seconds": round(keeper.seconds, 1),
-            "best": keeper.best,
-            "last": keeper.records[-1],
-        }
-        if writes:
-            replace_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
+            report = {
+                "run": folder.name,
+                "data": data.description,
+                "seed": setting.seed,
+                "parameters": trainer.model.count_parameters(),
+                "epochs": trainer.epoch,
+                "seconds": round(keeper.seconds, 1),
+                "best": keeper.best,
+                "last": keeper.records[-1],
+            }
+            if writes:
+                replace_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
     console.print(f"{folder.name}: {summary(report)}", soft_wrap=True)
     return report
 

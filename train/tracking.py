@@ -7,10 +7,12 @@ goes on with what is left, its JSON lines at the least.
 from __future__ import annotations
 
 import json
-import logging
+import os
+import re
 import secrets
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,15 +32,25 @@ _START, _FINISH = 20, 60  # seconds to wait for the server at most
 _SCALE = 6  # screen pixels a pixel of a sample
 
 
-def check_names(project: str | None, tags: Sequence[str] | None) -> None:
+def check_names(project: str | None, entity: str | None, tags: Sequence[str] | None) -> None:
     """ValueError where wandb would refuse these."""
+    if entity and not re.fullmatch(r"[\w.-]+", entity):
+        raise ValueError(f"Weights & Biases: {entity!r} is no name of a user or team")
     if project or tags:
-        import wandb
-
+        wandb = _import_wandb()
         try:
             wandb.Settings(project=project, run_tags=tuple(tags) if tags else None)
         except (wandb.Error, ValueError) as error:
             raise ValueError(f"Weights & Biases: {_sentence(error)}") from error
+
+
+def _import_wandb() -> Any:
+    """The package, which takes a second that a run without it should not pay."""
+    # What it tells its makers of itself would hold up the end where a server is silent.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    return wandb
 
 
 class Tracker:
@@ -96,20 +108,23 @@ class Tracker:
             wells: how many validation patches each well has.
         """
         if self._mirror:
-            with self._sparing_the_run(ends=False):  # what was sent before is still to be finished
-                self._mirror.conclude(best, last, wells)
+            # What was sent before is still to be finished.
+            with self._sparing_the_run("the scores by well are not shown there", ends=False):
+                self._mirror.send_scores(best, last, wells)
+            with self._sparing_the_run("the checkpoints are not kept there", ends=False):
+                self._mirror.send_checkpoints()
 
     @contextmanager
-    def _sparing_the_run(self, ends: bool = True) -> Iterator[None]:
-        """Whatever wandb raises ends the tracking at most, not the training."""
+    def _sparing_the_run(
+        self, then: str = "the run goes on without it", ends: bool = True
+    ) -> Iterator[None]:
+        """Whatever wandb raises ends the tracking at most, not the training; `then` is said."""
         try:
             yield
         except Exception as error:
             if ends:
                 self._mirror = None
-            self._console.print(
-                f"Weights & Biases: {_sentence(error)}; the run goes on without it.", soft_wrap=True
-            )
+            self._console.print(f"Weights & Biases: {_sentence(error)}; {then}.", soft_wrap=True)
 
     def __enter__(self) -> Tracker:
         return self
@@ -121,7 +136,7 @@ class Tracker:
         trace: TracebackType | None,
     ) -> None:
         if self._mirror:
-            with self._sparing_the_run():
+            with self._sparing_the_run("not all of it was sent"):
                 self._mirror.finish(exit_code=0 if error is None else 1)
 
 
@@ -138,12 +153,10 @@ class _Mirror:
         console: Console,
     ) -> None:
         self._folder, self._samples, self._console = folder, samples, console
-        goes_on = (folder / RUN_FILE).exists()
         self._run = run = _start(folder, config, tracking, console)
         run.define_metric("*", step_metric="epoch")
-        # A server says what it has already; offline that is in the files of the process before.
-        done = records[-1]["epoch"] if goes_on and records else 0
-        self._sent = done if run.offline else run.summary.get("epoch") or 0
+        # A server says what it has already. Offline nobody knows, so all of it is said again.
+        self._sent = 0 if run.offline else run.summary.get("epoch") or 0
         self._best: dict[str, Any] = {}
         for record in records:
             self.log(record)
@@ -158,15 +171,17 @@ class _Mirror:
         values |= {f"wells/{well}": iou for well, iou in record["wells"].items()}
         if self._samples and masks is not None:
             values["samples"] = _images(self._samples, masks)
-        self._run.log(values)
+        self._log(values)
         self._run.summary.update(self._best)
 
-    def conclude(
+    def _log(self, values: dict[str, Any]) -> None:
+        # Parts that were written offline begin at step 0 each, unless told otherwise.
+        self._run.log(values, step=values["epoch"] if self._run.offline else None)
+
+    def send_scores(
         self, best: dict[str, Any] | None, last: dict[str, Any] | None, wells: Mapping[int, int]
     ) -> None:
-        """Send what `Tracker.conclude` says."""
-        import wandb
-
+        """Send the table that `Tracker.conclude` speaks of."""
         if best and last:
             names: list[str | int] = [
                 "well",
@@ -178,20 +193,40 @@ class _Mirror:
                 [well, count, best["wells"][str(well)], last["wells"][str(well)]]
                 for well, count in wells.items()
             ]
-            table = wandb.Table(columns=names, data=rows)
-            self._run.log({"epoch": last["epoch"], "scores_by_well": table})
-        _send_checkpoints(self._run, self._folder)
+            table = _import_wandb().Table(columns=names, data=rows)
+            self._log({"epoch": last["epoch"], "scores_by_well": table})
+
+    def send_checkpoints(self) -> None:
+        """The best weights with the alias "best", the last with "latest", as versions of a model.
+
+        In this order, as a server may call the newest version "latest" in any case. Where both are
+        those of one epoch, one version has both names.
+        """
+        versions: dict[Any, tuple[Path, dict[str, Any], list[str]]] = {}
+        for name, alias in (("best", "best"), ("last", "latest")):
+            path = self._folder / f"{name}.safetensors"
+            if path.exists():
+                card = read_card(path)
+                about = {"data": card.data, "metrics": card.metrics, **card.experiment}
+                weights = about["epochs_done"], about["interrupted"]
+                versions.setdefault(weights, (path, about, []))[-1].append(alias)
+        for path, about, aliases in versions.values():
+            name = f"{self._folder.name}-{self._run.id}"
+            model = _import_wandb().Artifact(name, "model", metadata=about)
+            model.add_file(str(path))
+            self._run.log_artifact(model, aliases=aliases)
 
     def finish(self, exit_code: int) -> None:
         """Send what is left, in a minute at most."""
-        later = f"`wandb sync {self._folder / 'wandb'}`"
-        words = f"{later} sends it to Weights & Biases" if self._run.offline else None
+        files = shlex.quote(str(self._folder / "wandb"))
+        words = f"`wandb sync {files}` sends it to Weights & Biases" if self._run.offline else None
         try:
             with self._console.status("Sending what is left to Weights & Biases"):
                 self._run.finish(exit_code=exit_code)
         except TimeoutError:
             words = (
-                f"Weights & Biases did not take all of it in {_FINISH} s; {later} sends the rest"
+                f"Weights & Biases did not take all of it in {_FINISH} s; `wandb sync "
+                f"--include-online {files}` sends the epochs again"
             )
         if words:
             self._console.print(f"{words}.", soft_wrap=True)
@@ -199,22 +234,20 @@ class _Mirror:
 
 def _start(folder: Path, config: dict[str, Any], tracking: Tracking, console: Console) -> Any:
     """A run of wandb, online where that is wished and possible."""
-    import wandb  # takes a second, which a run without it should not pay
-
-    logging.getLogger("opentelemetry").addHandler(logging.NullHandler())  # else it prints by itself
+    wandb = _import_wandb()
     wandb.setup(wandb.Settings(silent=True))
     file = folder / RUN_FILE
-    known = json.loads(file.read_text()) if file.exists() else {"id": secrets.token_hex(4)}
-    known["group"] = tracking.group or known.get("group") or tracking.command
+    name, group = _read_run(file) if file.exists() else (secrets.token_hex(4), None)
+    group = tracking.group or group or tracking.command
 
     def start(mode: Mode) -> Any:
         return wandb.init(
             project=tracking.project,
             entity=tracking.entity,
-            group=known["group"],
+            group=group,
             tags=list(dict.fromkeys([config["architecture"], *tracking.tags])),
             name=folder.name,
-            id=known["id"],
+            id=name,
             resume="allow",
             dir=folder,
             config=config,
@@ -231,13 +264,22 @@ def _start(folder: Path, config: dict[str, Any], tracking: Tracking, console: Co
         )
 
     run = _start_online(start, console) if tracking.mode == "online" else start("offline")
-    replace_text(file, json.dumps(known) + "\n")
+    replace_text(file, json.dumps({"id": name, "group": group}) + "\n")
     return run
 
 
-def _start_online(start: Callable[[Mode], Any], console: Console) -> Any:
-    import wandb
+def _read_run(file: Path) -> tuple[str, str | None]:
+    """The id and the group of the run that goes on; ValueError where the file is damaged."""
+    with suppress(ValueError):
+        known = json.loads(file.read_text())
+        name = known.get("id") if isinstance(known, dict) else None
+        if isinstance(name, str) and re.fullmatch(r"[\w-]{1,64}", name):
+            return name, known.get("group")
+    raise ValueError(f"{file} is damaged; without it, the next --resume begins a new run there")
 
+
+def _start_online(start: Callable[[Mode], Any], console: Console) -> Any:
+    wandb = _import_wandb()
     reason = "no login found (`wandb login`)"
     try:
         if wandb.login(prompt=False, verify=False):
@@ -253,7 +295,7 @@ def _start_online(start: Callable[[Mode], Any], console: Console) -> Any:
 
 def _images(samples: Samples, masks: Sequence[Mask]) -> list[Any]:
     """The samples with labels and predictions to lay over them."""
-    import wandb
+    wandb = _import_wandb()
 
     def enlarge(pixels: Mask) -> Mask:
         return pixels.repeat(_SCALE, 0).repeat(_SCALE, 1)
@@ -273,28 +315,8 @@ def _images(samples: Samples, masks: Sequence[Mask]) -> list[Any]:
     ]
 
 
-def _send_checkpoints(run: Any, folder: Path) -> None:
-    """The best weights with the alias "best", the last ones with "latest", as versions of a model.
-
-    In this order, as a server may call the newest version "latest" in any case. Where both are
-    those of one epoch, one version has both names.
-    """
-    import wandb
-
-    versions: dict[Any, tuple[Path, dict[str, Any], list[str]]] = {}
-    for name, alias in (("best", "best"), ("last", "latest")):
-        path = folder / f"{name}.safetensors"
-        if path.exists():
-            card = read_card(path)
-            about = {"data": card.data, "metrics": card.metrics, **card.experiment}
-            weights = about["epochs_done"], about["interrupted"]
-            versions.setdefault(weights, (path, about, []))[-1].append(alias)
-    for path, about, aliases in versions.values():
-        model = wandb.Artifact(f"{folder.name}-{run.id}", "model", metadata=about)
-        model.add_file(str(path))
-        run.log_artifact(model, aliases=aliases)
-
-
 def _sentence(error: BaseException) -> str:
-    """What an error says, on one line and with no full stop."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    """What an error says, on one line and with no full stop; pydantic's without its own words."""
+    details = error.errors() if hasattr(error, "errors") else []
+    text = details[0]["msg"].removeprefix("Value error, ") if details else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
