@@ -22,7 +22,8 @@ def main() -> None:
 
     zero.init = zero.move = lambda *_, **__: None
     zerogpu.DEVICE = "cpu"
-    zerogpu.WORTH_SECONDS = float(os.environ.get("WORTH_SECONDS", zerogpu.WORTH_SECONDS))
+    for name in ("WORTH_SECONDS", "PATIENCE_SECONDS"):
+        setattr(zerogpu, name, float(os.environ.get(name, getattr(zerogpu, name))))
     app.main(sys.argv[1:])
 
 

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import sys
+import threading
+import time
 import zipfile
 from contextvars import ContextVar
 from pathlib import Path
@@ -35,16 +37,25 @@ def lender():
         yield one
 
 
+def page(lender, models, patience):
+    """The page on a Space whose processor waits so many seconds for a GPU."""
+    program = [sys.executable, "-m", "tests.lent", *EXACT[2:], "--checkpoints", str(models)]
+    wishes = {"WORTH_SECONDS": "0", "PATIENCE_SECONDS": str(patience)}
+    return running(program=program, **lender.environment, SPACE_ID="me/geoseg", **wishes)
+
+
 @pytest.fixture(scope="module")
 def url(lender, models):
-    program = [sys.executable, "-m", "tests.lent", *EXACT[2:], "--checkpoints", str(models)]
-    environment = {**lender.environment, "SPACE_ID": "me/geoseg", "WORTH_SECONDS": "0"}
-    with running(program=program, **environment) as server:
+    with page(lender, models, patience=60) as server:
         yield server.url
 
 
 @pytest.fixture(scope="module")
 def patches(url):
+    return upload(url)
+
+
+def upload(url):
     """Twenty patches that a user has uploaded, (20, 36, 36)."""
     patches = np.stack([make_patch(seed) for seed in range(20)])
     files = []
@@ -106,16 +117,6 @@ def test_live_answers_and_calls_of_programs_ask_for_no_gpu(url, lender, patches,
     assert lender.asked == []
 
 
-def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch):
-    lent = []
-    monkeypatch.setattr(zerogpu, "_lent", lambda _, patches: lent.append(len(patches)))
-    most = zerogpu.MOST_AT_ONCE
-    for count, seconds in ((most + 1, 6), (most * 2, 12), (most, 4)):
-        made = np.zeros((count, 1, 1), np.float32)
-        list(zerogpu.run(Path("x"), np.arange(count), made.__getitem__, seconds))
-    assert lent == [most, most, most]
-
-
 def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, models, patches):
     lender.asked.clear()
     lender.minutes = False
@@ -126,21 +127,69 @@ def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, models, pa
     assert "token" not in lender.asked[0][1]
 
 
+def test_nobody_waits_for_a_gpu_that_does_not_come(lender, models):
+    lender.asked.clear()
+    lender.minutes, lender.busy = True, True
+    try:
+        with page(lender, models, patience=0) as server:
+            patches = upload(server.url)
+            masks = export(server.url, **VISITOR)
+    finally:
+        lender.busy = False
+    wanted = expected(models, patches)
+    assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
+    assert set(lender.names()) == {"startup-report", "schedule"}
+
+
+def lend(monkeypatch, lender):
+    """Have a lender that is a function of patches, and whose answer is waited for."""
+    monkeypatch.setattr(zerogpu, "_lent", lambda _, patches: lender(patches))
+    monkeypatch.setattr(zerogpu, "PATIENCE_SECONDS", 60)
+
+
+def help_with(count):
+    return zerogpu.Help(
+        Path("x"), np.arange(count), np.zeros((count, 1, 1), np.float32).__getitem__
+    )
+
+
+def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch):
+    lent = []
+    lend(monkeypatch, lambda patches: lent.append(len(patches)) or patches)
+    most = zerogpu.MOST_AT_ONCE
+    for count, seconds in ((most + 1, 6), (most * 2, 12), (most, 4)):
+        helper, done = help_with(count), 0
+        while (found := helper.take(done, seconds / count)) is not None:
+            done += len(found)
+    assert lent == [most, most, most]
+
+
+def test_the_processor_goes_on_until_a_gpu_has_come(monkeypatch):
+    comes = threading.Event()
+    lend(monkeypatch, lambda patches: comes.wait(60) and np.arange(len(patches)))
+    monkeypatch.setattr(zerogpu, "PATIENCE_SECONDS", 0)
+    helper = help_with(100)
+    assert helper.take(2, 60) is None
+    assert helper.take(12, 60) is None
+    comes.set()
+    while (found := helper.take(22, 60)) is None:
+        time.sleep(0.01)
+    assert found.tolist() == list(range(20, 98))  # without what the processor has done
+
+
 def test_who_has_no_minutes_left_keeps_nobody_else_from_a_gpu(monkeypatch):
     asked = []
 
-    def lend(_, patches):
+    def answer(patches):
         asked.append(visitor)
         if visitor == "poor":
             raise RuntimeError("no minutes left")
         return patches
 
-    monkeypatch.setattr(zerogpu, "_lent", lend)
+    lend(monkeypatch, answer)
     monkeypatch.setattr(zerogpu, "_refused", {"long ago": 0.0})
     for visitor in ("poor", "rich", "poor"):
         monkeypatch.setattr(zerogpu, "_visitor", ContextVar("visitor", default=visitor))
-        made = np.zeros((2, 1, 1), np.float32)
-        found = list(zerogpu.run(Path("x"), np.arange(2), made.__getitem__, 60))
-        assert len(found) == (visitor == "rich")
+        assert (help_with(2).take(0, 30) is None) == (visitor == "poor")
     assert asked == ["poor", "rich"]
     assert zerogpu._refused.keys() == {"poor"}

@@ -1,11 +1,12 @@
 """The machine behind a ZeroGPU Space, as far as the package `spaces` asks it: whose turn is it?"""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.servers import running_app
@@ -15,12 +16,12 @@ from tests.serving import free_port
 class Lender:
     """Answers `spaces`: what it was `asked`, with parameters; whether there are `minutes` left.
 
-    It has no GPU: the process that is told so will find none.
+    While it is `busy`, whoever asks waits. It has no GPU: the process that gets one finds none.
     """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.minutes = True
+        self.minutes, self.busy = True, False
         self.port = free_port()
         self.environment = {
             "SPACES_ZERO_GPU": "true",
@@ -38,8 +39,16 @@ class Lender:
             return Response()
         if not self.minutes:
             return JSONResponse({"left": 3, "wait": 60}, 429)
+        if self.busy:
+            return StreamingResponse(self._queue(), media_type="text/event-stream")
         lent = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": "GPU-0", "allowToken": "token"}
         return JSONResponse(lent)
+
+    async def _queue(self) -> AsyncIterator[str]:
+        while self.busy:
+            yield "event: ping\n\n"
+            await asyncio.sleep(0.1)
+        yield "event: failed\n\n"
 
 
 @contextmanager

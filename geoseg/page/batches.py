@@ -42,9 +42,10 @@ class Work:
 
         `images` makes the patches (B, Z, A) of some of the `indices`. Raises as the segmenter does.
         """
-        size, paces = 2, list[float]()
-        while len(indices):
-            batch, indices = indices[:size], indices[size:]
+        done, size, paces = 0, 2, list[float]()
+        helper = zerogpu.Help(self.segmenter.paths[name], indices, images)
+        while done < len(indices):
+            batch = indices[done : done + size]
             patches = images(batch)
             if len(batch) == 1:  # a single one would be recorded, which pays for live answers only
                 patches = np.concatenate([patches, patches])
@@ -53,12 +54,13 @@ class Work:
                 found = self.segmenter.probabilities(patches, [name])[name][: len(batch)]
                 seconds = time.perf_counter() - started
             yield found
+            done += len(batch)
             paces.append(seconds / len(batch))
             if len(paces) > 1:  # the first one also loads the model
-                left = min(paces) * len(indices)
-                for found in zerogpu.run(self.segmenter.paths[name], indices, images, left):
-                    yield found
-                    indices = indices[len(found) :]
+                lent = helper.take(done, min(paces))
+                if lent is not None:
+                    yield lent
+                    done += len(lent)
             faster = min(BATCH_SECONDS / max(seconds, 1e-9), 2)
             size = min(max(int(len(batch) * faster), 2), MOST_AT_ONCE)
 

@@ -2,7 +2,8 @@
 
 A GPU takes seconds to come, and its use is counted in minutes a day. So live answers are computed
 on the processor there, and a GPU is asked for only where a whole set would keep the processor busy
-for long. Where none is to be had, the processor goes on. Everywhere else this module does nothing.
+for long. Until one comes the processor goes on, to the end if need be. Everywhere else this module
+does nothing.
 
 The package `spaces`, which lends the GPU, runs a function in a process that it forks from this one:
 arrays go in and come out, and the models on the GPU stay there, in that process.
@@ -13,10 +14,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from functools import cache
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextvars import ContextVar, copy_context
+from functools import cache, partial
 from pathlib import Path
+from threading import Thread
 
 import gradio as gr
 import numpy as np
@@ -31,6 +34,7 @@ ON = os.environ.get("SPACES_ZERO_GPU", "").lower() in {"1", "t", "true"}  # as `
 DEVICE = "cuda"
 WORTH_SECONDS = 5  # of the processor: a GPU needs as many to come
 MOST_AT_ONCE = 2048  # patches of a call
+PATIENCE_SECONDS = 0.0  # in which the processor does nothing but wait
 PAUSE_SECONDS = 60  # of a visitor after a refusal, which may itself have taken as long
 
 _log = logging.getLogger("geoseg.page")
@@ -55,30 +59,65 @@ def attend(http: HttpRequest) -> None:
         _visitor.set(client(http.scope))
 
 
-def run(
-    checkpoint: Path,
-    indices: NDArray[np.intp],
-    images: Callable[[NDArray[np.intp]], NDArray[np.float32]],
-    seconds: float,
-) -> Iterator[NDArray[np.float32]]:
-    """Probabilities (B, Z, A) of the `indices`, from the first on, for as many as a GPU is lent.
+class Help:
+    """What a GPU can do of a set while the processor works through it, patch by patch.
 
-    `images` makes the patches (B, Z, A) of some of them; `seconds` is what the processor would take
-    for all.
+    Args:
+        checkpoint: of the model.
+        indices: of the set's patches, in the order in which they are wanted.
+        images: makes the patches (B, Z, A) of some of the indices.
     """
-    who = _visitor.get()
-    each = seconds / max(len(indices), 1)
-    while _lent and each * len(indices) > WORTH_SECONDS and not _pauses(who):
-        patches, indices = images(indices[:MOST_AT_ONCE]), indices[MOST_AT_ONCE:]
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        indices: NDArray[np.intp],
+        images: Callable[[NDArray[np.intp]], NDArray[np.float32]],
+    ) -> None:
+        self._checkpoint, self._indices, self._images = checkpoint, indices, images
+        self._asked: tuple[int, Future[NDArray[np.float32]]] | None = None
+
+    def take(self, done: int, each: float) -> NDArray[np.float32] | None:
+        """Probabilities (B, Z, A) from the patch `done` on, if a GPU has them by now.
+
+        Asks for one where that saves time: `each` is the seconds that a patch takes the processor,
+        which goes on, since nobody knows how long all GPUs will be taken.
+        """
+        if _lent and self._asked is None and self._is_worth_it(done, each):
+            patches = self._images(self._indices[done : done + MOST_AT_ONCE])
+            ask = partial(copy_context().run, _lent, str(self._checkpoint), patches)
+            self._asked = done, _in_thread(ask)
+            wait([self._asked[1]], PATIENCE_SECONDS)
+        if self._asked is None or not self._asked[1].done():
+            return None
+        (start, future), self._asked = self._asked, None
         try:
-            found = _lent(str(checkpoint), patches)
+            found = future.result()[done - start :]
         # None is free, the visitor's minutes are used up, the lender is ill: whatever it is, the
         # processor can do the same.
         except Exception as error:
             _log.warning("no GPU was lent, the processor goes on: %s", repr(error)[:200])
-            _refused[who] = time.monotonic() + PAUSE_SECONDS
-        else:
-            yield found
+            _refused[_visitor.get()] = time.monotonic() + PAUSE_SECONDS
+            return None
+        return found if len(found) else None
+
+    def _is_worth_it(self, done: int, each: float) -> bool:
+        left = each * (len(self._indices) - done)
+        return left > WORTH_SECONDS and not _pauses(_visitor.get())
+
+
+def _in_thread(work: Callable[[], NDArray[np.float32]]) -> Future[NDArray[np.float32]]:
+    """Begin, in a thread for which nobody waits at the end of the program."""
+    future: Future[NDArray[np.float32]] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 def _pauses(who: str) -> bool:
