@@ -148,6 +148,7 @@ def app(hub: Hub) -> Starlette:
             "tags": [],
             "library_name": found.library(oid),
             "sdk": found.facts.get("sdk"),
+            "runtime": state(found),
         }
         return JSONResponse(facts)
 
@@ -181,8 +182,11 @@ def app(hub: Hub) -> Starlette:
         return await runtime(request, found)
 
     async def runtime(request: Request, found: Repository) -> Response:
+        return JSONResponse(state(found))
+
+    def state(found: Repository) -> dict[str, object]:
         now = {"current": None, "requested": found.facts.get("hardware", "cpu-basic")}
-        return JSONResponse({"stage": "BUILDING", "hardware": now})
+        return {"stage": "BUILDING", "hardware": now}
 
     async def yaml(request: Request) -> Response:
         return JSONResponse({"errors": [], "warnings": []})

@@ -79,7 +79,7 @@ def test_the_card_has_scores_as_results_and_says_what_the_model_cannot(logged_in
         "## 301-vanilla",
     ):
         assert said in text
-    assert "none of these models has seen a real one" not in text
+    assert "Trained on synthetic pipes only" not in text
 
 
 def test_a_new_version_is_one_commit_and_the_same_again_is_none(logged_in, files):
@@ -219,6 +219,12 @@ def interrupt_during(call, monkeypatch):
         return done(*arguments, **named)
 
     monkeypatch.setattr(upload.HfApi, call, interrupted)
+
+
+def test_what_is_public_does_not_pass_for_private(logged_in, files, capsys):
+    assert publish.main([files[0], "--to", "me/grooves"]) == 0
+    assert publish.main([files[0], "--to", "me/grooves", "--private"]) == 1
+    assert "me/grooves is public; make it private on its page" in capsys.readouterr().err
 
 
 def test_what_cannot_be_undone_is_said(logged_in, files, capsys, monkeypatch):

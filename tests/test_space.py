@@ -116,6 +116,32 @@ def test_a_space_is_made_in_one_commit_and_replaced_as_a_whole(logged_in, small,
     assert len(made.commits) == 4
 
 
+def test_a_page_is_not_moved_to_other_hardware_unasked(logged_in, small, capsys):
+    where = ["--to", "me/geoseg", "--checkpoints", small]
+    assert space.main([*where, "--hardware", "t4-small"]) == 0
+    assert space.main(where) == 1
+    told = capsys.readouterr()
+    assert "me/geoseg runs on t4-small; add --hardware t4-small, or --hardware zero" in told.err
+    assert "for t4-small:" in told.out
+    assert space.main([*where, "--hardware", "zero-gpu"]) == 0
+    assert logged_in.repositories["spaces/me/geoseg"].facts["hardware"] == "zero-a10g"
+
+
+def test_nothing_goes_that_only_lies_there(tmp_path):
+    for name in ("app.py", "LICENSE", "geoseg/a.py", "geoseg/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "geoseg" / "link.txt").symlink_to("/etc/passwd")
+
+    def names():
+        return {path.relative_to(tmp_path).as_posix() for path in space.find_code(tmp_path)}
+
+    assert names() == {"app.py", "LICENSE", "geoseg/a.py", "geoseg/notes.txt"}
+    for command in (["init", "--quiet"], ["add", "app.py", "LICENSE", "geoseg/a.py"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    assert names() == {"app.py", "LICENSE", "geoseg/a.py"}
+
+
 def test_hardware_is_as_before_where_the_commit_fails(logged_in, small, capsys):
     where = ["--to", "me/geoseg", "--checkpoints", small]
     assert space.main([*where, "--hardware", "cpu-basic"]) == 0

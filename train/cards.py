@@ -131,15 +131,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 _HEAD = "# Checkpoints\n\nWritten by `python -m train.cards` from what each file says of itself."
-_NOTE = (
+MEANING = (
     "Micro pools the pixels of all patches; mean averages the patches by the challenge's rule (1 "
-    "where truth and prediction are both empty, 0 where one is). Thresholds were chosen on the "
-    "validation wells of the training set, never on real data. Each is one run with one seed, so a "
-    "difference of a few hundredths names no winner. Masks turn with the pipe where the mask of a "
-    "patch is the same after each of its 36 shifts, turned back. Scored with `python -m "
-    "train.evaluate checkpoints/*.safetensors --record NAME`, and with `--data DIR --all` for the "
-    "real patches. A proxy mask is what two public models agree on that were trained on these very "
-    "wells, with `--log LOG --log-truth PROXY`; it is not the truth."
+    "where truth and prediction are both empty, 0 where one is). Masks turn with the pipe where "
+    "the mask of a patch is the same after each of its 36 shifts, turned back. The last column is "
+    "the mean IoU of the masks of halved values with those of the values as they are. Each is one "
+    "run with one seed, so a difference of a few hundredths names no winner."
+)
+_NOTE = (
+    f"{MEANING} Thresholds were chosen on the validation wells of the training set, never on real "
+    "data. Scored with `python -m train.evaluate checkpoints/*.safetensors --record NAME`, and "
+    "with `--data DIR --all` for the real patches. A proxy mask is what two public models agree on "
+    "that were trained on these very wells, with `--log LOG --log-truth PROXY`; it is not the "
+    "truth."
 )
 
 

@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from geoseg.card import Card
 from geoseg.hub import ENDING
 from geoseg.models import Model
-from train.cards import details, summary, trained_scores
+from train.cards import MEANING, details, summary, trained_scores
 
 # A score as checkpoints keep it -> the Hub's name for its kind, and what to call it.
 _METRICS = {
@@ -49,7 +49,7 @@ def model_card(
         model_name=repo.split("/")[1],
         eval_results=results or None,
     )
-    table = [summary(models, sizes)] if len(models) > 1 else []
+    table = [summary(models, sizes), MEANING] if len(models) > 1 else []
     body = [
         f"# {repo.split('/')[1]}",
         "Finds corrosion grooves in ultrasonic images of well pipes: from a patch of wall "
@@ -135,7 +135,7 @@ def _limits(models: dict[str, Model]) -> list[str]:
         "even and its odd columns. Values are wall thickness minus the mean of their row.",
     ]
     if all(card.data.startswith("synthetic") for card in told):
-        limits.append("Trained on synthetic pipes only: none of these models has seen a real one.")
+        limits.append("Trained on synthetic pipes only, never on a real one.")
     if any(not card.data for card in told):
         limits.append("Not every checkpoint says on what it was trained.")
     turns = {name: _turns(_card(model)) for name, model in models.items()}

@@ -92,6 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"publish: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("publish: stopped; nothing was sent.", file=sys.stderr)
+        return 130
     check = look(bundle, arguments.replace)
     code = deliver("publish", bundle, arguments.target, check, arguments.dry_run)
     if not code and arguments.dry_run is None:

@@ -23,8 +23,9 @@ from geoseg.checkpoint import (
     read_card,
 )
 from geoseg.hub import ENDING, HubError, is_address
-from train.cards import load_named, sizes, summary
-from train.upload import Bundle, Info, add_arguments, deliver, read_target
+from train.cards import MEANING, load_named, sizes, summary
+from train.remote.order import RemoteError, git
+from train.upload import Bundle, Info, Look, add_arguments, deliver, read_target
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "3.12"
@@ -48,15 +49,33 @@ def make_bundle(files: list[Path], hardware: str) -> Bundle:
     ValueError where this is no clone of the project, or a checkpoint cannot be used.
     """
     models = load_named(files)
-    code = [ROOT / "app.py", ROOT / "LICENSE", *sorted((ROOT / "geoseg").rglob("*"))]
-    if not code[0].is_file():
+    code = find_code()
+    if ROOT / "app.py" not in code:
         raise ValueError(f"there is no app.py in {ROOT}; run this from a clone of the project")
     return {
         "README.md": _readme(hardware, summary(models, sizes(files))).encode(),
         "requirements.txt": requirements(hardware).encode(),
-        **{p.relative_to(ROOT).as_posix(): p for p in code if p.is_file() and not _is_waste(p)},
+        **{path.relative_to(ROOT).as_posix(): path for path in code},
         **{f"checkpoints/{name}{ENDING}": p for name, p in zip(models, files, strict=True)},
     }
+
+
+def find_code(root: Path = ROOT) -> list[Path]:
+    """The files of the page: those that git knows, so that nothing goes which only lies there.
+
+    Without git all that is no link.
+    """
+    parts = ("app.py", "LICENSE", "geoseg")
+    try:
+        known = git(root, "ls-files", "-z", "--", *parts).decode().split("\0")
+    except RemoteError:
+        known = []
+    found = [root / name for name in known if name]
+    if not found:
+        found = [root / "app.py", root / "LICENSE", *sorted((root / "geoseg").rglob("*"))]
+    return [
+        path for path in found if path.is_file() and not path.is_symlink() and not _is_waste(path)
+    ]
 
 
 def requirements(hardware: str) -> str:
@@ -99,14 +118,27 @@ def choose(places: list[str] | None, everything: bool) -> list[Path]:
     return found
 
 
-def look(info: Info, files: set[str]) -> set[str]:
-    """Lets nothing but an earlier page be replaced, and that as a whole."""
-    sdk = getattr(info, "sdk", None)
-    if sdk not in (None, "gradio"):
-        raise HubError(f"{info.id} is a Space of {sdk}; choose another name")
-    if files and "geoseg/__init__.py" not in files:
-        raise HubError(f"{info.id} holds another app; choose another name")
-    return files
+def look(hardware: str | None) -> Look:
+    """Lets nothing but an earlier page be replaced, that as a whole and where it runs.
+
+    `hardware` is what was asked for; None for none in particular.
+    """
+
+    def check(info: Info, files: set[str]) -> set[str]:
+        sdk = getattr(info, "sdk", None)
+        if sdk not in (None, "gradio"):
+            raise HubError(f"{info.id} is a Space of {sdk}; choose another name")
+        if files and "geoseg/__init__.py" not in files:
+            raise HubError(f"{info.id} holds another app; choose another name")
+        runtime = getattr(info, "runtime", None)
+        now = runtime and (runtime.requested_hardware or runtime.hardware)
+        if files and now and hardware is None and now != HARDWARE[ZERO]:
+            raise HubError(
+                f"{info.id} runs on {now}; add --hardware {now}, or --hardware {ZERO} to move it"
+            )
+        return files
+
+    return check
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -116,7 +148,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--hardware",
         choices=list(HARDWARE),
-        default=ZERO,
         metavar="NAME",
         help=f"{', '.join(HARDWARE)} (default: {ZERO}, which borrows a GPU by the call)",
     )
@@ -137,21 +168,25 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Make and send what the command line says; gives the exit code."""
     arguments = parse(argv)
-    target, hardware = arguments.target, arguments.hardware
+    target, hardware = arguments.target, arguments.hardware or ZERO
     try:
         bundle = make_bundle(choose(arguments.checkpoints, arguments.all), hardware)
     except (OSError, ValueError) as error:
         print(f"space: {error}", file=sys.stderr)
         return 2
-    code = deliver("space", bundle, target, look, arguments.dry_run, HARDWARE[hardware])
+    except KeyboardInterrupt:
+        print("space: stopped; nothing was sent.", file=sys.stderr)
+        return 130
+    print(f"for {hardware}:")
+    check = look(arguments.hardware)
+    code = deliver("space", bundle, target, check, arguments.dry_run, HARDWARE[hardware])
     if not code and arguments.dry_run is None:
         print(f"it is built now, some minutes: https://huggingface.co/spaces/{target.repo}")
     return code
 
 
 def _is_waste(path: Path) -> bool:
-    parts = path.relative_to(ROOT).parts
-    return any(part.startswith(".") or part == "__pycache__" for part in parts)
+    return any(part.startswith(".") or part == "__pycache__" for part in path.parts[-3:])
 
 
 def _readme(hardware: str, table: str) -> str:
@@ -160,7 +195,7 @@ def _readme(hardware: str, table: str) -> str:
     data["sdk_version"], data["python_version"] = version("gradio"), PYTHON
     if hardware != ZERO:  # which cannot be suggested
         data["suggested_hardware"] = hardware
-    return f"---\n{data.to_yaml()}\n---\n\n{_TEXT}\n\n{table}\n"
+    return f"---\n{data.to_yaml()}\n---\n\n{_TEXT}\n\n{table}\n\n{MEANING}\n"
 
 
 _TEXT = """\

@@ -72,8 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser, kind: Kind) -> None:
         nargs="?",
         const="",
         metavar="DIR",
-        help="ask nobody and send nothing: show what would be sent, and write it into DIR, a new "
-        "or empty folder",
+        help="send nothing: show what would be sent, and write it into DIR, a new or empty folder",
     )
 
 
@@ -193,6 +192,10 @@ def _commit(
     """The commit's address; what could not be undone after a failure goes into `left`."""
     with ExitStack() as undo:
         info = _there(api, target)
+        if info and target.private and not info.private:
+            raise HubError(
+                f"{target.repo} is public; make it private on its page, or leave --private away"
+            )
         head = info.sha if info else None
         removed = look(info, _files(info)) - bundle.keys() if info else set()
         _prepare(api, target, info is not None, hardware, undo, left)

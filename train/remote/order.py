@@ -59,10 +59,10 @@ def find_commit(root: Path = ROOT) -> tuple[str, list[str]]:
     if not (root / "requirements.txt").exists():
         raise RemoteError(f"{root} is no clone of the repository; run this from one")
     try:
-        commit = _git(root, "rev-parse", "HEAD").decode().strip()
+        commit = git(root, "rev-parse", "HEAD").decode().strip()
     except RemoteError:
         return "", []
-    changed = _git(root, "status", "--porcelain", "--", *_PARTS).decode().splitlines()
+    changed = git(root, "status", "--porcelain", "--", *_PARTS).decode().splitlines()
     return commit, [line[3:] for line in changed]
 
 
@@ -72,7 +72,7 @@ def find_origin(root: Path = ROOT) -> str:
     RemoteError where there is none, or one that is of use on this machine only.
     """
     try:
-        remote = _git(root, "remote", "get-url", "origin").decode().strip()
+        remote = git(root, "remote", "get-url", "origin").decode().strip()
     except RemoteError as error:
         raise RemoteError(
             "there is no remote 'origin' to clone from; leave --clone away"
@@ -86,7 +86,7 @@ def find_origin(root: Path = ROOT) -> str:
 def find_clone_url(commit: str, root: Path = ROOT) -> str:
     """Where anybody can clone this commit from; RemoteError where nobody can."""
     url = find_origin(root)
-    if not _git(root, "branch", "--remotes", "--contains", commit).decode().strip():
+    if not git(root, "branch", "--remotes", "--contains", commit).decode().strip():
         raise RemoteError(
             f"commit {commit[:10]} is not in {url}; git push first, or leave --clone away"
         )
@@ -112,7 +112,7 @@ def pack_code(commit: str, teachers: Mapping[str, Path], root: Path = ROOT) -> s
 
 def _add_commit(archive: tarfile.TarFile, commit: str, root: Path) -> None:
     spared = [f":(exclude){part}" for part in _SPARED]
-    content = io.BytesIO(_git(root, "archive", commit, "--", *_PARTS, *spared))
+    content = io.BytesIO(git(root, "archive", commit, "--", *_PARTS, *spared))
     with tarfile.open(fileobj=content) as files:
         for member in files:
             archive.addfile(member, files.extractfile(member) if member.isfile() else None)
@@ -137,7 +137,8 @@ def _spare(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if spared else member
 
 
-def _git(root: Path, *arguments: str) -> bytes:
+def git(root: Path, *arguments: str) -> bytes:
+    """What git says; RemoteError where there is none, or it refuses."""
     try:
         return subprocess.run(
             ["git", "-C", str(root), *arguments], check=True, capture_output=True
