@@ -1,7 +1,7 @@
 """The page: look at patches and at what the models make of them, live in the browser.
 
 python app.py
-python app.py -i "data/validation/images/well_2*.npy" -e 200 402 300 --preload
+python app.py -i "data/validation/images/well_13*.npy" -e 200 402 300 --preload
 """
 
 from __future__ import annotations

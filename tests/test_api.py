@@ -33,13 +33,11 @@ NAMES = tuple(MODELS)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Checkpoints and labelled patches, under the names of README's examples."""
+    """Checkpoints and labelled patches."""
     root = tmp_path_factory.mktemp("api")
     (root / "checkpoints").mkdir()
     make_checkpoints(root / "checkpoints")
     make_folder(root)
-    for path in [*root.glob("*/*.npy")]:
-        path.rename(path.with_name(path.name.replace("well_9", "well_2")))
     return root
 
 
@@ -205,17 +203,17 @@ def examples() -> list[tuple[str, str]]:
     return re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)
 
 
-def perform(url: str, folder: Path, language: str, code: str, after: str = "") -> str:
-    """Run an example where its files are, as its reader would; gives what it prints."""
+def perform(url: str, language: str, code: str, after: str = "") -> str:
+    """Run an example in the clone, as its reader would; gives what it prints."""
     code = code.replace("http://127.0.0.1:7860", url) + after
     command = [sys.executable, "-c", code] if language == "python" else ["bash", "-ec", code]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def expected_mask(segmenter: Segmenter, folder: Path, number: int, shift: int = 0) -> np.ndarray:
-    patch = np.load(folder / "images" / f"well_2_patch_{number}.npy")
+def expected_mask(segmenter: Segmenter, number: int, shift: int = 0) -> np.ndarray:
+    patch = np.load(ROOT / f"geoseg/samples/validation/images/well_2_patch_{number}.npy")
     return segmenter.segment(np.roll(patch, shift, 1), ["402-unet"])["402-unet"].mask
 
 
@@ -223,29 +221,29 @@ def agree(mask, expected: np.ndarray) -> None:
     assert np.mean(np.array(mask) == expected) > 0.999  # other threads, other last digits
 
 
-def test_readmes_python_example(url, folder, segmenter):
+def test_readmes_python_example(url, segmenter):
     language, code = examples()[0]
     after = "import json; print(json.dumps([facts, mask, answers, scores]))"
-    printed = perform(url, folder, language, code, after).splitlines()[-1]
+    printed = perform(url, language, code, after).splitlines()[-1]
     facts, mask, answers, found = json.loads(printed)
     assert list(facts) == list(NAMES)
     assert facts["402-unet"]["parameters"] == segmenter.model("402-unet").count_parameters()
     assert facts["402-unet"]["architecture"] == "unet"
-    agree(mask, expected_mask(segmenter, folder, 0, 3))
+    agree(mask, expected_mask(segmenter, 4, 3))
     assert [one["name"] for one in answers["patches"]] == found["patches"]
-    assert found["patches"] == ["well_2_patch_0.npy", "well_2_patch_5.npy"]
+    assert found["patches"] == ["well_2_patch_4.npy", "well_2_patch_5.npy"]
     assert 0 < found["models"]["402-unet"]["macro"]["iou"] < 1
 
 
-def test_readmes_curl_example(url, folder, segmenter):
+def test_readmes_curl_example(url, segmenter):
     language, code = examples()[1]
     code = re.sub(r"^(curl.*)$", r"\1; echo", code, flags=re.MULTILINE)
-    lines = [json.loads(line) for line in perform(url, folder, language, code).splitlines() if line]
+    lines = [json.loads(line) for line in perform(url, language, code).splitlines() if line]
     facts, segmented, evaluated = (line["data"][0] for line in lines)
     assert list(facts) == list(NAMES)
-    for number, one in zip((0, 5), segmented["patches"], strict=True):
+    for number, one in zip((4, 5), segmented["patches"], strict=True):
         assert one["name"] == f"well_2_patch_{number}.npy"
-        agree(one["models"]["402-unet"]["mask"], expected_mask(segmenter, folder, number, 3))
+        agree(one["models"]["402-unet"]["mask"], expected_mask(segmenter, number, 3))
     assert set(evaluated["models"]["300-vanilla"]["patches"][0]) == {
         "accuracy",
         "precision",
@@ -255,12 +253,19 @@ def test_readmes_curl_example(url, folder, segmenter):
     }
 
 
-def test_readmes_mcp_example(url, folder, segmenter):
+def test_readmes_mcp_example(url, segmenter):
     language, code = examples()[2]
-    answer = perform(url, folder, language, code, "\nprint(result.content[0].text)")
+    answer = perform(url, language, code, "\nprint(result.content[0].text)")
     patches = eval(answer)["patches"]  # Gradio writes a Python literal there
-    for number, one in zip((0, 5), patches, strict=True):
-        agree(one["models"]["402-unet"]["mask"], expected_mask(segmenter, folder, number))
+    for number, one in zip((4, 5), patches, strict=True):
+        agree(one["models"]["402-unet"]["mask"], expected_mask(segmenter, number))
+
+
+def test_readmes_example_without_a_server(segmenter):
+    language, code = examples()[3]
+    last = code.strip().splitlines()[-1]
+    printed = perform("", language, code, f"print({last.partition('#')[0]}.shape)")
+    assert printed == "(36, 36)\n"
 
 
 MCP_CLIENT = """
@@ -294,10 +299,10 @@ def agent(url: str, *calls) -> tuple[dict, list]:
 
 def test_an_agent_finds_every_tool_and_reads_no_file_of_the_server(url, folder):
     def data(kind: str) -> str:
-        content = (folder / kind / "well_2_patch_0.npy").read_bytes()
+        content = (folder / kind / "well_9_patch_0.npy").read_bytes()
         return "data:application/octet-stream;base64," + base64.b64encode(content).decode()
 
-    secret = str(folder / "images" / "well_2_patch_0.npy")
+    secret = str(folder / "images" / "well_9_patch_0.npy")
     marked = {"path": secret, "meta": {"_type": "gradio.FileData"}}
     tools, answers = agent(
         url,
@@ -376,14 +381,14 @@ def test_a_program_gets_the_mask_of_a_real_patch(url, segmenter, real):
 
 def test_a_bad_file_among_many_is_named(url, folder, tmp_path):
     (tmp_path / "bad.npy").write_bytes(b"nothing")
-    good = folder / "images" / "well_2_patch_0.npy"
+    good = folder / "images" / "well_9_patch_0.npy"
     said = call(url, "segment", upload_paths(url, good, tmp_path / "bad.npy"))
     assert said.startswith("bad.npy is not a .npy file")
 
 
 @pytest.mark.parametrize("way", ["call", "call/v2"])
 def test_the_queued_way_gives_the_same(url, folder, way):
-    (path,) = upload_paths(url, folder / "images" / "well_2_patch_0.npy")
+    (path,) = upload_paths(url, folder / "images" / "well_9_patch_0.npy")
     body = {"patch": path, "models": ["300"]} if way == "call/v2" else {"data": [path, ["300"]]}
     event = post(url, f"{API}/{way}/segment", body).json["event_id"]
     said = send(url, f"{API}/{way}/segment/{event}").text
@@ -393,7 +398,7 @@ def test_the_queued_way_gives_the_same(url, folder, way):
 
 def test_the_page_stays_quick_beside_a_long_call(url, folder):
     """It shares a processor with the call, but waits for no more than a patch of it."""
-    path = folder / "images" / "well_2_patch_0.npy"
+    path = folder / "images" / "well_9_patch_0.npy"
     paths = upload_paths(url, *[path] * 130)
     taken = []
     ask(url, "look")
