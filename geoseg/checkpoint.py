@@ -140,7 +140,7 @@ def checkpoint_name(path: str | os.PathLike[str]) -> str:
     ('3-a', '3-a-last')
     """
     path = Path(path).absolute()
-    run = hub.repository(path) or path.parent.name
+    run = (hub.repository(path) or path.parent.name).rpartition("/")[2]
     return {"best": run, "last": f"{run}-last"}.get(path.stem, path.stem)
 
 
@@ -153,7 +153,11 @@ def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tenso
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.name}: there is no such file") from error
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path.name}: not a whole safetensors file ({error})") from error
+        source = hub.repository(path)
+        again = f"; `hf cache rm model/{source}`, and it is fetched anew" if source else ""
+        raise CheckpointError(
+            f"{path.name}: not a whole safetensors file ({error}){again}"
+        ) from error
     except KeyError as error:
         raise CheckpointError(
             f"{path.name}: not a geoseg checkpoint: {error} is missing"

@@ -6,6 +6,7 @@ only where it has changed; with HF_HUB_OFFLINE=1, or without a network, the cach
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from huggingface_hub.errors import (
 )
 
 ENDING = ".safetensors"
+_log = logging.getLogger("geoseg.hub")
 _ADDRESS = re.compile(r"hf:/{1,2}(?=\w)")  # pathlib makes one slash of the two
 
 
@@ -71,10 +73,10 @@ def fetch_all(address: str | os.PathLike[str]) -> Path:
 
 
 def repository(path: Path) -> str | None:
-    """The repository's name for a file that `fetch` gave, None for any other file."""
+    """The repository, "user/name", for a file that `fetch` gave, None for any other file."""
     if path.parent.parent.name != "snapshots":
         return None
-    return path.parent.parent.parent.name.rpartition("--")[2]
+    return "/".join(path.parent.parent.parent.name.split("--")[1:])
 
 
 def _parse(address: str | os.PathLike[str]) -> HfUri:
@@ -122,7 +124,9 @@ def _names(uri: HfUri) -> list[str]:
             folder = snapshot_download(uri.id, revision=uri.revision, local_files_only=True)
         except LocalEntryNotFoundError as absent:
             raise absent from error
-        return [path.relative_to(folder).as_posix() for path in Path(folder).rglob(f"*{ENDING}")]
+        names = [path.relative_to(folder).as_posix() for path in Path(folder).rglob(f"*{ENDING}")]
+        _log.warning("the Hub cannot be asked; of %s the cache has %s", uri.id, ", ".join(names))
+        return names
 
 
 @contextmanager

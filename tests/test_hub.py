@@ -1,9 +1,11 @@
 """Checkpoints by their address on the Hub, from a Hub on this machine."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,7 +71,7 @@ def test_a_revision_is_another_model(hub, one, files):
 
 
 @pytest.mark.parametrize("address", ["hf://me/one", "hf://me/one/300-vanilla.safetensors"])
-def test_without_a_network_the_cache_answers(hub, one, monkeypatch, tmp_path, address):
+def test_without_a_network_the_cache_answers(hub, one, monkeypatch, tmp_path, caplog, address):
     load_checkpoint(address)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     asked = len(hub.asked)
@@ -82,6 +84,9 @@ def test_without_a_network_the_cache_answers(hub, one, monkeypatch, tmp_path, ad
     use(hub.url, monkeypatch, tmp_path)
     hub.failing["."] = 503
     assert load_checkpoint(address).arguments["widths"] == [4]
+    assert ("of me/one the cache has 300-vanilla.safetensors" in caplog.text) == (
+        address == "hf://me/one"
+    )
     assert time.monotonic() - start < 5  # without asking again and again, which takes 23 seconds
 
 
@@ -165,6 +170,18 @@ def test_what_was_fetched_is_checked_as_any_other_file(hub):
     hub.make("models/me/bad", {"a.safetensors": b"cos\nsystem\n(S'true'\ntR."})
     with pytest.raises(CheckpointError, match=r"a.safetensors: not a whole safetensors file"):
         load_checkpoint("hf://me/bad")
+
+
+def test_a_copy_that_was_damaged_here_is_fetched_anew(hub, one):
+    (copy,) = find_checkpoints("hf://me/one")
+    copy.resolve().write_bytes(b"cut off")
+    with pytest.raises(CheckpointError, match="and it is fetched anew") as caught:
+        load_checkpoint("hf://me/one")
+    command = shlex.split(str(caught.value).split("`")[1])
+    client = Path(sys.executable).with_name(command[0])
+    options = ["--yes", "--cache-dir", constants.HF_HUB_CACHE]
+    subprocess.run([client, *command[1:], *options], check=True, capture_output=True)
+    load_checkpoint("hf://me/one")
 
 
 def test_commands_take_addresses(hub, one, tmp_path, monkeypatch, capsys):
