@@ -5,6 +5,9 @@ N patches, Z depth, A azimuth.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,9 +16,12 @@ from geoseg.dataset import PatchDataset
 from train.loop import Trainer
 from train.pictures import Colours, grey
 from train.sampling import VOID, PreparedSet
+from train.wandb_options import import_wandb
 
 COUNT = 8
+_SCALE = 6  # screen pixels a pixel
 CLASSES = {0: "background", 1: "groove", VOID: "null"}
+Mask = NDArray[np.uint8]
 
 
 class Samples:
@@ -41,10 +47,31 @@ class Samples:
         self.pictures: list[Colours] = [grey(dataset.images[i].numpy()) for i in chosen]
         self.truths = list(self._prepared.truth[:, 0].byte().cpu().numpy())
 
-    def segment(self, trainer: Trainer) -> list[NDArray[np.uint8]]:
+    def segment(self, trainer: Trainer) -> list[Mask]:
         """What the model makes of each as it is now, (Z, A), numbered like `truths`.
 
         To be asked in every process that shares the work.
         """
         masks = (trainer.predict(self._prepared)[:, 0] > 0).byte().cpu().numpy()
         return [np.where(t == VOID, t, m) for t, m in zip(self.truths, masks, strict=True)]
+
+    def images(self, masks: Sequence[Mask]) -> list[Any]:
+        """For Weights & Biases: the pictures, with labels and `masks` (Z, A) to lay over them."""
+        wandb = import_wandb()
+
+        def enlarge(pixels: Mask) -> Mask:
+            return pixels.repeat(_SCALE, 0).repeat(_SCALE, 1)
+
+        return [
+            wandb.Image(
+                enlarge(picture),
+                caption=name,
+                masks={
+                    kind: {"mask_data": enlarge(numbers), "class_labels": CLASSES}
+                    for kind, numbers in (("prediction", mask), ("ground_truth", truth))
+                },
+            )
+            for name, picture, truth, mask in zip(
+                self.names, self.pictures, self.truths, masks, strict=True
+            )
+        ]

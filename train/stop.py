@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Thread
 
 from rich.console import Console
@@ -70,3 +70,17 @@ class StopRequest:
                 with suppress(OSError):  # nobody may be there to read it
                     print(f"{name}: finishing this step and saving; another one leaves at once.")
                     sys.stdout.flush()
+
+
+@contextmanager
+def unbroken() -> Iterator[list[int]]:
+    """Keep Ctrl-C waiting: a server may do what it was asked for though nobody hears its answer.
+
+    Gives the list of the signals that came, which the block's user obeys or not.
+    """
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield held
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from rich.table import Table
 
 from geoseg.files import naming
 from geoseg.hub import HubError, explaining
+from train.stop import unbroken
 
 # What goes into a repository, by the path in it: a file of this disk, or a content.
 Bundle = Mapping[str, Path | bytes]
@@ -202,7 +202,7 @@ def _commit(
         added = [CommitOperationAdd(name, source) for name, source in bundle.items()]
         where: dict[str, Any] = {"repo_type": target.kind, "revision": target.revision}
         api.preupload_lfs_files(target.repo, added, **where)  # takes long, and may be broken off
-        with _unbroken():
+        with unbroken():
             commit = api.create_commit(
                 target.repo,
                 [*added, *(CommitOperationDelete(name) for name in sorted(removed))],
@@ -212,20 +212,6 @@ def _commit(
             )
             undo.pop_all()
     return str(commit.commit_url)
-
-
-@contextmanager
-def _unbroken() -> Iterator[list[int]]:
-    """Keep Ctrl-C waiting: the Hub may do what it was asked for though nobody hears its answer.
-
-    Gives the list of the signals that came.
-    """
-    held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    try:
-        yield held
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _there(api: HfApi, target: Target) -> Info | None:
@@ -265,7 +251,7 @@ def _prepare(
         space: dict[str, Any] = {}
         if target.kind == "space":
             space = {"space_sdk": "gradio", "space_hardware": hardware}
-        with _unbroken() as held:
+        with unbroken() as held:
             api.create_repo(**repo, private=target.private or None, **space)
             otherwise(f"delete the {target.kind} {target.repo}", api.delete_repo, **repo)
         if held:
@@ -287,7 +273,7 @@ def _prepare(
 def _try(left: list[str], what: str, take_back: Callable[[], object]) -> None:
     """Undo what can be undone: the error that made it necessary is the one to tell."""
     try:
-        with _unbroken():
+        with unbroken():
             take_back()
     except (HTTPError, OSError):
         left.append(what)
