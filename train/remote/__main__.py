@@ -32,6 +32,7 @@ from train.wandb_options import tracking_settings
 
 BACKENDS = {"kaggle": kaggle, "hf-jobs": jobs}
 _ACCOUNT, _HANDLE = re.compile(r"[\w-]+", re.ASCII), re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
+_NAME = re.compile(r"(?=.{5,50}$)[a-z0-9]+(-[a-z0-9]+)*")  # what Kaggle makes of a title
 _URL = re.compile(r"https://[^@\s]+")
 
 
@@ -172,28 +173,27 @@ def _parse(typed: list[str]) -> argparse.Namespace:
     arguments = parser.parse_args(typed[:cut])
     arguments.repository = arguments.repository or f"{arguments.user}/geoseg-runs"
     most = BACKENDS[arguments.backend].MOST_HOURS
-    for option, wrong, right in (
-        (
-            "--name",
-            arguments.name and not _is_name(arguments.name),
-            "5 to 50 of a-z, 0-9, single -",
-        ),
-        ("--hours", not 0 < arguments.hours <= most, f"more than 0 and at most {most:g}"),
-        ("--data", not _HANDLE.fullmatch(arguments.data), "OWNER/NAME of a data set on Kaggle"),
-        ("--user", not _ACCOUNT.fullmatch(arguments.user), "the name of an account"),
-        ("--repository", not _HANDLE.fullmatch(arguments.repository), "OWNER/NAME on the Hub"),
-        (
-            "--clone",
-            arguments.clone and not _URL.fullmatch(arguments.clone),
-            "https:// and no login",
-        ),
-        ("--output", arguments.output.is_file(), "a folder, or the name of a new one"),
+    for option, right, wanted in (
+        ("name", _NAME.fullmatch(arguments.name or "geoseg"), "5 to 50 of a-z, 0-9, single -"),
+        ("hours", 0 < arguments.hours <= most, f"more than 0 and at most {most:g}"),
+        ("data", _HANDLE.fullmatch(arguments.data), "OWNER/NAME of a data set on Kaggle"),
+        ("user", _ACCOUNT.fullmatch(arguments.user), "the name of an account"),
+        ("repository", _HANDLE.fullmatch(arguments.repository), "OWNER/NAME on the Hub"),
+        ("clone", not arguments.clone or _URL.fullmatch(arguments.clone), "https:// and no login"),
+        ("output", not arguments.output.is_file(), "a folder, or the name of a new one"),
     ):
-        if wrong:
-            value = getattr(arguments, option.removeprefix("--"))
-            parser.error(f"{option} is {str(value)!r}; give {right}")
-    training = ["-e", *arguments.experiments, *typed[cut + 1 :]]
-    training += ["-nowb"] * arguments.no_wandb
+        if not right:
+            parser.error(f"--{option} is {str(getattr(arguments, option))!r}; give {wanted}")
+    arguments.training = _training(parser, arguments, typed[cut + 1 :])
+    arguments.there = parse_training(arguments.training)
+    return arguments
+
+
+def _training(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, further: list[str]
+) -> list[str]:
+    """The arguments of `python -m train`; ends the program for what makes no sense elsewhere."""
+    training = ["-e", *arguments.experiments, *further, *["-nowb"] * arguments.no_wandb]
     wanted = parse_training(training)
     if wanted.experiments != arguments.experiments:
         parser.error("-e after -- says something else; name every experiment before it")
@@ -205,15 +205,9 @@ def _parse(typed: list[str]) -> argparse.Namespace:
     ):
         if given:
             parser.error(f"{option} after -- is about files of this machine; leave it away")
-    if not wanted.cpu and wanted.device == "auto":
-        training += ["--device", "cuda"]  # better no training than hours of it without the GPU
-    arguments.training, arguments.there = training, parse_training(training)
-    return arguments
-
-
-def _is_name(text: str) -> bool:
-    """Whether Kaggle would make this of a title."""
-    return bool(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", text)) and 5 <= len(text) <= 50
+    if wanted.cpu or wanted.device != "auto":
+        return training
+    return [*training, "--device", "cuda"]  # better no training than hours of it without the GPU
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -55,12 +55,7 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
     """
     repository = order["repository"]
     with _hub(repository) as api:
-        for job in _jobs(api, user, order["name"]):
-            if _stage(job) not in _OVER:
-                raise RemoteError(
-                    f"job {order['name']} is still {_stage(job).lower()} ({job.url}); wait for it "
-                    "or cancel it there"
-                )
+        _check_free(api, user, order["name"])
         api.create_repo(repository, private=True, exist_ok=True)
         if not api.model_info(repository).private:
             raise RemoteError(
@@ -74,11 +69,6 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
             allow_patterns=SCRIPT,
             commit_message=f"Train {order['name']}",
         )
-        needed = {
-            "WANDB_API_KEY": order["tracking"] is not None,
-            "KAGGLE_API_TOKEN": bool(order["data"]),
-        }
-        keys = {name: os.environ.get(name) for name, wanted in needed.items() if wanted}
         job = api.run_job(
             image=IMAGE,
             command=["uv", "run", *_dependencies(), "python", "-c", _START],
@@ -87,12 +77,30 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
                 "GEOSEG_REPOSITORY": repository,
                 "GEOSEG_RESULTS": f"{order['name']}/{time.strftime('%Y%m%d-%H%M%S')}",
             },
-            secrets={"HF_TOKEN": get_token(), **{k: v for k, v in keys.items() if v}},
+            secrets=_secrets(order),
             flavor=hardware,
             timeout=f"{round((order['hours'] + _SPARE_HOURS) * 3600)}s",
             namespace=user,
         )
     return job.url
+
+
+def _check_free(api: HfApi, user: str, name: str) -> None:
+    for job in _jobs(api, user, name):
+        if _stage(job) not in _OVER:
+            raise RemoteError(
+                f"job {name} is still {_stage(job).lower()} ({job.url}); wait for it or cancel it "
+                "there"
+            )
+
+
+def _secrets(order: Order) -> dict[str, Any]:
+    needed = {
+        "WANDB_API_KEY": order["tracking"] is not None,
+        "KAGGLE_API_TOKEN": bool(order["data"]),
+    }
+    keys = {name: os.environ.get(name) for name, wanted in needed.items() if wanted}
+    return {"HF_TOKEN": get_token(), **{name: key for name, key in keys.items() if key}}
 
 
 def collect(user: str, name: str, repository: str, into: Path) -> str:
