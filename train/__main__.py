@@ -28,8 +28,9 @@ from train.run import Setting, is_run, run
 from train.state import StateError
 from train.stop import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
+from train.tracking import check_names
 from train.tuning import CHOICES
-from train.wandb_options import Tracking, add_tracking_arguments, check_names, choose_tracking
+from train.wandb_options import Tracking, add_tracking_arguments, choose_tracking
 
 _FAILURES = (CheckpointError, OSError, TrainingError, torch.OutOfMemoryError)
 

@@ -5,7 +5,7 @@ N patches, Z depth, A azimuth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from geoseg.dataset import PatchDataset
 from train.loop import Trainer
 from train.pictures import Colours, grey
 from train.sampling import VOID, PreparedSet
-from train.wandb_options import import_wandb
 
 COUNT = 8
 _SCALE = 6  # screen pixels a pixel
@@ -55,15 +54,14 @@ class Samples:
         masks = (trainer.predict(self._prepared)[:, 0] > 0).byte().cpu().numpy()
         return [np.where(t == VOID, t, m) for t, m in zip(self.truths, masks, strict=True)]
 
-    def images(self, masks: Sequence[Mask]) -> list[Any]:
-        """For Weights & Biases: the pictures, with labels and `masks` (Z, A) to lay over them."""
-        wandb = import_wandb()
+    def images(self, masks: Sequence[Mask], make: Callable[..., Any]) -> list[Any]:
+        """The pictures, with labels and `masks` (Z, A) to lay over them; `make` is wandb.Image."""
 
         def enlarge(pixels: Mask) -> Mask:
             return pixels.repeat(_SCALE, 0).repeat(_SCALE, 1)
 
         return [
-            wandb.Image(
+            make(
                 enlarge(picture),
                 caption=name,
                 masks={

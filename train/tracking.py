@@ -7,6 +7,7 @@ goes on with what is left, its JSON lines at the least.
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shlex
@@ -21,10 +22,31 @@ from rich.console import Console
 from geoseg.checkpoint import read_card
 from geoseg.files import naming, replace_text
 from train.samples import Mask, Samples
-from train.wandb_options import Mode, Tracking, import_wandb, sentence
+from train.wandb_options import Mode, Tracking
 
 RUN_FILE = "wandb.json"  # the run that a folder is tracked as
 _START, _FINISH = 20, 60  # seconds to wait for the server at most
+
+
+def check_names(project: str | None, entity: str | None, tags: Sequence[str] | None) -> None:
+    """ValueError where wandb would refuse these."""
+    if entity and not re.fullmatch(r"[\w.-]+", entity):
+        raise ValueError(f"Weights & Biases: {entity!r} is no name of a user or team")
+    if project or tags:
+        wandb = _import_wandb()
+        try:
+            wandb.Settings(project=project, run_tags=tuple(tags) if tags else None)
+        except (wandb.Error, ValueError) as error:
+            raise ValueError(f"Weights & Biases: {_sentence(error)}") from error
+
+
+def _import_wandb() -> Any:
+    """The package, which takes a second that a run without it should not pay."""
+    # What it tells its makers of itself would hold up the end where a server is silent.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    return wandb
 
 
 class Tracker:
@@ -98,7 +120,7 @@ class Tracker:
         except Exception as error:
             if ends:
                 self._mirror = None
-            self._console.print(f"Weights & Biases: {sentence(error)}; {then}.", soft_wrap=True)
+            self._console.print(f"Weights & Biases: {_sentence(error)}; {then}.", soft_wrap=True)
 
     def __enter__(self) -> Tracker:
         return self
@@ -144,7 +166,7 @@ class _Mirror:
         values = {name: value for name, value in record.items() if name != "wells"}
         values |= {f"wells/{well}": iou for well, iou in record["wells"].items()}
         if self._samples and masks is not None:
-            values["samples"] = self._samples.images(masks)
+            values["samples"] = self._samples.images(masks, _import_wandb().Image)
         self._log(values)
         self._run.summary.update(self._best)
 
@@ -167,7 +189,7 @@ class _Mirror:
                 [well, count, best["wells"][str(well)], last["wells"][str(well)]]
                 for well, count in wells.items()
             ]
-            table = import_wandb().Table(columns=names, data=rows)
+            table = _import_wandb().Table(columns=names, data=rows)
             self._log({"epoch": last["epoch"], "scores_by_well": table})
 
     def send_checkpoints(self) -> None:
@@ -186,7 +208,7 @@ class _Mirror:
                 versions.setdefault(weights, (path, about, []))[-1].append(alias)
         for path, about, aliases in versions.values():
             name = f"{self._folder.name}-{self._run.id}"
-            model = import_wandb().Artifact(name, "model", metadata=about)
+            model = _import_wandb().Artifact(name, "model", metadata=about)
             model.add_file(str(path))
             self._run.log_artifact(model, aliases=aliases)
 
@@ -208,7 +230,7 @@ class _Mirror:
 
 def _start(folder: Path, config: dict[str, Any], tracking: Tracking, console: Console) -> Any:
     """A run of wandb, online where that is wished and possible."""
-    wandb = import_wandb()
+    wandb = _import_wandb()
     wandb.setup(wandb.Settings(silent=True))
     file = folder / RUN_FILE
     name, group = _read_run(file) if file.exists() else (secrets.token_hex(4), None)
@@ -253,7 +275,7 @@ def _read_run(file: Path) -> tuple[str, str | None]:
 
 
 def _start_online(start: Callable[[Mode], Any], console: Console) -> Any:
-    wandb = import_wandb()
+    wandb = _import_wandb()
     reason = "no login found (`wandb login`)"
     try:
         if wandb.login(prompt=False, verify=False):
@@ -261,7 +283,14 @@ def _start_online(start: Callable[[Mode], Any], console: Console) -> Any:
             console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
             return run
     except Exception as error:  # of many kinds, and none of them must end the run
-        reason = sentence(error)
+        reason = _sentence(error)
         wandb.teardown()  # what has failed to start holds the run's id
     console.print(f"Weights & Biases: {reason}; tracking offline.", soft_wrap=True)
     return start("offline")
+
+
+def _sentence(error: BaseException) -> str:
+    """What an error says, on one line and with no full stop; pydantic's without its own words."""
+    details = error.errors() if hasattr(error, "errors") else []
+    text = details[0]["msg"].removeprefix("Value error, ") if details else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

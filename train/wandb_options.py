@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 
@@ -120,31 +119,3 @@ def tracking_settings() -> dict[str, str]:
     names = ("BASE_URL", "ENTITY", "MODE", "PROJECT", "RUN_GROUP", "TAGS")
     found = {f"WANDB_{name}": os.environ.get(f"WANDB_{name}", "") for name in names}
     return {name: value for name, value in found.items() if value}
-
-
-def check_names(project: str | None, entity: str | None, tags: Sequence[str] | None) -> None:
-    """ValueError where wandb would refuse these."""
-    if entity and not re.fullmatch(r"[\w.-]+", entity):
-        raise ValueError(f"Weights & Biases: {entity!r} is no name of a user or team")
-    if project or tags:
-        wandb = import_wandb()
-        try:
-            wandb.Settings(project=project, run_tags=tuple(tags) if tags else None)
-        except (wandb.Error, ValueError) as error:
-            raise ValueError(f"Weights & Biases: {sentence(error)}") from error
-
-
-def import_wandb() -> Any:
-    """The package, which takes a second that a run without it should not pay."""
-    # What it tells its makers of itself would hold up the end where a server is silent.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    import wandb
-
-    return wandb
-
-
-def sentence(error: BaseException) -> str:
-    """What an error says, on one line and with no full stop; pydantic's without its own words."""
-    details = error.errors() if hasattr(error, "errors") else []
-    text = details[0]["msg"].removeprefix("Value error, ") if details else str(error)
-    return " ".join(text.split()).rstrip(".") or type(error).__name__
