@@ -210,6 +210,14 @@ def test_a_commit_that_was_asked_for_is_waited_for(logged_in, files, capsys, mon
     assert len(logged_in.repositories["models/me/grooves"].commits) == 2
 
 
+@pytest.fixture(autouse=True)
+def heeding_interrupts():
+    """Which a process in the background does not do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt_during(call, monkeypatch):
     """Ctrl-C while the Hub does what it was asked for."""
     done = getattr(upload.HfApi, call)
