@@ -74,9 +74,9 @@ def fetch_all(address: str | os.PathLike[str]) -> Path:
 
 def repository(path: Path) -> str | None:
     """The repository, "user/name", for a file that `fetch` gave, None for any other file."""
-    if path.parent.parent.name != "snapshots":
-        return None
-    return "/".join(path.parent.parent.parent.name.split("--")[1:])
+    kind, *names = path.parent.parent.parent.name.split("--")
+    cached = kind == "models" and path.parent.parent.name == "snapshots"
+    return "/".join(names) if cached else None
 
 
 def _parse(address: str | os.PathLike[str]) -> HfUri:

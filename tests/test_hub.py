@@ -100,6 +100,10 @@ def test_a_segmenter_takes_addresses_beside_files_and_names_them(hub, one, files
     assert all(np.isfinite(array).all() for array in found.values())
 
 
+def test_a_folder_that_only_looks_like_the_cache_is_none():
+    assert checkpoint_name("/data/snapshots/3-a/best.safetensors") == "3-a"
+
+
 def test_all_checkpoints_of_a_repository(hub, files):
     hub.make("models/me/two", {**files, "README.md": b"# two", "pytorch_model.bin": b"pickled"})
     found = find_checkpoints("hf://me/two")

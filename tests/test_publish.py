@@ -119,7 +119,7 @@ def test_a_card_of_what_the_trainer_leaves_and_of_what_nobody_measured(tmp_path)
     card = ModelCard(text)
     assert card.data.metrics == ["iou", "dice"]
     assert {r.dataset_type for r in card.data.eval_results} == {"validation", "Acme-wells"}
-    assert "| validation, by the trainer |" in text
+    assert "| validation (threshold 0.5; the best epoch was chosen by it) |" in text
     assert "Nothing was measured." in text
     assert "| Acme \\| wells (2 patches) |" in text
     assert "turned: 5-c." in text

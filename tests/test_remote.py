@@ -280,7 +280,11 @@ def test_a_failed_training_is_told_with_its_last_lines(tmp_path):
     with tarfile.open(tmp_path / "runs.tar", "w"):
         pass
     (tmp_path / "training.log").write_text("begins\ntrain: no CUDA device\n")
-    for code, words in ((2, "exit code 2\n  begins\n  train: no CUDA"), (-15, "time limit")):
+    for code, words in (
+        (1e400, "did not end"),
+        (2, "exit code 2\n  begins\n  train: no CUDA"),
+        (-15, "time limit"),
+    ):
         (tmp_path / "result.json").write_text(json.dumps({"exit_code": code}))
         outcomes, failure = bring_home(tmp_path, tmp_path / "home", False, [RUN])
         assert outcomes == []
@@ -622,6 +626,8 @@ def test_what_can_be_cloned(clone, tmp_path):
         order.find_clone_url(commit, clone)
     git(clone, "update-ref", "refs/remotes/origin/main", commit)
     assert order.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"
+    git(clone, "remote", "set-url", "origin", "ssh://git@github.com:2222/me/geoseg.git")
+    assert order.find_origin(clone) == "https://github.com/me/geoseg.git"
     token = "https://me:ghp_secret@github.com/me/geoseg.git"
     git(clone, "remote", "set-url", "origin", token)
     assert order.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"

@@ -69,24 +69,26 @@ def details(name: str, model: Model) -> str:
         "Run": _inline({key: run[key] for key in _RUN if key in run}) or "not said",
     }
     lines = [f"## {name}", "", *(f"- {key}: {value}" for key, value in facts.items()), ""]
-    scored = _scored(model) or {
-        f"{kind}, by the trainer": scores for kind, scores in trained_scores(card).items()
-    }
+    scored = _scored(model) or trained_scores(card)
     if not scored:
         return "\n".join([*lines, "Nothing was measured."])
     lines += ["| scored on | " + " | ".join(s.replace("_", " ") for s in _SCORES) + " |"]
     lines += ["|---" * (len(_SCORES) + 1) + "|"]
     for kind, scores in scored.items():
         cells = " | ".join(f"{scores[s]:.3f}" if s in scores else "" for s in _SCORES)
-        on = f" ({scores['on']})" if "on" in scores else ""
-        lines.append(f"| {_cell(kind + on)} | {cells} |")
+        label = _cell(f"{kind} ({scores['on']})")
+        lines.append(f"| {label} | {cells} |")
     return "\n".join(lines)
 
 
 def trained_scores(card: Card) -> dict[str, dict[str, Any]]:
-    """The scores that the trainer itself took, by kind: they do not say "on" what."""
+    """The scores that the trainer itself took, by kind, each with what to know of it as "on"."""
     scored = {kind: s for kind, s in card.metrics.items() if isinstance(s, dict)}
-    return {kind: s for kind, s in scored.items() if s and "on" not in s}
+    return {
+        kind: {**s, "on": f"threshold {s.get('threshold', 0.5):g}; the best epoch was chosen by it"}
+        for kind, s in scored.items()
+        if s and "on" not in s
+    }
 
 
 def load_named(files: Sequence[Path]) -> dict[str, Model]:

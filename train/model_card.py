@@ -90,7 +90,7 @@ def _results(name: str, model: Model) -> list[EvalResult]:
             task_type="image-segmentation",
             task_name="Corrosion grooves",
             dataset_type=re.sub(r"\W+", "-", kind).strip("-") or "patches",
-            dataset_name=f"{kind}: {scores['on']}" if "on" in scores else kind,
+            dataset_name=f"{kind}: {scores['on']}",
             metric_type=_METRICS[key][0],
             metric_name=f"{_METRICS[key][1]} ({name})",
             metric_value=round(float(scores[key]), 4),

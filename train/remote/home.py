@@ -55,7 +55,7 @@ def bring_home(
         unpacked.mkdir()
         replaced.mkdir()
         try:
-            with tarfile.open(archive) as packed:
+            with tarfile.open(archive, "r:") as packed:
                 without_links = [m for m in packed if m.isfile() or m.isdir()]
                 packed.extractall(unpacked, without_links, filter="data")
         except tarfile.TarError as error:
@@ -160,9 +160,9 @@ def ordered(collected: Path) -> str:
 def _failure(collected: Path) -> str:
     try:
         code = int(json.loads((collected / RESULT).read_text())["exit_code"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return f"the training did not end{_tail(collected)}"
-    if code in (0, None):
+    if code == 0:
         return ""
     if code in (143, -15):
         return "the training reached its time limit; python -m train ... --resume goes on from here"

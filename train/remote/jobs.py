@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from geoseg.files import replace_text
 from geoseg.hub import HubError, explaining
@@ -120,7 +120,7 @@ def collect(user: str, name: str, repository: str, into: Path) -> str:
                 found = api.hf_hub_download(
                     repository, f"{job.environment['GEOSEG_RESULTS']}/{result}", local_dir=into
                 )
-            except EntryNotFoundError:
+            except RemoteEntryNotFoundError:
                 continue
             Path(found).rename(into / result)
     if stage == "COMPLETED":

@@ -77,7 +77,7 @@ def find_origin(root: Path = ROOT) -> str:
         raise RemoteError(
             "there is no remote 'origin' to clone from; leave --clone away"
         ) from error
-    url = re.sub(r"^(?:ssh://)?git@([^:/]+)[:/]", r"https://\1/", remote)
+    url = re.sub(r"^(?:ssh://git@([^:/]+)(?::\d+)?/|git@([^:/]+):)", r"https://\1\2/", remote)
     if not url.startswith("https://"):
         raise RemoteError(f"nobody else can clone {remote}; give --clone a URL, or leave it away")
     return re.sub(r"^https://[^/]*@", "https://", url)
