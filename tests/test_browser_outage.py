@@ -130,6 +130,7 @@ def test_files_that_are_gone_are_not_taken_for_others(screen, url, tmp_path):
     np.save(tmp_path / "mine.npy", make_patch(9))
     screen.upload(tmp_path / "mine.npy")
     screen.press("w")
+    screen.page.wait_for_load_state("networkidle")  # only what is asked for next finds it out
     send_files(url, screen.page.evaluate("sessionStorage.geosegUser"), [])  # the server forgets
     screen.page.get_by_role("button", name="Masks, zip").click()
     screen.page.wait_for_function("geoseg.state.source === 'start' && geoseg.settled")
