@@ -147,6 +147,26 @@ def test_a_damaged_line_is_left_out_and_said(runs, tmp_path, capsys):
     assert [len(points) for points in points_of(out.read_text(), curves.colour(0))] == [5] * 3
 
 
+def test_a_run_without_a_whole_line_is_left_out_and_the_others_are_drawn(runs, tmp_path, capsys):
+    torn = make_run(tmp_path / "runs" / "torn", 3, 1)
+    (torn / "metrics.jsonl").write_text('{"epoch": 1, "lo')
+    out = tmp_path / "a.html"
+    assert main([str(tmp_path / "runs"), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert said.err == (
+        f"report: {torn / 'metrics.jsonl'} cannot be drawn: its only line is damaged; left out\n"
+    )
+    assert "2 runs" in out.read_text()
+
+
+def test_brackets_without_end_are_damage(runs, tmp_path, capsys):
+    with (runs[0] / "metrics.jsonl").open("a") as file:
+        file.write("[" * 200_000)
+    (runs[0] / "config.json").write_text("[" * 200_000)
+    assert main([str(runs[0]), "--out", str(tmp_path / "a.html")]) == 0
+    assert "left out damaged line 10 of metrics.jsonl." in capsys.readouterr().out
+
+
 def test_mistakes_are_one_sentence_and_write_nothing(runs, tmp_path, capsys):
     out, empty, torn = (tmp_path / name for name in ("a.html", "empty", "torn"))
     for folder, text in ((empty, ""), (torn, "{\n{\n")):
@@ -155,10 +175,11 @@ def test_mistakes_are_one_sentence_and_write_nothing(runs, tmp_path, capsys):
     for folder, words in (
         (tmp_path / "none", "is not there; name a folder with a metrics.jsonl"),
         (runs[0] / "config.json", "holds no run; name a folder"),
-        (empty, "cannot be drawn: it has no complete epoch yet"),
-        (torn, "cannot be drawn: all 2 lines are damaged"),
+        (empty, "cannot be drawn: it has no complete epoch yet\n"),
+        (torn, "cannot be drawn: all 2 lines are damaged\n"),
     ):
-        assert main([str(runs[0]), str(folder), "--out", str(out)]) == 2
+        others = [] if folder in (empty, torn) else [str(runs[0])]
+        assert main([*others, str(folder), "--out", str(out)]) == 2
         message = capsys.readouterr().err
         assert message.startswith(f"report: {folder}")
         assert words in message

@@ -56,13 +56,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     console = Console(highlight=False, markup=False)
     try:
-        runs = name_apart([(folder, read_history(folder)) for folder in find_runs(arguments.runs)])
-        for run in runs:
-            if run.damaged:
-                console.print(f"{run.name}: left out {_lines(run.damaged)}.", soft_wrap=True)
+        runs = name_apart(_read(find_runs(arguments.runs)))
     except (OSError, ValueError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
+    if not runs:
+        return 2
+    for run in runs:
+        if run.damaged:
+            console.print(f"{run.name}: left out {_lines(run.damaged)}.", soft_wrap=True)
     console.print(_summary(runs))
     try:
         if arguments.out.suffix.lower() == ".html":
@@ -75,6 +77,19 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     console.print(f"Drawn in {arguments.out}.", soft_wrap=True)
     return 0
+
+
+def _read(folders: Sequence[Path]) -> list[tuple[Path, History]]:
+    """Those that can be read; of each other one it says why it is left out."""
+    runs, reasons = [], []
+    for folder in folders:
+        try:
+            runs.append((folder, read_history(folder)))
+        except (OSError, ValueError) as error:
+            reasons.append(str(error))
+    for reason in reasons:
+        print(f"report: {reason}{'; left out' * bool(runs)}", file=sys.stderr)
+    return runs
 
 
 def name_apart(runs: Sequence[tuple[Path, History]]) -> list[History]:
