@@ -56,7 +56,7 @@ def test_a_real_run_is_drawn_as_it_is_told(tmp_path, capsys):
         *("3-unet-8-halving", f"{report['best']['iou']:.4f}", str(report["best"]["epoch"])),
     ]
     assert said.endswith(f"Drawn in {out}.\n")
-    assert "<td>bce</td>" in out.read_text()
+    assert '<td class="words">bce</td>' in out.read_text()
 
 
 def test_the_page_is_whole_and_safe_and_draws_every_run(runs, tmp_path):
@@ -129,7 +129,7 @@ def test_runs_of_one_name_are_told_apart_and_none_is_drawn_twice(tmp_path, capsy
     assert "".join(names) != "300-vanilla300-vanilla"
     text = Path(out).read_text()
     assert [
-        text.count(f'<th><i class="line" style="background:{curves.colour(i)}"></i>{f}')
+        text.count(f'background:{curves.colour(i)}"></i><span class="name">{f}</span>')
         for i, f in enumerate(folders)
     ] == [1, 1]
 
@@ -192,3 +192,27 @@ def test_mistakes_are_one_sentence_and_write_nothing(runs, tmp_path, capsys):
     out.mkdir()
     assert main([str(runs[0]), "--out", str(out)]) == 1
     assert "cannot be written: it is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1200, 960])
+def test_the_table_is_not_cut_off(browser, tmp_path, width):
+    data = "8,192 patches of 12 wells in /data/pipes (6,553 to train on; validation wells 5, 7, 11)"
+    for name in ("300-vanilla", "a-name-with-many-words" * 5):
+        make_run(tmp_path / "runs" / name, 9, 4, loss="bce", data=data)
+    out = tmp_path / "a.html"
+    assert main([str(tmp_path / "runs"), "--out", str(out)]) == 0
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(out.as_uri())
+    assert page.evaluate("""() => {
+        const wide = document.querySelector(".wide");
+        return wide.scrollWidth <= wide.clientWidth;
+    }""")
+    aligned = "cell => getComputedStyle(cell).textAlign"
+    assert page.locator("tbody tr:first-child td").evaluate_all(
+        f"cells => cells.map({aligned})"
+    ) == [*["right"] * 4, "left", "left"]
+    height = "name => name.getClientRects()[0].height"
+    short, long = (page.locator(".name").nth(place).evaluate(height) for place in (0, 1))
+    assert short < 30 < long, "a short name has one row"
+    page.close()

@@ -19,6 +19,7 @@ from train.history import History, find_runs, read_history
 from train.webpage import document, section, table
 
 _HEADINGS = ("run", "best IoU", "at epoch", "last IoU", "epochs", "loss", "trained on")
+_WORDS = ("loss", "trained on")
 _NOTE = (
     "Full colour: the validation set. Pale: the training set, of which only the loss is known. The "
     "dots mark the epoch with the best validation IoU; best.safetensors holds its weights."
@@ -107,7 +108,7 @@ def page(runs: Sequence[History]) -> str:
     )
     colours = [colour(place) for place in range(len(runs))]
     content = section("Curves", f'<div class="curves">{figures}</div>\n', _NOTE)
-    content += section("Runs", table(_HEADINGS, map(_row, runs), colours), _TABLE_NOTE)
+    content += section("Runs", table(_HEADINGS, map(_row, runs), colours, _WORDS), _TABLE_NOTE)
     about = f"{len(runs)} run{'s' * (len(runs) > 1)}"
     return document("geoseg: curves of runs", "How the runs went", about, content)
 
