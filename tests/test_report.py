@@ -1,5 +1,6 @@
 """The curves of runs as their user meets them: a command, and a picture or a page."""
 
+import io
 import json
 import math
 import re
@@ -13,7 +14,8 @@ from tests.making import make_data
 from tests.test_scores_page import Tags
 from train import curves
 from train.__main__ import main as train
-from train.report import main
+from train.history import History
+from train.report import main, picture
 
 
 def make_run(folder, epochs, best, **config):
@@ -117,8 +119,67 @@ def test_short_and_long_runs(epochs, tmp_path):
         assert len(axis) == len(set(axis)) <= 11
 
 
-def test_more_runs_than_colours_have_one_each():
-    assert len({curves.colour(place) for place in range(40)}) == 40
+def test_more_runs_than_colours_have_one_each_that_shows_in_light_and_dark():
+    colours = [curves.colour(place) for place in range(40)]
+    assert len(set(colours)) == 40
+    for shade in colours[6:]:  # before them come Okabe and Ito's
+        parts = [part / 255 for part in ImageColor.getrgb(shade)]
+        assert 0.18 < curves.luminance(parts) < 0.22
+
+
+def test_a_single_epoch_is_off_the_axis_and_pale_in_training(tmp_path):
+    out = tmp_path / "a.html"
+    assert main([str(make_run(tmp_path / "run", 1, 1)), "--out", str(out)]) == 0
+    dots = re.findall(r'<circle cx="([\d.]+)" .*?style="([^"]*)"', out.read_text())
+    assert {float(x) for x, _ in dots} == {56 + 444 / 2}
+    assert ["opacity" in style for _, style in dots] == [True, False, False, False, False]
+
+
+def test_numbers_beside_an_axis_leave_each_other_room(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "a.html"
+    run.mkdir()
+    for decades in (1.01, 2, 5, 5.5, 9, 12, 40, 300):
+        lines = [
+            {"epoch": epoch, "loss": loss, "validation_loss": 2 * loss, "iou": 0.5}
+            for epoch, loss in ((1, 1e8), (100_000, 10 ** (8 - decades)))
+        ]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert main([str(run), "--out", str(out)]) == 0
+        loss = out.read_text().split("</svg>")[0]
+        ticks = re.findall(r'y="([\d.]+)" style="font:11px[^"]*end">', loss)
+        gaps = -np.diff(np.array(ticks, float))
+        assert len(ticks) > 2
+        assert gaps.min() > 13, decades
+
+
+LONG = "/a-folder-of-runs" * 5
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (f"{LONG}/seed-1/300-vanilla", f"{LONG}/seed-2/300-vanilla"),
+        (f"1{LONG}", f"2{LONG}"),
+        ("W" * 120 + "1", "W" * 120 + "2"),
+        ("größe", "gräße"),
+        ("水", "管"),
+        ("a\nb", "a\tb"),
+    ],
+)
+def test_distinct_names_are_distinct_and_whole_in_the_picture(names):
+    record = {"epoch": 100_000, "loss": 0.1, "validation_loss": 0.2, "iou": 0.5}
+    legends = []
+    for name in names:
+        with Image.open(io.BytesIO(picture([History(name, [record], {}, [])]))) as drawn:
+            pixels = np.asarray(drawn)
+        ground = (pixels == 255).all(-1)
+        assert ground[[0, -1]].all(), "nothing is cut at the edges"
+        assert ground[:, [0, -1]].all(), "nothing is cut at the edges"
+        legend = ground[2 * curves.HEIGHT :]
+        assert legend[:, 2 * (curves.WIDTH + 46) : 2 * (curves.WIDTH + 54)].all(), "a gap"
+        legends.append(legend)
+    assert legends[0].shape == legends[1].shape
+    assert (legends[0] != legends[1]).sum() > 3
 
 
 def test_runs_of_one_name_are_told_apart_and_none_is_drawn_twice(tmp_path, capsys):
