@@ -1,5 +1,6 @@
 """The curves of runs as their user meets them: a command, and a picture or a page."""
 
+import io
 import json
 import math
 import re
@@ -13,7 +14,8 @@ from tests.making import make_data
 from tests.test_scores_page import Tags
 from train import curves
 from train.__main__ import main as train
-from train.report import main
+from train.history import History
+from train.report import main, picture
 
 
 def make_run(folder, epochs, best, **config):
@@ -56,7 +58,7 @@ def test_a_real_run_is_drawn_as_it_is_told(tmp_path, capsys):
         *("3-unet-8-halving", f"{report['best']['iou']:.4f}", str(report["best"]["epoch"])),
     ]
     assert said.endswith(f"Drawn in {out}.\n")
-    assert "<td>bce</td>" in out.read_text()
+    assert '<td class="words">bce</td>' in out.read_text()
 
 
 def test_the_page_is_whole_and_safe_and_draws_every_run(runs, tmp_path):
@@ -117,8 +119,67 @@ def test_short_and_long_runs(epochs, tmp_path):
         assert len(axis) == len(set(axis)) <= 11
 
 
-def test_more_runs_than_colours_have_one_each():
-    assert len({curves.colour(place) for place in range(40)}) == 40
+def test_more_runs_than_colours_have_one_each_that_shows_in_light_and_dark():
+    colours = [curves.colour(place) for place in range(40)]
+    assert len(set(colours)) == 40
+    for shade in colours[6:]:  # before them come Okabe and Ito's
+        parts = [part / 255 for part in ImageColor.getrgb(shade)]
+        assert 0.18 < curves.luminance(parts) < 0.22
+
+
+def test_a_single_epoch_is_off_the_axis_and_pale_in_training(tmp_path):
+    out = tmp_path / "a.html"
+    assert main([str(make_run(tmp_path / "run", 1, 1)), "--out", str(out)]) == 0
+    dots = re.findall(r'<circle cx="([\d.]+)" .*?style="([^"]*)"', out.read_text())
+    assert {float(x) for x, _ in dots} == {56 + 444 / 2}
+    assert ["opacity" in style for _, style in dots] == [True, False, False, False, False]
+
+
+def test_numbers_beside_an_axis_leave_each_other_room(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "a.html"
+    run.mkdir()
+    for decades in (1.01, 2, 5, 5.5, 9, 12, 40, 300):
+        lines = [
+            {"epoch": epoch, "loss": loss, "validation_loss": 2 * loss, "iou": 0.5}
+            for epoch, loss in ((1, 1e8), (100_000, 10 ** (8 - decades)))
+        ]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert main([str(run), "--out", str(out)]) == 0
+        loss = out.read_text().split("</svg>")[0]
+        ticks = re.findall(r'y="([\d.]+)" style="font:11px[^"]*end">', loss)
+        gaps = -np.diff(np.array(ticks, float))
+        assert len(ticks) > 2
+        assert gaps.min() > 13, decades
+
+
+LONG = "/a-folder-of-runs" * 5
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (f"{LONG}/seed-1/300-vanilla", f"{LONG}/seed-2/300-vanilla"),
+        (f"1{LONG}", f"2{LONG}"),
+        ("W" * 120 + "1", "W" * 120 + "2"),
+        ("größe", "gräße"),
+        ("水", "管"),
+        ("a\nb", "a\tb"),
+    ],
+)
+def test_distinct_names_are_distinct_and_whole_in_the_picture(names):
+    record = {"epoch": 100_000, "loss": 0.1, "validation_loss": 0.2, "iou": 0.5}
+    legends = []
+    for name in names:
+        with Image.open(io.BytesIO(picture([History(name, [record], {}, [])]))) as drawn:
+            pixels = np.asarray(drawn)
+        ground = (pixels == 255).all(-1)
+        assert ground[[0, -1]].all(), "nothing is cut at the edges"
+        assert ground[:, [0, -1]].all(), "nothing is cut at the edges"
+        legend = ground[2 * curves.HEIGHT :]
+        assert legend[:, 2 * (curves.WIDTH + 46) : 2 * (curves.WIDTH + 54)].all(), "a gap"
+        legends.append(legend)
+    assert legends[0].shape == legends[1].shape
+    assert (legends[0] != legends[1]).sum() > 3
 
 
 def test_runs_of_one_name_are_told_apart_and_none_is_drawn_twice(tmp_path, capsys):
@@ -129,7 +190,7 @@ def test_runs_of_one_name_are_told_apart_and_none_is_drawn_twice(tmp_path, capsy
     assert "".join(names) != "300-vanilla300-vanilla"
     text = Path(out).read_text()
     assert [
-        text.count(f'<th><i class="line" style="background:{curves.colour(i)}"></i>{f}')
+        text.count(f'background:{curves.colour(i)}"></i><span class="name">{f}</span>')
         for i, f in enumerate(folders)
     ] == [1, 1]
 
@@ -147,6 +208,26 @@ def test_a_damaged_line_is_left_out_and_said(runs, tmp_path, capsys):
     assert [len(points) for points in points_of(out.read_text(), curves.colour(0))] == [5] * 3
 
 
+def test_a_run_without_a_whole_line_is_left_out_and_the_others_are_drawn(runs, tmp_path, capsys):
+    torn = make_run(tmp_path / "runs" / "torn", 3, 1)
+    (torn / "metrics.jsonl").write_text('{"epoch": 1, "lo')
+    out = tmp_path / "a.html"
+    assert main([str(tmp_path / "runs"), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert said.err == (
+        f"report: {torn / 'metrics.jsonl'} cannot be drawn: its only line is damaged; left out\n"
+    )
+    assert "2 runs" in out.read_text()
+
+
+def test_brackets_without_end_are_damage(runs, tmp_path, capsys):
+    with (runs[0] / "metrics.jsonl").open("a") as file:
+        file.write("[" * 200_000)
+    (runs[0] / "config.json").write_text("[" * 200_000)
+    assert main([str(runs[0]), "--out", str(tmp_path / "a.html")]) == 0
+    assert "left out damaged line 10 of metrics.jsonl." in capsys.readouterr().out
+
+
 def test_mistakes_are_one_sentence_and_write_nothing(runs, tmp_path, capsys):
     out, empty, torn = (tmp_path / name for name in ("a.html", "empty", "torn"))
     for folder, text in ((empty, ""), (torn, "{\n{\n")):
@@ -155,10 +236,11 @@ def test_mistakes_are_one_sentence_and_write_nothing(runs, tmp_path, capsys):
     for folder, words in (
         (tmp_path / "none", "is not there; name a folder with a metrics.jsonl"),
         (runs[0] / "config.json", "holds no run; name a folder"),
-        (empty, "cannot be drawn: it has no complete epoch yet"),
-        (torn, "cannot be drawn: all 2 lines are damaged"),
+        (empty, "cannot be drawn: it has no complete epoch yet\n"),
+        (torn, "cannot be drawn: all 2 lines are damaged\n"),
     ):
-        assert main([str(runs[0]), str(folder), "--out", str(out)]) == 2
+        others = [] if folder in (empty, torn) else [str(runs[0])]
+        assert main([*others, str(folder), "--out", str(out)]) == 2
         message = capsys.readouterr().err
         assert message.startswith(f"report: {folder}")
         assert words in message
@@ -171,3 +253,27 @@ def test_mistakes_are_one_sentence_and_write_nothing(runs, tmp_path, capsys):
     out.mkdir()
     assert main([str(runs[0]), "--out", str(out)]) == 1
     assert "cannot be written: it is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1200, 960])
+def test_the_table_is_not_cut_off(browser, tmp_path, width):
+    data = "8,192 patches of 12 wells in /data/pipes (6,553 to train on; validation wells 5, 7, 11)"
+    for name in ("300-vanilla", "a-name-with-many-words" * 5):
+        make_run(tmp_path / "runs" / name, 9, 4, loss="bce", data=data)
+    out = tmp_path / "a.html"
+    assert main([str(tmp_path / "runs"), "--out", str(out)]) == 0
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(out.as_uri())
+    assert page.evaluate("""() => {
+        const wide = document.querySelector(".wide");
+        return wide.scrollWidth <= wide.clientWidth;
+    }""")
+    aligned = "cell => getComputedStyle(cell).textAlign"
+    assert page.locator("tbody tr:first-child td").evaluate_all(
+        f"cells => cells.map({aligned})"
+    ) == [*["right"] * 4, "left", "left"]
+    height = "name => name.getClientRects()[0].height"
+    short, long = (page.locator(".name").nth(place).evaluate(height) for place in (0, 1))
+    assert short < 30 < long, "a short name has one row"
+    page.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from functools import cache
 from html import escape
 from typing import Literal, NamedTuple
 
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw
+
+from train.lettering import lettering
 
 Point = tuple[float, float]
 # Colours by their part, as the style sheet of the pages has them in the light, and the ground.
@@ -34,6 +35,7 @@ class Dot(NamedTuple):
     colour: str
     radius: float
     about: str = ""
+    pale: bool = False
 
 
 class Words(NamedTuple):
@@ -79,7 +81,8 @@ def _element(shape: Shape) -> str:
         return f'<polyline points="{points}" style="{style}"/>'
     x, y = shape.at
     if isinstance(shape, Dot):
-        style = f"fill:{colour};stroke:var(--card);stroke-width:1.5"
+        pale = f";fill-opacity:{_PALE}" if shape.pale else ""
+        style = f"fill:{colour};stroke:var(--card);stroke-width:1.5{pale}"
         return (
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{shape.radius:g}" style="{style}">'
             f"<title>{escape(shape.about)}</title></circle>"
@@ -104,9 +107,10 @@ def png(shapes: Sequence[Shape], width: int, height: int) -> bytes:
 
 def _draw(pen: ImageDraw.ImageDraw, shape: Shape, scale: int) -> None:
     colour = PARTS.get(shape.colour, shape.colour)
+    if not isinstance(shape, Words) and shape.pale:
+        colour = _pale(colour)
     if isinstance(shape, Line):
         points = [(x * scale, y * scale) for x, y in shape.points]
-        colour = _pale(colour) if shape.pale else colour
         pen.line(points, colour, round(shape.width * scale), joint="curve")
         return
     x, y = (place * scale for place in shape.at)
@@ -116,14 +120,10 @@ def _draw(pen: ImageDraw.ImageDraw, shape: Shape, scale: int) -> None:
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), shade)
         return
     anchor = {"start": "lm", "middle": "mm", "end": "rm"}[shape.anchor]
-    pen.text((x, y), shape.text, colour, _font(shape.size * scale), anchor)
+    text, font = lettering(shape.text, shape.size * scale)
+    pen.text((x, y), text, colour, font, anchor)
 
 
 def _pale(colour: str) -> str:
     mixed = (round(255 + (part - 255) * _PALE) for part in ImageColor.getrgb(colour)[:3])
     return "#" + "".join(f"{part:02x}" for part in mixed)
-
-
-@cache
-def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

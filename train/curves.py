@@ -9,14 +9,17 @@ from typing import NamedTuple
 
 from train.canvas import Dot, Line, Point, Shape, Words
 from train.history import History
+from train.lettering import length, wrapped
 
 # Okabe and Ito's, which those who see few colours can tell apart; then ever other hues.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _GOLDEN = 0.618034
+_LUMINANCE = 0.2  # of these hues: about as far from the light ground as from the dark one
 WIDTH, HEIGHT = 520, 392  # of a plot with all that is around it
 _ACROSS, _UP = 444, 290  # of the plot itself
 _LEFT, _TOP = 56, 52
-_ROW = 22  # of the legend
+_ROW, _NEXT = 22, 16  # of the legend: between runs, and between the rows of one name
+_EDGE = 6  # of the picture, which no number beside an axis may touch
 
 
 class _Axis(NamedTuple):
@@ -38,8 +41,16 @@ def colour(place: int) -> str:
     if place < len(_COLOURS):
         return _COLOURS[place]
     hue = (place * _GOLDEN) % 1
-    red, green, blue = colorsys.hls_to_rgb(hue, 0.45, 0.55)
-    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+    shades = (colorsys.hls_to_rgb(hue, lightness / 100, 0.55) for lightness in range(100))
+    shade = next(shade for shade in shades if luminance(shade) >= _LUMINANCE)
+    return "#" + "".join(f"{round(part * 255):02x}" for part in shade)
+
+
+def luminance(shade: Sequence[float]) -> float:
+    """How bright red, green and blue, each 0 to 1, look together: 0 to 1, nearly as in WCAG."""
+    return sum(
+        weight * part**2.2 for weight, part in zip((0.2126, 0.7152, 0.0722), shade, strict=True)
+    )
 
 
 def draw_loss(runs: Sequence[History]) -> list[Shape]:
@@ -75,13 +86,14 @@ def _best_dots(runs: Sequence[History], name: str, across: _Axis, up: _Axis) -> 
 def draw_legend(runs: Sequence[History]) -> tuple[list[Shape], int]:
     """A line in words for each run, for under two plots; and how high all of them are."""
     shapes: list[Shape] = []
+    y = _ROW // 2
     for place, run in enumerate(runs):
-        y = _ROW * (place + 0.5)
-        name = run.name if len(run.name) <= 64 else f"{run.name[:63]}…"
         shapes.append(Line([(_LEFT, y), (_LEFT + 22, y)], colour(place), 3))
-        shapes.append(Words((_LEFT + 32, y), name))
         shapes.append(Words((WIDTH + _LEFT, y), describe_best(run), "dim"))
-    return shapes, _ROW * (len(runs) + 1)
+        rows = wrapped(run.name, WIDTH - 48, 12)  # whole, for names may differ anywhere
+        shapes += [Words((_LEFT + 32, y + _NEXT * k), row) for k, row in enumerate(rows)]
+        y += _ROW + _NEXT * (len(rows) - 1)
+    return shapes, y + _ROW // 2
 
 
 def describe_best(run: History) -> str:
@@ -92,7 +104,7 @@ def describe_best(run: History) -> str:
 
 def _curve(points: Sequence[Point], shade: str, pale: bool = False) -> list[Shape]:
     if len(points) == 1:
-        return [Dot(points[0], shade, 3)]
+        return [Dot(points[0], shade, 4, pale=pale)]
     return [Line(points, shade, 1.3 if pale else 2, pale)]
 
 
@@ -118,7 +130,9 @@ def _frame(title: str, note: str, across: _Axis, up: _Axis) -> list[Shape]:
     for value in across.ticks:
         x = _LEFT + _ACROSS * across.share(value)
         shapes.append(Line([(x, foot), (x, foot + 4)], "dim"))
-        shapes.append(Words((x, foot + 15), f"{value:,.0f}", "dim", "middle", 11))
+        number = f"{value:,.0f}"
+        middle = min(x, WIDTH - _EDGE - length(number, 11) / 2)
+        shapes.append(Words((middle, foot + 15), number, "dim", "middle", 11))
     return [*shapes, Line([(_LEFT, foot), (right, foot)], "dim")]
 
 
@@ -144,14 +158,19 @@ def _losses(values: Sequence[float]) -> _Axis:
     low, high = min(values), max(values)
     if low <= 0 or high < 10 * low:
         return _linear(high)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [k * 10.0**power for power in powers for k in (1, 2, 5)]
+    first, last = math.log10(low), math.log10(high)
+    between = (1, 2, 5) if last - first <= 5 else (1,)
+    every = math.ceil((last - first) / 10)
+    powers = range(math.floor(first / every) * every, math.ceil(last) + 1, every)
+    ticks = [k * 10.0**power for power in powers for k in between]
     return _Axis(low, high, [tick for tick in ticks if low <= tick <= high], True)
 
 
 def _epochs(runs: Sequence[History]) -> _Axis:
-    """From 1, where a run has its first numbers."""
+    """From 1, where a run has its first numbers; a single epoch is in the middle."""
     last = max(run.records[-1]["epoch"] for run in runs)
+    if last == 1:
+        return _Axis(0, 2, [1])
     step = max(1, _step(last, 8))
     ticks = [1, *(tick for tick in _multiples(step, last) if tick > step / 2 and tick > 1)]
-    return _Axis(1, max(last, 2), ticks)
+    return _Axis(1, last, ticks)

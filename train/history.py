@@ -75,7 +75,9 @@ def read_history(folder: Path) -> History:
         else:
             damaged.append(number)
     if not records:
-        why = f"all {len(lines)} lines are damaged" if lines else "it has no complete epoch yet"
+        why = {0: "it has no complete epoch yet", 1: "its only line is damaged"}.get(
+            len(lines), f"all {len(lines)} lines are damaged"
+        )
         raise HistoryError(f"{folder / _LINES} cannot be drawn: {why}")
     file = folder / "config.json"
     config = _parse(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else None
@@ -88,7 +90,7 @@ def read_history(folder: Path) -> History:
 def _parse(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for thousands of brackets
         return None
 
 

@@ -19,6 +19,7 @@ from train.history import History, find_runs, read_history
 from train.webpage import document, section, table
 
 _HEADINGS = ("run", "best IoU", "at epoch", "last IoU", "epochs", "loss", "trained on")
+_WORDS = ("loss", "trained on")
 _NOTE = (
     "Full colour: the validation set. Pale: the training set, of which only the loss is known. The "
     "dots mark the epoch with the best validation IoU; best.safetensors holds its weights."
@@ -56,13 +57,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     console = Console(highlight=False, markup=False)
     try:
-        runs = name_apart([(folder, read_history(folder)) for folder in find_runs(arguments.runs)])
-        for run in runs:
-            if run.damaged:
-                console.print(f"{run.name}: left out {_lines(run.damaged)}.", soft_wrap=True)
+        runs = name_apart(_read(find_runs(arguments.runs)))
     except (OSError, ValueError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
+    if not runs:
+        return 2
+    for run in runs:
+        if run.damaged:
+            console.print(f"{run.name}: left out {_lines(run.damaged)}.", soft_wrap=True)
     console.print(_summary(runs))
     try:
         if arguments.out.suffix.lower() == ".html":
@@ -75,6 +78,19 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     console.print(f"Drawn in {arguments.out}.", soft_wrap=True)
     return 0
+
+
+def _read(folders: Sequence[Path]) -> list[tuple[Path, History]]:
+    """Those that can be read; of each other one it says why it is left out."""
+    runs, reasons = [], []
+    for folder in folders:
+        try:
+            runs.append((folder, read_history(folder)))
+        except (OSError, ValueError) as error:
+            reasons.append(str(error))
+    for reason in reasons:
+        print(f"report: {reason}{'; left out' * bool(runs)}", file=sys.stderr)
+    return runs
 
 
 def name_apart(runs: Sequence[tuple[Path, History]]) -> list[History]:
@@ -92,7 +108,7 @@ def page(runs: Sequence[History]) -> str:
     )
     colours = [colour(place) for place in range(len(runs))]
     content = section("Curves", f'<div class="curves">{figures}</div>\n', _NOTE)
-    content += section("Runs", table(_HEADINGS, map(_row, runs), colours), _TABLE_NOTE)
+    content += section("Runs", table(_HEADINGS, map(_row, runs), colours, _WORDS), _TABLE_NOTE)
     about = f"{len(runs)} run{'s' * (len(runs) > 1)}"
     return document("geoseg: curves of runs", "How the runs went", about, content)
 

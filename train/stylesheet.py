@@ -21,9 +21,14 @@ h4 { flex: 0 0 4.5rem; margin: 0; font-size: 0.85rem; font-weight: 500; color: v
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.35rem 0.9rem 0.35rem 0; text-align: right; white-space: nowrap; }
-th:first-child { position: sticky; left: 0; background: var(--card); text-align: left;
-  font-weight: 600; }
+th:first-child { position: sticky; left: 0; background: var(--card); text-align: left; }
+tbody th { font-weight: 600; }
 thead th { vertical-align: bottom; font-weight: 500; color: var(--dim); white-space: normal; }
+th.words, td.words { padding-left: 0.9rem; text-align: left; white-space: normal;
+  overflow-wrap: break-word; }
+td.words:last-child { min-width: 14rem; padding-right: 0; }
+.name { display: inline-block; width: max-content; max-width: min(20rem, 30vw);
+  vertical-align: middle; white-space: normal; overflow-wrap: anywhere; }
 tbody tr { border-top: 1px solid var(--edge); }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1rem; }
 .charts figure { flex: 0 1 14rem; }

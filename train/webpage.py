@@ -27,15 +27,26 @@ def section(title: str, content: str, note: str, raw_note: bool = False) -> str:
 
 
 def table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], colours: Sequence[str] = ()
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    colours: Sequence[str] = (),
+    words: Sequence[str] = (),
 ) -> str:
-    """A table of plain texts; the first of a row names it, beside its colour where it has one."""
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    """A table of plain texts; the first of a row names it, beside its colour where it has one.
+
+    The columns headed as in `words` are set as words, all others as numbers.
+    """
+    kinds = [' class="words"' if heading in words else "" for heading in headings]
+    head = "".join(
+        f"<th{kind}>{escape(heading)}</th>" for kind, heading in zip(kinds, headings, strict=True)
+    )
     body = ""
     for place, (first, *cells) in enumerate(rows):
         key = f'<i class="line" style="background:{colours[place]}"></i>' if colours else ""
-        values = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        body += f"<tr><th>{key}{escape(first)}</th>{values}</tr>\n"
+        values = "".join(
+            f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds[1:], cells, strict=True)
+        )
+        body += f'<tr><th>{key}<span class="name">{escape(first)}</span></th>{values}</tr>\n'
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>\n"
