@@ -176,7 +176,8 @@ def _refusal(error: HfHubHTTPError) -> str:
         "https://huggingface.co/settings/tokens",
         404: "there is no such repository, or you may not see it; check the name, and log in with "
         "`hf auth login` if it is private",
-        409: f"somebody else changed it at the same time{said}; try again",
+        409: f"somebody else has that name, or changed it at the same time{said}; try again, or "
+        "choose another name",
         412: f"somebody else changed it at the same time{said}; try again",
         429: "the Hub has had too many requests; try again in some minutes",
     }

@@ -43,7 +43,7 @@ class FakeHub:
             repository = path.removeprefix("api/models/")
             private = self.repositories[repository].get("visibility") == "private"
             return {"id": repository, "private": private}
-        repository, _, file = path.partition("/resolve/main/")
+        repository, _, file = path.replace(COMMIT, "main").partition("/resolve/main/")
         return self.files.get(f"{repository}/{file}")
 
     def post(self, path: str, body: bytes) -> Any:

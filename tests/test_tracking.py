@@ -253,7 +253,8 @@ def test_a_server_that_refuses_and_one_that_is_lost(
         server.lost_after = None
         assert not server.history
         command = shlex.split(told.partition("`")[2].partition("`")[0])
-        subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+        command = [sys.executable, "-m", *command]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
         assert [line["epoch"] for line in server.history] == [1]
 
 

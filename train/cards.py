@@ -38,8 +38,11 @@ def summary(models: dict[str, Model], sizes: dict[str, int]) -> str:
         "|---|---|---|---|" + "---|" * (len(kinds) + 2),
     ]
     for name, model in models.items():
-        scores = [_scored(model).get(kind) for kind in kinds]
-        cells = [f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if s else "" for s in scores]
+        scores = [_scored(model).get(kind, {}) for kind in kinds]
+        cells = [
+            f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if {"micro_iou", "iou"} <= s.keys() else ""
+            for s in scores
+        ]
         seconds = _card(model).experiment.get("seconds")
         time = "" if seconds is None else f"{seconds / 60:.0f} min"
         file = f"{sizes[name] / 1000:,.0f} kB"

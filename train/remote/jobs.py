@@ -14,6 +14,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from geoseg.files import replace_text
 from geoseg.hub import HubError, explaining
+from train.remote import payload
 from train.remote.order import ROOT, Order, RemoteError, script
 
 HARDWARE, WITHOUT_GPU = "t4-small", "cpu-upgrade"
@@ -28,8 +29,9 @@ _SPARE_HOURS = 0.5  # for installing, fetching data and sending results
 _START = f"""
 import os, runpy
 from huggingface_hub import hf_hub_download
-name = os.environ["GEOSEG_NAME"] + "/{SCRIPT}"
-runpy.run_path(hf_hub_download(os.environ["GEOSEG_REPOSITORY"], name), run_name="__main__")
+name, revision = os.environ["GEOSEG_NAME"] + "/{SCRIPT}", os.environ["GEOSEG_REVISION"]
+script = hf_hub_download(os.environ["GEOSEG_REPOSITORY"], name, revision=revision)
+runpy.run_path(script, run_name="__main__")
 """
 _OVER = {"COMPLETED", "CANCELED", "ERROR", "DELETED"}
 
@@ -51,7 +53,7 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
 
     The job gets the login, to send its results, and of the keys of Weights & Biases and Kaggle that
     the environment has those that it needs, as secrets. RemoteError where a job of this name is not
-    over: it might be given this one's script.
+    over: its results could no longer be fetched.
     """
     repository = order["repository"]
     with _hub(repository) as api:
@@ -62,7 +64,7 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
                 f"{repository} is public, and the code and what it makes are not; make it private "
                 "there, or name another one with --repository"
             )
-        api.upload_folder(
+        sent = api.upload_folder(
             repo_id=repository,
             folder_path=folder,
             path_in_repo=order["name"],
@@ -75,6 +77,7 @@ def push(order: Order, user: str, hardware: str, folder: Path) -> str:
             env={
                 "GEOSEG_NAME": order["name"],
                 "GEOSEG_REPOSITORY": repository,
+                "GEOSEG_REVISION": sent.oid,
                 "GEOSEG_RESULTS": f"{order['name']}/{time.strftime('%Y%m%d-%H%M%S')}",
             },
             secrets=_secrets(order),
@@ -139,9 +142,9 @@ def _stage(job: Any) -> str:
 
 
 def _dependencies() -> list[str]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    wanted = [line for line in lines if line and not line.startswith(("#", "gradio"))]
-    return [part for line in [*wanted, "kagglehub"] for part in ("--with", line)]
+    return [
+        part for line in [*payload.requirements(ROOT), "kagglehub"] for part in ("--with", line)
+    ]
 
 
 @contextmanager

@@ -87,10 +87,14 @@ def get_code(order: Order, folder: Path) -> None:
 
 def install(code: Path) -> None:
     """Install what training needs of requirements.txt; what is there and fits stays as it is."""
-    lines = (code / "requirements.txt").read_text().splitlines()
-    wanted = [line for line in lines if line and not line.startswith(("#", "gradio"))]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*command, *wanted], check=True)
+    subprocess.run([*command, *requirements(code)], check=True)
+
+
+def requirements(code: Path) -> list[str]:
+    """What the code requires, but for the page."""
+    lines = (code / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "gradio"))]
 
 
 def set_up_tracking(settings: dict[str, str]) -> None:
