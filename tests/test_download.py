@@ -67,7 +67,7 @@ def test_another_handle_and_rejects_are_named(kaggle, data, tmp_path, capsys):
     out = tmp_path / "mine"
     assert main(["download", "--handle", "me/pipes", "--out", str(out)]) == 0
     told = capsys.readouterr()
-    assert "1 files rejected" in told.out
+    assert "1 file rejected" in told.out
     assert "holiday.jpg" in told.out
     assert "first release" not in told.err
 
