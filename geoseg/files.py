@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,27 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def appearing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder beside `path`; when the block ends well, it takes the place of `path`.
+
+    `path` is new or an empty folder. A failure or an interrupt leaves nothing. OSError at once
+    where nothing can be written beside `path`.
+    """
+    path = Path(os.path.realpath(path))
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.")
+    with temporary as folder:
+        whole = Path(folder, path.name)
+        whole.mkdir()
+        yield whole
+        with naming(path):
+            if path.is_dir():
+                path.rmdir()  # it is empty, or this fails
+            whole.replace(path)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -39,6 +39,12 @@ _SMALL = 1000  # fewer files than this are read before anyone could see a progre
 _NAME = re.compile(r"well_(0|[1-9][0-9]{0,8})_patch_(0|[1-9][0-9]{0,8})\.npy")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: "1 file", "2,000 files", "3 patches"."""
+    ending = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{ending * (number != 1)}"
+
+
 class DatasetError(ValueError):
     """A folder or a split that cannot be used; the message says why and what to do."""
 
@@ -153,8 +159,11 @@ def _entries(folder: Path) -> Stamps | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        advice = "it must be a folder"
+        if isinstance(error, PermissionError):
+            advice = "ask its owner for the right to read it and the folders above it"
         raise DatasetError(
-            f"{printable(str(folder))} cannot be listed ({error.strerror}); it must be a folder"
+            f"{printable(str(folder))} cannot be listed ({error.strerror}); {advice}"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """`python -m geoseg.dataset check`: what it shows of a folder, and what it warns of."""
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,9 @@ def test_a_sound_folder(data, capsys):
     assert row(told, "train", "2")[:3] == ["24", "0", "36"]
     masks = [read_patch(p) for p in (data / "validation" / "labels").glob("well_4_*.npy")]
     groove, pixels = np.mean([m.any() for m in masks]), np.mean(masks)
-    assert row(told, "validation", "4")[-2:] == [f"{groove:.0%}", f"{pixels:.1%}"]
+    told_of_4 = row(told, "validation", "4")
+    assert told_of_4[-6:] == [f"{groove:.0%}", f"{pixels:.1%}", "0", "0", "0", "0"]
+    assert row(told, "train", "2")[-4:] == ["-", "-", "-", "0"]  # these are no answers to train on
     assert row(told, "train", "all")[0] == "72"
     assert not list(data.glob(".*"))  # a look leaves nothing behind
 
@@ -74,10 +77,14 @@ def test_a_well_on_both_sides(copy, capsys):
     code, told = check(copy, capsys)
     assert code == 1
     assert (
-        "both hold patches of [1, 2], so no score is honest: of 26 validation patches 1 are in "
-        "train/ too, 1 have their twin there and 2 a neighbour" in told
+        "both hold patches of well_1, well_2, so no score is honest: of 26 validation patches 1 "
+        "are in train/ too, 1 have their twin there and 2 a neighbour" in told
     )
-    assert "look like copies" not in told
+    assert row(told, "validation", "1")[-4:] == ["0", "1", "1", "0"]
+    assert row(told, "validation", "2")[-4:] == ["1", "0", "1", "0"]
+    assert row(told, "validation", "4")[-4:] == ["0", "0", "0", "0"]
+    assert row(told, "validation", "all")[-4:] == ["1", "1", "2", "0"]
+    assert "looks like" not in told
 
 
 def test_wells_that_were_renamed(copy, capsys):
@@ -92,14 +99,90 @@ def test_wells_that_were_renamed(copy, capsys):
     np.save(copied, 25.4 * read_patch(copy / "train" / "images" / "well_2_patch_6.npy"))
     code, told = check(copy, capsys)
     assert code == 1
-    twin = "validation/images/well_77_patch_0.npy of train/images/well_50_patch_4.npy"
     assert (
-        f"1 patches of validation/ look like copies or twins of patches of train, such as {twin}"
-        in told
+        "well 77 of validation/ looks like the pipe of well 50 of train/: 1 of its 1 patch is a "
+        "copy or a twin (likeness up to 0.9" in told
     )
+    assert "leave out both or neither" in told
     assert (
-        "test/images/well_1_patch_0.npy of train/images/well_2_patch_6.npy (likeness 1.00)" in told
+        "well 1 of test/ looks like the pipe of well 2 of train/: 1 of its 1 patch is a copy or a "
+        "twin (likeness up to 1.00: test/images/well_1_patch_0.npy and "
+        "train/images/well_2_patch_6.npy), so take all of it for such; no score on it is" in told
     )
+    assert row(told, "validation", "77")[-4:] == ["0", "0", "0", "1"]
+    assert row(told, "train", "2")[-1] == "1"
+
+
+def rename(root: Path, well: int, to: int, split="train") -> None:
+    for path in [*(root / "train").glob(f"*/well_{well}_*")]:
+        name = path.name.replace(f"well_{well}_", f"well_{to}_")
+        shutil.copy(path, root / split / path.parent.name / name)
+
+
+def test_a_well_that_is_twice_in_train(copy, capsys):
+    """Whole wells that are left out would not be: their copies stay."""
+    rename(copy, 2, 50)
+    code, told = check(copy, capsys)
+    assert code == 1
+    assert "well 50 of train/ looks like the pipe of well 2 of train/: 24 of its 24 patch" in told
+    assert row(told, "train", "50")[-1] == row(told, "train", "2")[-1] == "24"
+
+
+def test_of_many_pairs_the_first_are_told(copy, capsys):
+    for well in range(50, 55):
+        rename(copy, 2, well, "validation" if well == 54 else "train")
+    told = check(copy, capsys)[1]
+    problems = [line for line in told.splitlines() if line.startswith("Problem: ")]
+    assert len(problems) == 11
+    assert all("validation/ looks" in line for line in problems[:5])
+    assert "5 more pairs of wells look alike" in problems[-1]
+
+
+@pytest.mark.parametrize("all_along", [True, False])
+def test_what_is_half_alike_must_be_so_all_along(all_along, copy, capsys):
+    """One patch of two wells may be alike by chance, as lattices are, but not every one."""
+    rng = np.random.default_rng(2)
+    for i in range(12):
+        one, other = rng.normal(0, 0.01, (2, 36, 36))
+        if all_along or i == 5:
+            other = one + 0.95 * other
+        for name, image in (("train/{}/well_50", one), ("validation/{}/well_60", other)):
+            np.save(copy / f"{name.format('images')}_patch_{i}.npy", image.astype(np.float32))
+            np.save(copy / f"{name.format('labels')}_patch_{i}.npy", np.zeros((36, 36)))
+    code, told = check(copy, capsys)
+    assert code == int(all_along)
+    assert ("well 60 of validation/ looks like the pipe of well 50" in told) is all_along
+
+
+def test_real_twins_under_two_names(real, copy, capsys):
+    """Noise hides most of the patches of well 7, and none of the well."""
+    log = read_patch(real / "wells" / "well_7.npy")[: 36 * 200]
+    even, odd = split_twins(log).reshape(2, -1, 36, 36)
+    for name, patches in (("train/{}/well_7", even), ("validation/{}/well_60", odd)):
+        for i, patch in enumerate(patches):
+            np.save(copy / f"{name.format('images')}_patch_{i}.npy", patch)
+            np.save(copy / f"{name.format('labels')}_patch_{i}.npy", np.zeros((36, 36)))
+    code, told = check(copy, capsys)
+    assert code == 1
+    assert "well 60 of validation/ looks like the pipe of well 7 of train/" in told
+    assert 20 < int(row(told, "validation", "60")[-1]) < 150
+
+
+@pytest.mark.parametrize("rows", [36, 1])
+def test_copies_without_any_detail(rows, tmp_path, capsys):
+    """Constant patches, and those of one row, are copies where they are so bit by bit."""
+    for split, well, value in (("train", 1, 0.01), ("train", 2, 0.02), ("validation", 3, 0.01)):
+        for kind, array in (("images", np.full((rows, 36), value)), ("labels", np.eye(rows, 36))):
+            folder = tmp_path / split / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in range(2):
+                np.save(folder / f"well_{well}_patch_{i}.npy", array)
+    code, told = check(tmp_path, capsys)
+    assert code == 1
+    assert "well 3 of validation/ looks like the pipe of well 1 of train/: 2 of its 2" in told
+    assert "well 2" not in told
+    assert row(told, "train", "1")[2] == "36?"
+    assert "?: no patches 2k and 2k + 1 to tell by" in " ".join(told.split())
 
 
 @pytest.mark.parametrize("kind", ["random", "rows"])
@@ -117,7 +200,7 @@ def test_nulls_hide_no_copy(kind, copy, capsys):
             shutil.copy(str(name).format("train", 2, i), str(name).format("validation", 99, i))
     code, told = check(copy, capsys)
     assert code == 1
-    assert "5 patches of validation/ look like copies" in told
+    assert "well 99 of validation/ looks like the pipe of well 2 of train/: 5 of its 5" in told
 
 
 @pytest.mark.parametrize(
@@ -126,8 +209,21 @@ def test_nulls_hide_no_copy(kind, copy, capsys):
         (lambda r: (r / "train/images/well_2_patch_1.npy").write_bytes(b"x"), "unreadable image"),
         (lambda r: (r / "train/labels/well_2_patch_1.npy").unlink(), "without a label"),
         (lambda r: (r / "train/images/notes.txt").touch(), "misnamed"),
-        (lambda r: shutil.rmtree(r / "validation"), "validation/ has no labelled patch"),
-        (lambda r: shutil.rmtree(r / "train/labels"), "train/ has no labelled patch"),
+        (lambda r: shutil.rmtree(r / "validation"), "a training needs --leave-out, --fold or"),
+        (lambda r: shutil.rmtree(r / "train/labels"), "well 4 alone has labels, so label another"),
+        (
+            lambda r: [shutil.rmtree(r / split / "labels") for split in ("train", "validation")],
+            "no patch of train/ or validation/ has a label, so there is nothing to train on; add",
+        ),
+        (
+            lambda r: [
+                (r / f"train/{kind}/well_2_patch_1.npy").rename(
+                    r / f"train/{kind}/well_2_patch_999999999.npy"
+                )
+                for kind in ("images", "labels")
+            ],
+            "its last patch is number 999,999,999; rename or remove it",
+        ),
         (
             lambda r: [np.save(p, np.zeros((36, 36))) for p in r.glob("validation/labels/*.npy")],
             "validation/ has no groove",
@@ -139,7 +235,8 @@ def test_what_a_training_should_know_of(copy, spoil, words, capsys):
     code, told = check(copy, capsys)
     assert code == 1
     problems = [line for line in told.splitlines() if line.startswith("Problem: ")]
-    assert any(words in line for line in problems), told
+    assert [words in line for line in problems].count(True) == 1, told
+    assert row(told, "train", "all")
 
 
 def test_the_picture_shows_every_well_and_where_it_goes(copy, tmp_path, capsys):
@@ -148,19 +245,78 @@ def test_the_picture_shows_every_well_and_where_it_goes(copy, tmp_path, capsys):
     assert code == 1
     assert "wells.png" in told
     picture = np.asarray(Image.open(tmp_path / "new" / "wells.png"))
-    seen = {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}
-    assert {(64, 125, 255), (245, 158, 11)} <= seen
-    # Two wells of 36 rows and two of 72, each with a bar of 6 and a gap of 10, then the legend.
-    assert picture.shape[0] == 2 * 36 + 2 * 72 + 4 * 16 + 34
+    assert {TRAIN, VALIDATION} <= colours(picture)
+    # Two wells of 36 rows and two of 72, each with a bar of 6 and a gap of 14, then the legend.
+    assert picture.shape[0] == 2 * 36 + 2 * 72 + 4 * 20 + 47
+    alarm = (picture == (205, 20, 20)).all(-1)
+    assert alarm[:, :200].any()
+    assert not alarm[:, 200:].any()
+
+
+TRAIN, VALIDATION, BOTH = (64, 125, 255), (245, 158, 11), (255, 56, 50)
+
+
+def colours(picture) -> set[tuple[int, ...]]:
+    return {tuple(colour) for colour in picture.reshape(-1, picture.shape[-1]).tolist()}
+
+
+def draw(root: Path, places, rows=36) -> np.ndarray:
+    """The picture, without its legend, of patches (split, well, index)."""
+    rng = np.random.default_rng(3)
+    for split, well, index in places:
+        folder = root / split / "images"
+        folder.mkdir(parents=True, exist_ok=True)
+        image = rng.normal(0, 0.01, (rows, 36)).astype(np.float32)
+        np.save(folder / f"well_{well}_patch_{index}.npy", image)
+    assert main(["check", str(root), "--picture", str(root / "wells.png")]) == 1  # no labels
+    return np.asarray(Image.open(root / "wells.png"))[:-40]
+
+
+def test_a_pixel_of_two_splits_has_the_colour_of_both(tmp_path):
+    """36 rows and more a pixel: in most of them there are patches of both."""
+    places = [("train" if i % 2 else "validation", 1, i) for i in range(2500)]
+    picture = draw(tmp_path, places, rows=20)
+    bars = (picture == BOTH).all(-1).sum(), (picture == TRAIN).all(-1).sum()
+    assert bars[0] > 50 * max(1, bars[1])
+
+
+def test_long_gaps_leave_room_for_the_patches(tmp_path):
+    places = [("train", 1, index) for index in (0, 500, 501, 40_000)]
+    picture = draw(tmp_path, places)
+    bar = (picture == TRAIN).all(-1).any(0)
+    assert bar.sum() == 4 * 36 * 3  # six patches fit in three times their size
+    starts = np.flatnonzero(np.diff(bar.astype(int)) == 1)
+    assert np.diff(starts).tolist() == [72 * 3, 108 * 3]
+
+
+def test_a_long_name_is_not_cut(tmp_path):
+    """It stands left of everything else, in black or red."""
+    picture = draw(tmp_path, [("test", 123456789, 0), ("train", 1, 0)])
+    left = int(np.flatnonzero((picture == TRAIN).all(-1).any(0))[0])
+    assert left > 110
+    assert (picture[:, left - 12 : left] == 255).all()
+
+
+def test_stray_numbers_take_no_memory(tmp_path):
+    places = [("train", well, index) for well in range(6) for index in (0, 1, 51_000)]
+    tracemalloc.start()
+    draw(tmp_path, places)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
 
 
 def test_mistakes(tmp_path, data, capsys):
     assert main(["check", str(tmp_path / "nowhere")]) == 2
     assert "is not a folder" in capsys.readouterr().err
-    assert main(["check", str(data), "--picture", "/dev/null/wells.png"]) == 1
+    assert main(["check", str(data), "--picture", "/dev/null/wells.png"]) == 2
     assert "/dev/null/wells.png" in capsys.readouterr().err
+    assert main(["check", str(data), "--picture", str(tmp_path / "wells.jpg")]) == 2
+    assert "would be a PNG; name it FILE.png" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(SystemExit, match="2"):
         main(["frobnicate"])
+    with pytest.raises(SystemExit, match="0"):
+        main(["check", "--help"])
 
 
 def test_real_twins_are_told_from_neighbours(real):

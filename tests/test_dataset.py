@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import time
@@ -195,12 +196,22 @@ def test_the_summary_counts_each_rule_with_examples(root):
         ),
         (
             lambda root: (shutil.rmtree(root / "test/images"), (root / "test/images").touch()),
-            "cannot be listed",
+            r"cannot be listed \(.*\); it must be a folder",
         ),
     ],
 )
 def test_a_folder_without_patches_is_an_error(root, make, words):
     make(root)
+    with pytest.raises(DatasetError, match=words):
+        PatchDataset.load(root)
+
+
+def test_a_folder_that_may_not_be_read(root, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)  # nobody refuses root, who may run the tests
+    words = r"cannot be listed \(Permission denied\); ask its owner for the right to read it"
     with pytest.raises(DatasetError, match=words):
         PatchDataset.load(root)
 

@@ -67,9 +67,89 @@ def test_another_handle_and_rejects_are_named(kaggle, data, tmp_path, capsys):
     out = tmp_path / "mine"
     assert main(["download", "--handle", "me/pipes", "--out", str(out)]) == 0
     told = capsys.readouterr()
-    assert "1 files rejected" in told.out
+    assert "1 file rejected" in told.out
     assert "holiday.jpg" in told.out
     assert "first release" not in told.err
+
+
+def test_a_dry_run_asks_nobody(kaggle, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    out = tmp_path / "new" / "data"
+    assert main(["download", "--handle", "me/pipes", "--out", str(out), "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert f"Would fetch https://www.kaggle.com/datasets/me/pipes and lay it out in {out}" in told
+    assert kaggle.asked == []
+    assert not out.parent.exists()
+    assert main(["download", "--out", str(tmp_path), "--handle", "me", "--dry-run"]) == 2
+
+
+@pytest.mark.parametrize("out", ["file/data", "/proc/data"])
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_fetched(
+    kaggle, out, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    assert main(["download", "--out", str(tmp_path / out)]) == 1
+    assert f"{out} cannot be written" in " ".join(capsys.readouterr().err.split())
+    assert kaggle.asked == []
+
+
+def test_capitals_and_what_macos_adds(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(data.rglob("*.npy")):
+            name = path.relative_to(data)
+            file.write(path, str(name).replace("train/images", "Train/Images"))
+            file.writestr(f"__MACOSX/{name.parent}/._{name.name}", b"Mac OS X")
+        file.writestr("Train/Images/._well_1_patch_0.npy", b"Mac OS X")
+        file.writestr("Train/Images/.DS_Store", b"Mac OS X")
+        file.writestr("extra/train/images/readme.txt", b"what this is")
+    serve(kaggle, archive.getvalue())
+    out = tmp_path / "data"
+    assert main(["download", "--handle", "me/pipes", "--out", str(out)]) == 0
+    assert names(out) == names(data)
+    assert "12 patches kept, 0 files rejected" in capsys.readouterr().out
+
+
+def test_two_sets_in_one_are_named(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO(zipped(data, "old/"))
+    with zipfile.ZipFile(archive, "a") as file:
+        for path in data.rglob("*.npy"):
+            file.write(path, f"new/{path.relative_to(data)}")
+    serve(kaggle, archive.getvalue())
+    assert main(["download", "--handle", "me/pipes", "--out", str(tmp_path / "data")]) == 1
+    assert "has 2 folders (new, old)" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("damaged", [1, 100])
+def test_what_was_damaged_in_the_cache_is_fetched_once_more(
+    kaggle, damaged, data, tmp_path, capsys
+):
+    """One file of it, or all of them."""
+    serve(kaggle, zipped(data))
+    command = ["download", "--handle", "me/pipes", "--out"]
+    assert main([*command, str(tmp_path / "a")]) == 0
+    cached = sorted((tmp_path / "home" / "datasets").rglob("train/images/*.npy"))
+    cached += sorted((tmp_path / "home" / "datasets").rglob("validation/images/*.npy"))
+    for path in cached[:damaged]:
+        path.write_bytes(path.read_bytes()[:1000])
+    assert main([*command, str(tmp_path / "b")]) == 0
+    told = capsys.readouterr()
+    assert "is damaged" in told.err
+    assert "fetching it once more" in " ".join(told.err.split())
+    assert told.out.count("12 patches kept, 0 files rejected") == 2
+    assert names(tmp_path / "b") == names(data)
+
+
+def test_damage_at_kaggle_is_told(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("train/images/well_1_patch_0.npy", b"no patch")
+    serve(kaggle, archive.getvalue())
+    assert main(["download", "--handle", "me/pipes", "--out", str(tmp_path / "data")]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "me/pipes: no usable patch: 1 file rejected, the first train/images/well_1_" in told
+    assert "it was downloaded to" in told
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(
@@ -151,6 +231,8 @@ def test_a_full_disk_or_an_interrupt_leaves_nothing(kaggle, data, tmp_path, monk
     ("arguments", "words"),
     [
         (["--handle", "nonsense"], "give OWNER/NAME"),
+        (["--handle", "../.."], "give OWNER/NAME"),
+        (["--handle", "me/pipes/versions/latest"], "give OWNER/NAME"),
         (["--out", "{full}"], "is not empty"),
         (["--out", "{file}"], "is a file"),
     ],

@@ -1,5 +1,6 @@
 """`python -m geoseg.dataset stitch`: the logs that patches were cut from."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,7 @@ def test_overlap_that_is_told_and_disputed(single, tmp_path, capsys):
     told = capsys.readouterr().out
     disputed = int((~np.isnan(log[18:54])).sum() + (mask[18:54] == 0).sum())
     assert f"{disputed:,}" in told
+    assert "Warning: patches that overlap disagree in 1, and their mean was taken" in told
 
 
 def test_twins_can_be_told(double, tmp_path, capsys):
@@ -130,6 +132,91 @@ def test_twins_can_be_told(double, tmp_path, capsys):
     assert read_patch(out / "test/well_4.npy").shape == (720, 36)
     out = stitched(tmp_path / "data", tmp_path / "c", "--twins", "test/well_4")
     assert read_patch(out / "test/well_4.npy").shape == (360, 72)
+
+
+def test_twins_that_are_none_and_others_that_are(single, double, tmp_path, capsys):
+    cut(tmp_path / "data", 1, single[0])
+    cut(tmp_path / "data", 2, double[0])
+    stitched(tmp_path / "data", tmp_path / "a")
+    assert "Warning" not in capsys.readouterr().out
+    out = stitched(tmp_path / "data", tmp_path / "b", "--twins", 1)
+    told = capsys.readouterr().out
+    assert "Warning: the patches of 1 show no twins; is --twins right?" in told
+    assert "Warning: the patches of 2 show twins; is --twins right?" in told
+    assert read_patch(out / "well_1.npy").shape == (180, 72)
+
+
+def test_constant_patches_have_no_likeness(tmp_path, capsys):
+    cut(tmp_path / "data", 1, np.full((72, 36), 0.5, np.float32))
+    stitched(tmp_path / "data", tmp_path / "logs")
+    told = capsys.readouterr().out
+    assert "nan" not in told
+    (line,) = [line for line in told.splitlines() if "well_1 " in line]
+    assert line.split()[4:7] == ["36", "1", "-"]
+    assert "taken for none: 1;" in told
+
+
+def test_sizes_that_are_mixed(single, double, tmp_path, capsys):
+    """Most are 36x72, and none of them has a label."""
+    cut(tmp_path / "data", 1, single[0][:108], single[1][:108])
+    folder = tmp_path / "data/validation/images"
+    folder.mkdir(parents=True)
+    (folder.parent / "labels").mkdir()
+    for i in range(4):
+        np.save(folder / f"well_2_patch_{i}.npy", double[0][36 * i : 36 * i + 36])
+    out = stitched(tmp_path / "data", tmp_path / "logs")
+    assert [path.name for path in out.rglob("*.npy")] == ["well_2.npy"]
+    told = capsys.readouterr().out
+    assert "3 of another size" in told
+    assert "4 without a label" in told
+
+
+def test_a_dry_run_writes_nothing(double, tmp_path, capsys):
+    cut(tmp_path / "data", 1, *double)
+    stitched(tmp_path / "data", tmp_path / "new" / "logs", "--dry-run")
+    dry = capsys.readouterr().out
+    assert "1 log would be written to" in dry
+    assert not (tmp_path / "new").exists()
+    stitched(tmp_path / "data", tmp_path / "new" / "logs")
+    wet = capsys.readouterr().out
+    assert dry.replace("would be written", "written") == wet
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "logs cannot be written: [Errno 28]"),
+        (KeyboardInterrupt(), 130, "Stopped"),
+    ],
+)
+def test_a_full_disk_or_an_interrupt_leaves_nothing(
+    error, code, words, single, tmp_path, monkeypatch, capsys
+):
+    for well in (1, 2, 3):
+        cut(tmp_path / "data", well, *single)
+    written = []
+    write = Path.write_bytes
+
+    def third(path, content):
+        written.append(path)
+        if len(written) == 3:
+            raise error
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", third)
+    command = ["stitch", str(tmp_path / "data"), "--out", str(tmp_path / "new" / "logs")]
+    assert main(command) == code
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert list((tmp_path / "new").iterdir()) == []
+    monkeypatch.undo()
+    assert main(command) == 0
+
+
+def test_a_place_that_cannot_be_written(single, tmp_path, capsys):
+    cut(tmp_path / "data", 1, single[0])
+    (tmp_path / "file").touch()
+    assert main(["stitch", str(tmp_path / "data"), "--out", str(tmp_path / "file" / "logs")]) == 1
+    assert "file/logs cannot be written" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
@@ -172,6 +259,7 @@ def test_a_hostile_number_takes_no_memory(single, tmp_path, capsys):
     command = ["stitch", str(tmp_path / "data"), "--out", str(tmp_path / "logs")]
     assert main(command) == 2
     assert "number 999,999,999" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "logs").exists()
 
 
 def test_real_patches_go_back_to_where_they_are_in_the_real_logs(real, tmp_path):

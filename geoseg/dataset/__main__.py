@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from math import isnan
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,11 +17,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from geoseg.dataset.check import find_problems, summary
-from geoseg.dataset.download import HANDLE, DownloadError, download
+from geoseg.dataset.check import Findings
+from geoseg.dataset.download import HANDLE, DownloadError, check_handle, download, page
 from geoseg.dataset.loading import PatchDataset
-from geoseg.dataset.stitch import Log, stitch
-from geoseg.files import check_writable, naming, replacing
+from geoseg.dataset.lookalikes import find_lookalikes
+from geoseg.dataset.stitch import Log, Well, find_wells, stitch
+from geoseg.dataset.table import row, stitched, summary
+from geoseg.files import appearing, check_writable, naming
+from geoseg.folder import counted
+from geoseg.twins import TWIN_LIKENESS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -34,11 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except (ValueError, OSError, DownloadError) as error:
         console.print(f"error: {error}", style="red", soft_wrap=True)
-        return 2 if isinstance(error, ValueError) else 1
+        return 2 if isinstance(error, ValueError) else int(options.failure)
 
 
 def _download(options: argparse.Namespace, console: Console) -> int:
+    check_handle(options.handle)
     _check_free(options.out)
+    if options.dry_run:
+        print(f"Would fetch {page(options.handle)} and lay it out in {options.out}; nothing done.")
+        return 0
     dataset = download(options.handle, options.out, console)
     print(f"{options.out}: {dataset.rejection_summary()}")
     print(f"Next: python -m geoseg.dataset check {options.out}")
@@ -47,19 +58,19 @@ def _download(options: argparse.Namespace, console: Console) -> int:
 
 def _check(options: argparse.Namespace, console: Console) -> int:
     if options.picture:
+        if options.picture.suffix.lower() != ".png":
+            raise ValueError(f"--picture {options.picture} would be a PNG; name it FILE.png")
         check_writable(options.picture)
     dataset = PatchDataset.load(options.folder, cache=False)  # a look leaves no trace
-    with console.status("Comparing patches"):
-        logs = stitch(dataset)
-        problems = find_problems(dataset, logs)
-    wide = None if sys.stdout.isatty() else 100
-    Console(width=wide, highlight=False).print(summary(dataset, logs))
+    found = Findings(dataset, find_wells(dataset), find_lookalikes(dataset, console))
+    _show(summary(found))
     print(dataset.rejection_summary())
     if options.picture:
         from geoseg.dataset.picture import save_picture  # Pillow takes its time
 
-        save_picture(logs, options.picture)
+        save_picture(found.wells, options.picture, found.notes())
         print(f"Picture: {options.picture}")
+    problems = found.problems()
     for problem in problems:
         print(f"Problem: {problem}.")
     if not problems:
@@ -71,20 +82,50 @@ def _stitch(options: argparse.Namespace, console: Console) -> int:
     _check_free(options.out)
     dataset = PatchDataset.load(options.folder, everything=True)
     twins = None if options.twins is None else {_log_name(well) for well in options.twins}
-    logs = stitch(dataset, twins, options.overlap)
-    for log in track(logs, "Writing", console=console, transient=True):
-        _write(log, options.out)
-    wide = None if sys.stdout.isatty() else 100
-    Console(width=wide, highlight=False).print(_told(logs))
+    wells = find_wells(dataset, twins, options.overlap)
+    rows, disputed = [], []
+    with nullcontext() if options.dry_run else appearing(options.out) as out:
+        for well in track(wells, "Stitching", console=console, transient=True):
+            log = stitch(well)
+            rows.append(row(well, log))
+            disputed += [well] * bool(log.disputed)
+            if out:
+                with naming(options.out):
+                    _write(well.name, log, out)
+    _show(stitched(rows))
     print(dataset.rejection_summary())
-    unsure = [log.name.replace("well_", "") for log in logs if not log.pairs]
-    if unsure and twins is None:
-        print(
-            f"No patches 2k and 2k + 1 to tell twins by, so taken for none: {', '.join(unsure)}; "
+    for warning in _doubts(wells, disputed, twins is None):
+        print(warning)
+    done = "would be written" if options.dry_run else "written"
+    print(f"{counted(len(wells), 'log')} {done} to {options.out}")
+    return 0
+
+
+def _doubts(wells: Sequence[Well], disputed: Sequence[Well], guessed: bool) -> Iterator[str]:
+    """What may be wrong with logs, a sentence each."""
+    unsure = [well for well in wells if isnan(well.likeness)]
+    if unsure and guessed:
+        yield (
+            f"No patches 2k and 2k + 1 to tell twins by, so taken for none: {_listed(unsure)}; "
             "--twins says otherwise."
         )
-    print(f"{len(logs)} logs written to {options.out}")
-    return 0
+    if wrong := [well for well in wells if well.twins and well.likeness < TWIN_LIKENESS]:
+        yield f"Warning: the patches of {_listed(wrong)} show no twins; is --twins right?"
+    if wrong := [well for well in wells if not well.twins and well.likeness >= TWIN_LIKENESS]:
+        yield f"Warning: the patches of {_listed(wrong)} show twins; is --twins right?"
+    if disputed:
+        yield (
+            f"Warning: patches that overlap disagree in {_listed(disputed)}, and their mean was "
+            "taken; is --overlap right, or is a patch there twice?"
+        )
+
+
+def _listed(wells: Sequence[Well]) -> str:
+    return ", ".join(well.name.replace("well_", "") for well in wells)
+
+
+def _show(table: Table) -> None:
+    Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
 
 
 def _log_name(well: str) -> str:
@@ -100,32 +141,16 @@ def _check_free(out: Path) -> None:
         raise ValueError(f"{out} is not empty; choose another folder with --out, or empty it first")
 
 
-def _write(log: Log, out: Path) -> None:
-    folder, _, name = f"{out}/{log.name}.npy".rpartition("/")
+def _write(name: str, log: Log, out: Path) -> None:
+    folder, _, name = f"{out}/{name}.npy".rpartition("/")
     arrays: dict[Path, NDArray[np.generic]] = {Path(folder, name): log.image}
     if log.mask is not None:
         arrays[Path(folder, "labels", name)] = log.mask
     for path, array in arrays.items():
-        with naming(path), replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, array)
-
-
-def _told(logs: Sequence[Log]) -> Table:
-    """What was done for each log."""
-    table = Table("log", box=None)
-    headings = ("patches", "rows", "no patch", "columns", "pairs", "likeness", "overlap")
-    for heading in (*headings, "disputed", "groove"):
-        table.add_column(heading, justify="right")
-    for log in logs:
-        rows, columns = log.image.shape
-        likeness = f"{log.likeness:+.2f}" if log.pairs else "-"
-        labels = "-" if log.mask is None else f"{(log.mask == 1).mean():.1%}"
-        table.add_row(
-            *(log.name, f"{log.patches:,}", f"{rows:,}", f"{log.missing:,}"),
-            *(f"{columns}{' in twins' * log.twins}", f"{log.pairs:,}", likeness),
-            *(f"{log.overlap} rows", f"{log.disputed:,}", labels),
-        )
-    return table
+        content = io.BytesIO()
+        np.save(content, array)  # into a file, it would hide why that cannot be written
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.getbuffer())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -149,7 +174,10 @@ def _add_download(commands: Commands) -> None:
     command.add_argument(
         "--out", type=Path, default=Path("data"), metavar="DIR", help="new folder (default: data)"
     )
-    command.set_defaults(run=_download)
+    command.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, ask nobody"
+    )
+    command.set_defaults(run=_download, failure=1)
 
 
 def _add_check(commands: Commands) -> None:
@@ -158,11 +186,12 @@ def _add_check(commands: Commands) -> None:
         help="what a folder holds, and whether a training would be honest",
         description="Show what a folder holds. Exit code 0: sound; 1: there is something that a "
         "training should know of, such as files left out for another reason than nulls, no labels, "
-        "or the same pipe on both sides of the split; 2: no such data.",
+        "or one pipe under two names or on both sides of the split; 2: no such data, or no such "
+        "picture can be written.",
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="as --data of python -m train")
     command.add_argument("--picture", type=Path, metavar="FILE.png", help="all wells on one page")
-    command.set_defaults(run=_check)
+    command.set_defaults(run=_check, failure=2)
 
 
 def _add_stitch(commands: Commands) -> None:
@@ -188,7 +217,8 @@ def _add_stitch(commands: Commands) -> None:
         metavar="ROWS",
         help="rows that a patch shares with the next one (default: those that are equal)",
     )
-    command.set_defaults(run=_stitch)
+    command.add_argument("--dry-run", action="store_true", help="show the logs, write nothing")
+    command.set_defaults(run=_stitch, failure=1)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from geoseg.folder import (
     DatasetError,
     Patch,
     Rejection,
+    counted,
     fingerprint,
     read,
     scan,
@@ -102,7 +103,8 @@ class PatchDataset:
 
     def rejection_summary(self, examples: int = 3) -> str:
         """Lines for the user: how many files broke which rule, with the first few of each."""
-        lines = [f"{len(self):,} patches kept, {len(self.rejections):,} files rejected"]
+        kept = counted(len(self), "patch")
+        lines = [f"{kept} kept, {counted(len(self.rejections), 'file')} rejected"]
         for kind, count in Counter(r.kind for r in self.rejections).most_common():
             lines.append(f"  {count:,} {kind}")
             first = [r for r in self.rejections if r.kind == kind][:examples]
@@ -172,7 +174,7 @@ def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> 
     if not patches:
         first = rejections[0]
         raise DatasetError(
-            f"no usable patch in {root}: {len(rejections):,} files rejected, the first "
+            f"no usable patch in {root}: {counted(len(rejections), 'file')} rejected, the first "
             f"{first.name} ({first.reason})"
         )
     images = np.stack([patch.image for patch in patches])

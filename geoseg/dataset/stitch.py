@@ -21,31 +21,71 @@ NOWHERE, BOTH = -1, len(SPLITS)  # what `Log.origin` holds beside the places of 
 
 
 @dataclass(frozen=True, eq=False)
-class Log:
-    """One well, put together.
+class Well:
+    """The patches of one well, and how they lie.
 
     Attributes:
         name: such as "well_2", or "test/well_2" for a well of `test`, which has its own numbers.
-        image: float32 (Z, A), NaN at nulls and where no patch is; A is twice a patch's for twins.
-        mask: uint8 (Z, A), 1 in a groove, 255 where no labelled patch is; None without labels.
-        origin: int8 (Z,), the split that each row comes from: its place in SPLITS, NOWHERE, BOTH.
-        patches: how many there were.
-        twins: whether even and odd patches were interleaved.
-        likeness: `twin_likeness` of its supposed twins, NaN where there is none to ask.
+        patches: from the top.
+        twins: whether even and odd patches are the columns of one log, interleaved.
+        likeness: `twin_likeness` of its supposed twins, NaN where there is nothing to tell by.
         pairs: how many of these there are.
         overlap: rows that a patch shares with the next one below.
-        disputed: pixels for which two patches have different values.
     """
 
     name: str
-    image: NDArray[np.float32]
-    mask: NDArray[np.uint8] | None
-    origin: NDArray[np.int8]
-    patches: int
+    patches: PatchDataset
     twins: bool
     likeness: float
     pairs: int
     overlap: int
+
+    @property
+    def number(self) -> str:
+        """Such as "2"."""
+        return self.name.rpartition("_")[2]
+
+    @property
+    def sides(self) -> int:
+        """How many patches lie side by side at one depth."""
+        return 2 if self.twins else 1
+
+    @property
+    def tops(self) -> NDArray[np.int64]:
+        """The first row of each patch, int64 (N,)."""
+        height = self.patches.images.shape[1]
+        return self.patches.indices.numpy() // self.sides * (height - self.overlap)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the log: Z, A; A is twice a patch's for twins."""
+        height, width = self.patches.images.shape[1:]
+        return int(self.tops.max()) + height, self.sides * width
+
+    def check_size(self) -> None:
+        """DatasetError where the log would be too large for `read_patch`."""
+        rows, columns = self.shape
+        if rows * columns > MAX_ELEMENTS:
+            raise DatasetError(
+                f"{self.name} would be {rows:,} x {columns}, more than {MAX_ELEMENTS:,} pixels: "
+                f"its last patch is number {self.patches.indices.max():,}; rename or remove it"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """One well, put together.
+
+    Attributes:
+        image: float32 (Z, A), NaN at nulls and where no patch is.
+        mask: uint8 (Z, A), 1 in a groove, 255 where no labelled patch is; None without labels.
+        origin: int8 (Z,), the split that each row comes from: its place in SPLITS, NOWHERE, BOTH.
+        disputed: pixels for which two patches have different values.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.uint8] | None
+    origin: NDArray[np.int8]
     disputed: int
 
     @property
@@ -54,13 +94,16 @@ class Log:
         return int((self.origin == NOWHERE).sum())
 
 
-def stitch(
-    dataset: PatchDataset, twins: Collection[str] | None = None, overlap: int | None = None
-) -> list[Log]:
-    """Put every well together, from row 0 of patch 0, by name, those of `test` last.
+def well_names(dataset: PatchDataset) -> list[str]:
+    """For each patch the name of its well; those of `test` are others, whatever their number."""
+    rows = zip(dataset.splits, dataset.wells.tolist(), strict=True)
+    return [f"{'test/' * (split == 'test')}well_{well}" for split, well in rows]
 
-    Where patches overlap, or one is there twice, the image is the mean of what was measured, and a
-    groove is a groove for either.
+
+def find_wells(
+    dataset: PatchDataset, twins: Collection[str] | None = None, overlap: int | None = None
+) -> list[Well]:
+    """How the patches of each well lie, by number, the wells of `test` last.
 
     Args:
         dataset: patches of any splits; the wells of `train` and `validation` are the same ones.
@@ -69,9 +112,13 @@ def stitch(
         overlap: rows that a patch shares with the next one; None looks for rows that are equal.
 
     Raises:
-        DatasetError: no such well, no such overlap, or a log too large for `read_patch`.
+        DatasetError: no such well, or no such overlap.
     """
-    wells = _wells(dataset)
+    found: dict[tuple[bool, int, str], list[int]] = {}
+    for i, name in enumerate(well_names(dataset)):
+        key = (dataset.splits[i] == "test", int(dataset.wells[i]), name)
+        found.setdefault(key, []).append(i)
+    wells = {name: found[test, well, name] for test, well, name in sorted(found)}
     if unknown := sorted(set(twins or ()) - wells.keys()):
         raise DatasetError(f"there is no well {unknown[0]!r}; the wells are {', '.join(wells)}")
     height = dataset.images.shape[1]
@@ -79,49 +126,38 @@ def stitch(
         raise DatasetError(
             f"an overlap of {overlap} rows; patches of {height} rows can share 0 to {height - 1}"
         )
-    return [_stitch(name, dataset.select(chosen), twins, overlap) for name, chosen in wells.items()]
+    return [
+        _find_well(name, _from_the_top(dataset, rows), twins, overlap)
+        for name, rows in wells.items()
+    ]
 
 
-def _wells(dataset: PatchDataset) -> dict[str, torch.Tensor]:
-    """The positions of each well's patches, by the well's name, from the top."""
-    found: dict[tuple[bool, int], list[int]] = {}
-    for i, (split, well) in enumerate(zip(dataset.splits, dataset.wells.tolist(), strict=True)):
-        found.setdefault((split == "test", well), []).append(i)
-    return {
-        f"{'test/' * test}well_{well}": torch.tensor(
-            sorted(found[test, well], key=lambda i: int(dataset.indices[i]))
-        )
-        for test, well in sorted(found)
-    }
+def _from_the_top(dataset: PatchDataset, rows: list[int]) -> PatchDataset:
+    chosen = torch.tensor(rows)
+    return dataset.select(chosen[dataset.indices[chosen].argsort(stable=True)])
 
 
-def _stitch(
+def _find_well(
     name: str, patches: PatchDataset, twins: Collection[str] | None, overlap: int | None
-) -> Log:
+) -> Well:
     images, indices = patches.images.numpy(), patches.indices.numpy()
     likeness, pairs = _likeness(images, indices)
-    is_twins = likeness >= TWIN_LIKENESS if twins is None else name in twins
-    sides = 2 if is_twins else 1
+    is_twins = bool(likeness >= TWIN_LIKENESS) if twins is None else name in twins
     if overlap is None:
-        overlap = _overlap(images, indices, sides)
-    height, width = images.shape[1:]
-    tops = indices // sides * (height - overlap)
-    shape = (int(tops.max()) + height, sides * width)
-    if shape[0] * shape[1] > MAX_ELEMENTS:
-        raise DatasetError(
-            f"{name} would be {shape[0]:,} x {shape[1]}, more than {MAX_ELEMENTS:,} pixels: its "
-            f"last patch is number {indices.max():,}; rename or remove it"
-        )
-    image, mask, disputed = _lay(patches, tops, indices % sides, shape)
-    return Log(
-        *(name, image, mask, _origin(patches, tops, shape[0])),
-        patches=len(patches),
-        twins=bool(is_twins),
-        likeness=likeness,
-        pairs=pairs,
-        overlap=overlap,
-        disputed=disputed,
-    )
+        overlap = _overlap(images, indices, 2 if is_twins else 1)
+    return Well(name, patches, is_twins, likeness, pairs, overlap)
+
+
+def stitch(well: Well) -> Log:
+    """Put one well together, from row 0 of patch 0.
+
+    Where patches overlap, or one is there twice, the image is the mean of what was measured, and a
+    groove is a groove for either. DatasetError where the log would be too large for `read_patch`.
+    """
+    well.check_size()
+    sides = well.patches.indices.numpy() % well.sides
+    image, mask, disputed = _lay(well.patches, well.tops, sides, well.shape)
+    return Log(image, mask, _origin(well.patches, well.tops, well.shape[0]), disputed)
 
 
 def _lay(
