@@ -262,7 +262,7 @@ def test_whoever_came_between_is_not_overwritten(logged_in, files, capsys, monke
 
     monkeypatch.setattr(upload.HfApi, "preupload_lfs_files", slow)
     assert publish.main([*files, "--to", "me/grooves"]) == 1
-    assert "somebody else has that name, or changed it at the same time" in capsys.readouterr().err
+    assert "somebody else changed it at the same time" in capsys.readouterr().err
     assert made.messages[-1] == "somebody else"
 
 

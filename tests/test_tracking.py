@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wandb
 from PIL import Image
 from safetensors.torch import load_file
 
-import wandb
 from tests.making import make_data
 from tests.weights_and_biases import Run, Server
 from train import tracking
