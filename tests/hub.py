@@ -54,9 +54,13 @@ class Repository:
 
 
 class Hub:
-    """The server: `repositories` by "models/me/name", what it was `asked`, what is `failing`."""
+    """The server: `repositories` by "models/me/name", what it was `asked`, what is `failing`.
+
+    And `jobs`, the newest last, which nobody runs.
+    """
 
     def __init__(self) -> None:
+        self.jobs: list[dict] = []
         self.repositories: dict[str, Repository] = {}
         self.uploaded: dict[str, bytes] = {}
         self.asked: list[str] = []
@@ -69,6 +73,20 @@ class Hub:
         made = self.repositories[place] = Repository(**facts)
         made.commit(files)
         return made
+
+    def start_job(self, wish: dict) -> dict:
+        """A job that runs."""
+        number = len(self.jobs)
+        self.jobs.append(
+            {
+                **wish,
+                "id": f"job{number}",
+                "createdAt": f"2026-01-01T00:00:{number:02}.000Z",
+                "status": {"stage": "RUNNING", "message": None},
+                "owner": {"id": "1", "name": "me", "type": "user"},
+            }
+        )
+        return self.jobs[-1]
 
     def refusal(self, request: Request) -> Response | None:
         line = f"{request.method} {request.url.path}"
@@ -124,11 +142,12 @@ def app(hub: Hub) -> Starlette:
     async def create(request: Request) -> Response:
         asked = await request.json()
         place = f"{asked.get('type') or 'model'}s/{asked['organization']}/{asked['name']}"
+        url = f"{hub.url}/{place.removeprefix('models/')}"
         if place in hub.repositories:
-            return JSONResponse({"error": "You already created this repo", "url": hub.url}, 409)
+            return JSONResponse({"error": "You already created this repo", "url": url}, 409)
         private = asked.get("visibility") == "private"
         hub.make(place, {".gitattributes": b""}, private=private, facts=asked)
-        return JSONResponse({"url": f"{hub.url}/{place.removeprefix('models/')}"})
+        return JSONResponse({"url": url})
 
     async def delete(request: Request) -> Response:
         asked = await request.json()
@@ -187,6 +206,11 @@ def app(hub: Hub) -> Starlette:
     def state(found: Repository) -> dict[str, object]:
         now = {"current": None, "requested": found.facts.get("hardware", "cpu-basic")}
         return {"stage": "BUILDING", "hardware": now}
+
+    async def jobs(request: Request) -> Response:
+        if request.method == "POST":
+            return JSONResponse(hub.start_job(await request.json()))
+        return JSONResponse(hub.jobs)
 
     async def yaml(request: Request) -> Response:
         return JSONResponse({"errors": [], "warnings": []})
@@ -255,6 +279,7 @@ def app(hub: Hub) -> Starlette:
             route("/api/whoami-v2", "GET", whoami),
             route("/api/repos/create", "POST", create),
             route("/api/repos/delete", "DELETE", delete),
+            route("/api/jobs/{user}", "GET POST", jobs),
             route("/api/validate-yaml", "POST", yaml),
             route(api, "GET", info),
             route(f"{api}/revision/{{revision}}", "GET", info),

@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +78,6 @@ def test_without_a_network_the_cache_answers(hub, one, monkeypatch, tmp_path, ca
     assert len(hub.asked) == asked
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     use(f"http://127.0.0.1:{free_port()}", monkeypatch, tmp_path)
-    start = time.monotonic()
     assert load_checkpoint(address).arguments["widths"] == [4]
     use(hub.url, monkeypatch, tmp_path)
     hub.failing["."] = 503
@@ -87,7 +85,7 @@ def test_without_a_network_the_cache_answers(hub, one, monkeypatch, tmp_path, ca
     assert ("of me/one the cache has 300-vanilla.safetensors" in caplog.text) == (
         address == "hf://me/one"
     )
-    assert time.monotonic() - start < 5  # without asking again and again, which takes 23 seconds
+    assert "Retrying" not in caplog.text  # which goes on for 23 seconds
 
 
 def test_a_segmenter_takes_addresses_beside_files_and_names_them(hub, one, files, tmp_path):

@@ -412,18 +412,9 @@ def test_without_login_network_or_kaggle(kaggle, monkeypatch, tmp_path, capsys):
 
 
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
-    from huggingface_hub import constants
-
-    from tests.jobs_server import jobs_server
-
-    with jobs_server() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setenv("HF_TOKEN", "hf_secret")
-        yield server
+def hub(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    return hub
 
 
 JOBS = [*COMMAND, "--backend", "hf-jobs"]
@@ -431,16 +422,15 @@ JOBS = [*COMMAND, "--backend", "hf-jobs"]
 
 def test_a_job_is_pushed_run_for_real_and_fetched(hub, made, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_API_KEY", "w" * 40)
-    earlier = "me/geoseg-runs/geoseg-3/20260101-000000/runs.tar"
-    hub.files[earlier] = b"paid for, and not fetched yet"
+    earlier = {"geoseg-3/20260101-000000/runs.tar": b"paid for, and not fetched yet"}
+    kept = hub.make("models/me/geoseg-runs", earlier, private=True)
     command = [*JOBS, "--folder", str(tmp_path / "sent"), "--hours", "2"]
     assert main([*command, "-p", *SMALL, "-nowb"]) == 0
-    assert list(hub.files) == [earlier, "me/geoseg-runs/geoseg-3/train.py"]
-    assert hub.repositories["me/geoseg-runs"]["visibility"] == "private"
+    assert kept.files().keys() == {*earlier, "geoseg-3/train.py"}
     (job,) = hub.jobs
     assert (job["flavor"], job["timeoutSeconds"]) == ("cpu-upgrade", 9000)
-    assert job["secrets"] == {"HF_TOKEN": "hf_secret"}  # nothing is tracked
-    assert "hf_secret" not in (tmp_path / "sent" / "train.py").read_text()
+    assert job["secrets"] == {"HF_TOKEN": "hf_writer"}  # nothing is tracked
+    assert "hf_writer" not in (tmp_path / "sent" / "train.py").read_text()
     assert "--fetch" in told(capsys)
     assert main([*JOBS, "--fetch", "-o", str(tmp_path / "runs")]) == 1
     assert "job geoseg-3 is still running" in told(capsys)
@@ -478,20 +468,22 @@ def test_a_job_gets_the_keys_it_needs_and_no_other_is_pushed_beside_it(
         monkeypatch.setenv(name, value)
     command = [*JOBS, "--folder", str(tmp_path / "sent"), "-p"]
     assert main([*command, "--", "--seed", "4"]) == 0
-    assert hub.jobs[0]["secrets"] == {"HF_TOKEN": "hf_secret", **keys}
+    assert hub.jobs[0]["secrets"] == {"HF_TOKEN": "hf_writer", **keys}
     assert "\"tracking\": {'WANDB_ENTITY': 'corp'}" in (tmp_path / "sent/train.py").read_text()
-    sent = dict(hub.files)
+    kept = hub.repositories["models/me/geoseg-runs"]
+    assert kept.private
+    sent = kept.files()
     assert main([*command, "--", "--seed", "5"]) == 1
     assert "job geoseg-3 is still running" in told(capsys)
-    assert (len(hub.jobs), hub.files) == (1, sent)
+    assert (len(hub.jobs), kept.files()) == (1, sent)
     hub.jobs[0]["status"]["stage"] = "CANCELED"
     assert main([*command, "--", "--fresh"]) == 0
     assert set(hub.jobs[1]["secrets"]) == {"HF_TOKEN", "WANDB_API_KEY"}
     hub.jobs[1]["status"]["stage"] = "COMPLETED"
-    hub.repositories["me/geoseg-runs"]["visibility"] = "public"
+    kept.private = False
     assert main(command) == 1
     assert "me/geoseg-runs is public, and the code and" in told(capsys)
-    hub.repositories["me/geoseg-runs"]["visibility"] = "private"
+    kept.private = True
     assert main([*command, "--", "--wandb-mode", "disabled"]) == 0
     assert set(hub.jobs[2]["secrets"]) == {"HF_TOKEN", "KAGGLE_API_TOKEN"}
 
@@ -501,7 +493,8 @@ def test_a_job_that_failed_or_is_not_there(hub, tmp_path, capsys):
     assert main(command) == 1
     assert "me has no job geoseg-3" in told(capsys)
     environment = {"GEOSEG_NAME": "geoseg-3", "GEOSEG_RESULTS": "geoseg-3/20260101-000000"}
-    job = hub.post("api/jobs/me", json.dumps({"environment": environment}).encode())
+    hub.make("models/me/geoseg-runs", {}, private=True)
+    job = hub.start_job({"environment": environment})
     job["status"] = {"stage": "ERROR", "message": "exit code 1"}
     assert main(command) == 1
     assert "job geoseg-3 ended with ERROR: exit code 1" in told(capsys)
@@ -511,14 +504,14 @@ def test_a_job_that_failed_or_is_not_there(hub, tmp_path, capsys):
     ("status", "words"),
     [
         (401, "me/geoseg-runs and its jobs: the Hub does not know you"),
-        (402, "it must be paid for (no); see https://huggingface.co/pricing"),
-        (403, "your login may not do that (no); use a token"),
-        (418, "the Hub refuses that with 418 (no)"),
-        (500, "the Hub answered 500 (no); try again later"),
+        (402, "it must be paid for; see https://huggingface.co/pricing"),
+        (403, "your login may not do that; use a token"),
+        (418, "the Hub refuses that with 418"),
+        (500, "the Hub answered 500; try again later"),
     ],
 )
 def test_refusals_of_the_hub(hub, status, words, tmp_path, capsys):
-    hub.refusal = status
+    hub.failing["."] = status
     assert main([*JOBS, "-p", "--folder", str(tmp_path), *SMALL]) == 1
     assert words in told(capsys)
 
