@@ -33,7 +33,7 @@ def make_run(folder, epochs, best, **config):
 
 @pytest.fixture
 def runs(tmp_path):
-    first = make_run(tmp_path / "runs" / "300-<b>&", 9, 4, loss="bce", data="<i>pipes</i>")
+    first = make_run(tmp_path / "runs" / '300-<b>&"', 9, 4, loss="bce", data="<i>pipes</i>")
     return first, make_run(tmp_path / "runs" / "402-unet", 20, 20, loss="dice")
 
 
@@ -79,7 +79,7 @@ def test_the_page_is_whole_and_safe_and_draws_every_run(runs, tmp_path):
     for word in ("epoch", "Loss", "IoU", "validation, and training in pale"):
         assert f">{word}</text>" in page
     (first, *_), dots = points_of(page, curves.colour(0)), re.findall(r"<title>(.*?)</title>", page)
-    assert dots[1] == "300-&lt;b&gt;&amp;: best IoU 0.6000 at epoch 4 of 9"
+    assert dots[1] == "300-&lt;b&gt;&amp;&quot;: best IoU 0.6000 at epoch 4 of 9"
     assert first[0, 0] < first[-1, 0]
 
 
@@ -204,7 +204,7 @@ def test_a_damaged_line_is_left_out_and_said(runs, tmp_path, capsys):
     out = tmp_path / "a.html"
     assert main([str(runs[0]), "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "300-<b>&: left out damaged lines 2, 3, 4, 5 of metrics.jsonl." in said
+    assert '300-<b>&": left out damaged lines 2, 3, 4, 5 of metrics.jsonl.' in said
     assert [len(points) for points in points_of(out.read_text(), curves.colour(0))] == [5] * 3
 
 

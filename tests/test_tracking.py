@@ -10,14 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import wandb
 from PIL import Image
 from safetensors.torch import load_file
 
+from geoseg.dataset import PatchDataset
+from geoseg.normalisation import Normalisation
 from tests.making import make_data
 from tests.weights_and_biases import Run, Server
 from train import tracking
 from train.__main__ import main
+from train.samples import Samples
+from train.sampling import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "3-unet-8-halving"
@@ -133,6 +138,17 @@ def test_masks_of_validation_patches_are_shown(tracked, data):
         assert np.array_equal(prediction == 255, null)
         assert pixels_of(files / shown["filenames"][place]).shape[:2] == (216, 216)
     assert run.config["_wandb"]["mask/class_labels"]
+
+
+def test_samples_are_of_all_validation_wells(data):
+    dataset = PatchDataset.load(data)
+    grooves = dataset.select(dataset.masks.bool().flatten(1).any(1))
+    prepared = prepare(grooves, Normalisation(), torch.device("cpu"))
+    samples = Samples(grooves, prepared)
+    assert len(set(samples.names)) == 8
+    wells = {int(well) for well in grooves.wells}
+    assert len(wells) > 2
+    assert {int(Path(name).name.split("_")[1]) for name in samples.names} == wells
 
 
 def test_watching_a_run_does_not_change_it(tracked, data, tmp_path):

@@ -164,6 +164,11 @@ def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch)
     assert lent == [most, most, most]
 
 
+def test_a_call_asks_for_more_time_for_more_patches():
+    few, many = (np.zeros((count, 36, 36), np.float32) for count in (2, 3000))
+    assert (zerogpu._duration("x", few), zerogpu._duration("x", many)) == (10, 12)
+
+
 def test_the_processor_goes_on_until_a_gpu_has_come(monkeypatch):
     comes = threading.Event()
     lend(monkeypatch, lambda patches: comes.wait(60) and np.arange(len(patches)))
