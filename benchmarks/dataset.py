@@ -1,7 +1,8 @@
 """How fast the data comes: `python benchmarks/dataset.py` writes benchmarks/dataset.json.
 
 Makes a set of the original's size, writes it as files, and times in turn, in this one process:
-reading every file, the same with the cache written, and the second start, which reads the cache.
+reading every file, the same with the cache written, the second start, which reads the cache, and
+the comparison of all patches with those of other wells, which `geoseg.dataset check` does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from geoseg import PatchDataset
 from geoseg.dataset import CACHE_NAME
+from geoseg.dataset.lookalikes import find_lookalikes
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 
@@ -60,6 +62,7 @@ def main() -> None:
             "numpy.load of every file": lambda: textbook(root),
             "first start, cache written": first,
             "second start, from the cache": lambda: PatchDataset.load(root).images.sum(),
+            "comparing all wells": lambda: find_lookalikes(dataset),
         }
         rounds = [{name: seconds(step) for name, step in steps.items()} for _ in range(ROUNDS)]
     medians = {name: statistics.median(r[name] for r in rounds) for name in steps}

@@ -53,8 +53,8 @@ def find_lookalikes(dataset: PatchDataset, console: Console | None = None) -> li
     """Every two wells that hold copies or twins of each other's patches, the most patches first.
 
     Not found are twins in much noise or with hardly anything but nulls, copies that were rolled,
-    flipped or cut at other rows, and neighbours in depth, which share no pixels. 17,000 patches
-    take 20 seconds on two cores; `console` shows how far it has come.
+    flipped or cut at other rows, and neighbours in depth, which share no pixels. It takes time by
+    the square of the patches (`benchmarks/dataset.json`); `console` shows how far it has come.
     """
     names = list(dict.fromkeys(well_names(dataset)))
     number = {name: i for i, name in enumerate(names)}
