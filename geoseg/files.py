@@ -39,23 +39,28 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def appearing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new folder beside `path`; when the block ends well, it takes the place of `path`.
+    """Yield a new folder; when the block ends well, what it holds is what `path` holds.
 
-    `path` is new or an empty folder. A failure or an interrupt leaves nothing. OSError at once
-    where nothing can be written beside `path`.
+    `path` is new or an empty folder. A failure or an interrupt leaves nothing in it. OSError at
+    once where nothing can be written there.
     """
     path = Path(os.path.realpath(path))
+    inside = path.is_dir()  # it may be a disk of its own, or where somebody is
     with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.")
+        (path if inside else path.parent).mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(
+            dir=path if inside else path.parent, prefix=f".{path.name}."
+        )
     with temporary as folder:
         whole = Path(folder, path.name)
         whole.mkdir()
         yield whole
         with naming(path):
-            if path.is_dir():
-                path.rmdir()  # it is empty, or this fails
-            whole.replace(path)
+            if not inside:
+                whole.replace(path)
+                return
+            for part in whole.iterdir():
+                part.replace(path / part.name)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

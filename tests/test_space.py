@@ -128,17 +128,18 @@ def test_a_page_is_not_moved_to_other_hardware_unasked(logged_in, small, capsys)
 
 
 def test_nothing_goes_that_only_lies_there(tmp_path):
-    for name in ("app.py", "LICENSE", "geoseg/a.py", "geoseg/notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "geoseg" / "link.txt").symlink_to("/etc/passwd")
+    root = tmp_path / ".hidden" / "clone"
+    for name in ("app.py", "LICENSE", "geoseg/a.py", "geoseg/notes.txt", "geoseg/.b.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "geoseg" / "link.txt").symlink_to("/etc/passwd")
 
     def names():
-        return {path.relative_to(tmp_path).as_posix() for path in space.find_code(tmp_path)}
+        return {path.relative_to(root).as_posix() for path in space.find_code(root)}
 
     assert names() == {"app.py", "LICENSE", "geoseg/a.py", "geoseg/notes.txt"}
     for command in (["init", "--quiet"], ["add", "app.py", "LICENSE", "geoseg/a.py"]):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+        subprocess.run(["git", "-C", str(root), *command], check=True)
     assert names() == {"app.py", "LICENSE", "geoseg/a.py"}
 
 

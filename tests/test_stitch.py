@@ -237,6 +237,18 @@ def test_mistakes(arguments, words, single, tmp_path, capsys):
     assert not (tmp_path / "logs").exists()
 
 
+def test_an_empty_folder_is_filled_where_it_is(single, tmp_path, monkeypatch):
+    """It may be a disk of its own, or the folder that one is in."""
+    cut(tmp_path / "data", 1, single[0])
+    out = tmp_path / "logs"
+    out.mkdir()
+    kept = out.stat().st_ino
+    monkeypatch.chdir(out)
+    stitched(tmp_path / "data", Path())
+    assert out.stat().st_ino == kept
+    assert [path.name for path in Path().iterdir()] == ["well_1.npy"]
+
+
 def test_labels_of_no_use_are_named_and_the_images_stay(single, tmp_path, capsys):
     log, mask = single
     cut(tmp_path / "data", 1, log, mask)

@@ -237,10 +237,12 @@ class Keeper:
 def _told(command: str) -> str:
     """A command for whoever gets the checkpoint: not where on this machine its files are.
 
-    >>> _told("python -m train --data /home/ada/well_x --teacher=/a/t.safetensors -o runs")
+    >>> _told("python -m train --data /home/ada/well_x/ --teacher=/a/t.safetensors -o ../../b/runs")
     'python -m train --data well_x --teacher=t.safetensors -o runs'
     """
-    return shlex.join(re.sub(r"^(--?[\w-]+=)?/(.*/)?", r"\1", w) for w in shlex.split(command))
+    place = re.compile(r"(--?[\w-]+=?)?(?:/|(?:\.\./)+)(?:.*/)?([^/]+)/?")
+    words = (place.fullmatch(word) or [word, word, ""] for word in shlex.split(command))
+    return shlex.join((word[1] or "") + word[2] for word in words)
 
 
 def _fingerprint(patches: PreparedSet) -> str:

@@ -73,9 +73,7 @@ def find_code(root: Path = ROOT) -> list[Path]:
     found = [root / name for name in known if name]
     if not found:
         found = [root / "app.py", root / "LICENSE", *sorted((root / "geoseg").rglob("*"))]
-    return [
-        path for path in found if path.is_file() and not path.is_symlink() and not _is_waste(path)
-    ]
+    return [path for path in found if path.is_file() and not _is_waste(path, root)]
 
 
 def requirements(hardware: str) -> str:
@@ -185,8 +183,10 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def _is_waste(path: Path) -> bool:
-    return any(part.startswith(".") or part == "__pycache__" for part in path.parts[-3:])
+def _is_waste(path: Path, root: Path) -> bool:
+    parts = path.relative_to(root).parts
+    hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+    return hidden or path.is_symlink()
 
 
 def _readme(hardware: str, table: str) -> str:

@@ -93,7 +93,7 @@ def _stitch(options: argparse.Namespace, console: Console) -> int:
                 with naming(options.out):
                     _write(well.name, log, out)
     _show(stitched(rows))
-    print(dataset.rejection_summary())
+    print(dataset.rejection_summary(verdict="with a fault"))
     for warning in _doubts(wells, disputed, twins is None):
         print(warning)
     done = "would be written" if options.dry_run else "written"

@@ -49,7 +49,7 @@ def download(handle: str, out: Path, console: Console) -> PatchDataset:
 
     All of it appears in `out` at once, or, where anything fails or is interrupted, nothing does.
     What was fetched stays in kagglehub's cache, so that a second try need not fetch it again; where
-    it is damaged, it is fetched once more.
+    nothing of it is of use, it is fetched once more.
 
     Args:
         handle: `owner/name`, or `owner/name/versions/3`, of a data set on Kaggle.
@@ -69,13 +69,15 @@ def download(handle: str, out: Path, console: Console) -> PatchDataset:
     with appearing(out) as whole:
         folder = _fetch(handle)
         dataset, fault = _lay_out(folder, handle, whole, console)
-        if fault:
+        if dataset is None:
             console.print(f"What was fetched is damaged ({fault}); fetching it once more.")
             shutil.rmtree(whole)
             folder = _fetch(handle, again=True)
             dataset, fault = _lay_out(folder, handle, whole, console)
         if dataset is None:
             raise DownloadError(f"{handle}: {fault}; it was downloaded to {folder}: look there")
+        if fault:  # it may be so at Kaggle, and what is whole might be lost by fetching again
+            console.print(f"Warning: {fault}; delete {folder} to fetch all anew.")
         if handle == HANDLE:
             _compare(whole, folder, console)
     return dataset

@@ -101,10 +101,10 @@ class PatchDataset:
         columns = {name: getattr(self, name)[positions] for name in _COLUMNS}
         return PatchDataset(**columns, splits=tuple(self.splits[i] for i in positions.tolist()))
 
-    def rejection_summary(self, examples: int = 3) -> str:
+    def rejection_summary(self, examples: int = 3, verdict: str = "rejected") -> str:
         """Lines for the user: how many files broke which rule, with the first few of each."""
         kept = counted(len(self), "patch")
-        lines = [f"{kept} kept, {counted(len(self.rejections), 'file')} rejected"]
+        lines = [f"{kept} kept, {counted(len(self.rejections), 'file')} {verdict}"]
         for kind, count in Counter(r.kind for r in self.rejections).most_common():
             lines.append(f"  {count:,} {kind}")
             first = [r for r in self.rejections if r.kind == kind][:examples]
