@@ -51,6 +51,15 @@ def is_address(path: str | os.PathLike[str]) -> bool:
     return bool(_ADDRESS.match(Path(path).as_posix()))
 
 
+def address_of(repo: str, revision: str | None = None, file: str = "") -> str:
+    """What a repository, "user/name", or a file in it is called, by the others and by users.
+
+    >>> address_of("user/repo", "a/branch", "402-unet.safetensors")
+    'hf://user/repo@a%2Fbranch/402-unet.safetensors'
+    """
+    return _written(HfUri("model", repo, revision, file))
+
+
 def fetch(address: str | os.PathLike[str]) -> Path:
     """The file that an address names, or the only checkpoint of a repository, on this disk.
 

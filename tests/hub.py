@@ -8,13 +8,14 @@ import base64
 import hashlib
 import json
 import re
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
 
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -325,6 +326,19 @@ def use(url: str, monkeypatch, folder) -> None:
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+
+
+def interrupt_during(call: str, monkeypatch) -> None:
+    """Ctrl-C while a Hub does what a method of `HfApi` asks of it."""
+    done = getattr(HfApi, call)
+
+    def interrupted(*arguments, **named):
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a process in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+        return done(*arguments, **named)
+
+    monkeypatch.setattr(HfApi, call, interrupted)
 
 
 @contextmanager

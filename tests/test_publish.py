@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from huggingface_hub import ModelCard, constants
 
 from geoseg import load_checkpoint, save_checkpoint
-from tests.hub import use
+from tests.hub import interrupt_during, use
 from tests.making import exit_code, make_checkpoint
 from tests.serving import ROOT, free_port
 from train import publish, upload
@@ -115,7 +114,9 @@ def test_a_card_of_what_the_trainer_leaves_and_of_what_nobody_measured(tmp_path)
     odd = make_checkpoint(tmp_path / "5-c.safetensors", "vanilla", widths=[4])
     acme = {"micro_iou": 0.25, "iou": 0.25, "on": "2 patches", "same_mask_at_every_shift": 0.5}
     save_checkpoint(odd, load_checkpoint(odd), metrics={"Acme | wells": acme})
-    text = publish.make_bundle([trained, bare, odd], "me/x", "mit", "next")["README.md"].decode()
+    text = publish.make_bundle([trained, bare, odd], "me/x", "mit", "a/branch")[
+        "README.md"
+    ].decode()
     card = ModelCard(text)
     assert card.data.metrics == ["iou", "dice"]
     assert {r.dataset_type for r in card.data.eval_results} == {"validation", "Acme-wells"}
@@ -124,8 +125,8 @@ def test_a_card_of_what_the_trainer_leaves_and_of_what_nobody_measured(tmp_path)
     assert "| Acme \\| wells (2 patches) |" in text
     assert "turned: 5-c." in text
     assert "whether the mask turns with the pipe: 3-a, 4-b." in text
-    assert 'Segmenter(["hf://me/x@next/3-a.safetensors"])' in text
-    assert "--checkpoints hf://me/x@next\n" in text
+    assert 'Segmenter(["hf://me/x@a%2Fbranch/3-a.safetensors"])' in text
+    assert "--checkpoints hf://me/x@a%2Fbranch\n" in text
 
 
 def test_a_checkpoint_that_is_there_is_not_left_without_a_card(logged_in, files, capsys):
@@ -208,25 +209,6 @@ def test_a_commit_that_was_asked_for_is_waited_for(logged_in, files, capsys, mon
     assert publish.main([files[0], "--to", "me/grooves"]) == 0
     assert "/commit/" in capsys.readouterr().out
     assert len(logged_in.repositories["models/me/grooves"].commits) == 2
-
-
-@pytest.fixture(autouse=True)
-def heeding_interrupts():
-    """Which a process in the background does not do."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def interrupt_during(call, monkeypatch):
-    """Ctrl-C while the Hub does what it was asked for."""
-    done = getattr(upload.HfApi, call)
-
-    def interrupted(*arguments, **named):
-        signal.raise_signal(signal.SIGINT)
-        return done(*arguments, **named)
-
-    monkeypatch.setattr(upload.HfApi, call, interrupted)
 
 
 def test_what_is_public_does_not_pass_for_private(logged_in, files, capsys):

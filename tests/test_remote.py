@@ -482,9 +482,10 @@ def test_a_job_gets_the_keys_it_needs_and_no_other_is_pushed_beside_it(
     hub.jobs[1]["status"]["stage"] = "COMPLETED"
     kept.private = False
     assert main(command) == 1
-    assert "me/geoseg-runs is public, and the code and" in told(capsys)
+    assert "remote: me/geoseg-runs is public, and the code and" in told(capsys)
     kept.private = True
-    assert main([*command, "--", "--wandb-mode", "disabled"]) == 0
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert main(command) == 0
     assert set(hub.jobs[2]["secrets"]) == {"HF_TOKEN", "KAGGLE_API_TOKEN"}
 
 
@@ -614,6 +615,11 @@ def test_what_can_be_cloned(clone, tmp_path):
     git(clone, "remote", "add", "origin", str(tmp_path / "else"))
     with pytest.raises(RemoteError, match="nobody else can clone"):
         order.find_clone_url(commit, clone)
+    git(clone, "remote", "set-url", "origin", "http://me:secret@github.com/me/geoseg.git")
+    with pytest.raises(RemoteError, match="can clone http://github"):
+        order.find_clone_url(commit, clone)
+    with pytest.raises(RemoteError, match="no remote 'origin'"):
+        order.find_origin(clone / "geoseg")  # that of a repository around it is another one's
     git(clone, "remote", "set-url", "origin", "git@github.com:me/geoseg.git")
     with pytest.raises(RemoteError, match="git push first"):
         order.find_clone_url(commit, clone)

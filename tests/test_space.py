@@ -12,6 +12,7 @@ from gradio_client import Client, handle_file
 from huggingface_hub import RepoCard
 from packaging.requirements import Requirement
 
+from tests.hub import interrupt_during
 from tests.making import exit_code, make_checkpoint
 from tests.serving import ROOT, make_patch, running
 from tests.zerogpu import lending
@@ -141,6 +142,15 @@ def test_nothing_goes_that_only_lies_there(tmp_path):
     for command in (["init", "--quiet"], ["add", "app.py", "LICENSE", "geoseg/a.py"]):
         subprocess.run(["git", "-C", str(root), *command], check=True)
     assert names() == {"app.py", "LICENSE", "geoseg/a.py"}
+    assert space.find_unknown(root) == ["geoseg/.b.py", "geoseg/link.txt", "geoseg/notes.txt"]
+
+
+def test_hardware_is_as_before_after_an_interrupt(logged_in, small, capsys, monkeypatch):
+    where = ["--to", "me/geoseg", "--checkpoints", small]
+    assert space.main([*where, "--hardware", "cpu-basic"]) == 0
+    interrupt_during("request_space_hardware", monkeypatch)
+    assert space.main([*where, "--hardware", "t4-small"]) == 130
+    assert logged_in.repositories["spaces/me/geoseg"].facts["hardware"] == "cpu-basic"
 
 
 def test_hardware_is_as_before_where_the_commit_fails(logged_in, small, capsys):

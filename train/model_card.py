@@ -8,7 +8,7 @@ import textwrap
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from geoseg.card import Card
-from geoseg.hub import ENDING
+from geoseg.hub import ENDING, address_of
 from geoseg.models import Model
 from train.cards import MEANING, details, summary, trained_scores
 
@@ -70,8 +70,8 @@ def addresses(names: list[str], repo: str, revision: str | None) -> dict[str, st
     >>> addresses(["a"], "me/grooves", None), addresses(["a", "b"], "me/grooves", "v2")["b"]
     ({'a': 'hf://me/grooves'}, 'hf://me/grooves@v2/b.safetensors')
     """
-    base = f"hf://{repo}" + (f"@{revision}" if revision else "")
-    return {name: base if len(names) == 1 else f"{base}/{name}{ENDING}" for name in names}
+    only = len(names) == 1
+    return {n: address_of(repo, revision, "" if only else f"{n}{ENDING}") for n in names}
 
 
 def _results(name: str, model: Model) -> list[EvalResult]:

@@ -65,15 +65,23 @@ def find_code(root: Path = ROOT) -> list[Path]:
 
     Without git all that is no link.
     """
-    parts = ("app.py", "LICENSE", "geoseg")
-    try:
-        known = git(root, "ls-files", "-z", "--", *parts).decode().split("\0")
-    except RemoteError:
-        known = []
-    found = [root / name for name in known if name]
+    found = [root / name for name in _listed(root)]
     if not found:
         found = [root / "app.py", root / "LICENSE", *sorted((root / "geoseg").rglob("*"))]
     return [path for path in found if path.is_file() and not _is_waste(path, root)]
+
+
+def find_unknown(root: Path = ROOT) -> list[str]:
+    """What lies among the files of the page, and git neither knows nor ignores."""
+    return _listed(root, "--others", "--exclude-standard")
+
+
+def _listed(root: Path, *which: str) -> list[str]:
+    try:
+        names = git(root, "ls-files", "-z", *which, "--", "app.py", "LICENSE", "geoseg")
+    except RemoteError:
+        return []
+    return [name for name in names.decode().split("\0") if name]
 
 
 def requirements(hardware: str) -> str:
@@ -175,6 +183,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("space: stopped; nothing was sent.", file=sys.stderr)
         return 130
+    if unknown := find_unknown():
+        shown = ", ".join(unknown[:5]) + f" and {len(unknown) - 5} more" * (len(unknown) > 5)
+        print(f"Warning: not sent, as git does not know of it: {shown}.")
     print(f"for {hardware}:")
     check = look(arguments.hardware)
     code = deliver("space", bundle, target, check, arguments.dry_run, HARDWARE[hardware])

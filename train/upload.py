@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -244,30 +245,37 @@ def _prepare(
     """Make what the commit needs; `undo` takes it away again."""
     repo: dict[str, Any] = {"repo_id": target.repo, "repo_type": target.kind}
 
-    def otherwise(what: str, take_back: Callable[..., object], *more: Any, **named: Any) -> None:
-        undo.callback(_try, left, what, lambda: take_back(*more, **named))
+    def make(work: Callable[..., object], what: str, take_back: Callable[[], object]) -> None:
+        with unbroken() as held:
+            work()
+            undo.callback(_try, left, what, take_back)
+        if held:
+            raise KeyboardInterrupt
 
     if not exists:
         space: dict[str, Any] = {}
         if target.kind == "space":
             space = {"space_sdk": "gradio", "space_hardware": hardware}
-        with unbroken() as held:
-            api.create_repo(**repo, private=target.private or None, **space)
-            otherwise(f"delete the {target.kind} {target.repo}", api.delete_repo, **repo)
-        if held:
-            raise KeyboardInterrupt
+        make(
+            partial(api.create_repo, **repo, private=target.private or None, **space),
+            f"delete the {target.kind} {target.repo}",
+            partial(api.delete_repo, **repo),
+        )
     elif hardware:
         now = api.get_space_runtime(target.repo)
-        before = now.requested_hardware or now.hardware
+        before = now.requested_hardware or now.hardware or SpaceHardware.CPU_BASIC
         if before != hardware:
-            api.request_space_hardware(target.repo, hardware)
-            if before:
-                back = f"set the hardware to {before}"
-                otherwise(back, api.request_space_hardware, target.repo, before)
+            change = partial(api.request_space_hardware, target.repo)
+            make(
+                partial(change, hardware), f"set the hardware to {before}", partial(change, before)
+            )
     if target.revision and not api.revision_exists(**repo, revision=target.revision):
-        api.create_branch(**repo, branch=target.revision)
-        gone = f"delete the branch {target.revision}"
-        otherwise(gone, api.delete_branch, **repo, branch=target.revision)
+        branch = {**repo, "branch": target.revision}
+        make(
+            partial(api.create_branch, **branch),
+            f"delete the branch {target.revision}",
+            partial(api.delete_branch, **branch),
+        )
 
 
 def _try(left: list[str], what: str, take_back: Callable[[], object]) -> None:

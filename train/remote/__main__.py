@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -119,7 +120,8 @@ def _order(
             "away (a notebook of Kaggle is too small for most, --backend hf-jobs is not)"
         )
     there = arguments.there
-    tracked = not (there.no_wandb or there.wandb_mode == "disabled")
+    mode = there.wandb_mode or os.environ.get("WANDB_MODE")
+    tracked = not (there.no_wandb or mode == "disabled")
     return Order(
         name=name,
         arguments=arguments.training,

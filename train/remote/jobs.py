@@ -118,11 +118,10 @@ def collect(user: str, name: str, repository: str, into: Path) -> str:
         stage = _stage(job)
         if stage not in _OVER:
             raise RemoteError(f"job {name} is still {stage.lower()} ({job.url}); ask again later")
+        folder = job.environment.get("GEOSEG_RESULTS", name)
         for result in RESULTS:
             try:
-                found = api.hf_hub_download(
-                    repository, f"{job.environment['GEOSEG_RESULTS']}/{result}", local_dir=into
-                )
+                found = api.hf_hub_download(repository, f"{folder}/{result}", local_dir=into)
             except RemoteEntryNotFoundError:
                 continue
             Path(found).rename(into / result)
@@ -158,4 +157,6 @@ def _hub(repository: str) -> Iterator[HfApi]:
             api.whoami()  # fails at once, where others try again and again
             yield api
     except HubError as error:
+        if isinstance(error.__cause__, RemoteError):  # one of ours
+            raise error.__cause__ from None
         raise RemoteError(str(error)) from error

@@ -6,6 +6,7 @@ import base64
 import inspect
 import io
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -79,6 +80,7 @@ def find_origin(root: Path = ROOT) -> str:
         ) from error
     url = re.sub(r"^(?:ssh://git@([^:/]+)(?::\d+)?/|git@([^:/]+):)", r"https://\1\2/", remote)
     if not url.startswith("https://"):
+        remote = re.sub(r"//[^/]*@", "//", remote)
         raise RemoteError(f"nobody else can clone {remote}; give --clone a URL, or leave it away")
     return re.sub(r"^https://[^/]*@", "https://", url)
 
@@ -138,10 +140,14 @@ def _spare(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def git(root: Path, *arguments: str) -> bytes:
-    """What git says; RemoteError where there is none, or it refuses."""
+    """What git says of the repository at `root`; RemoteError where there is none, or it refuses."""
+    above = {"GIT_CEILING_DIRECTORIES": str(root.resolve().parent)}  # which would be another one
     try:
         return subprocess.run(
-            ["git", "-C", str(root), *arguments], check=True, capture_output=True
+            ["git", "-C", str(root), *arguments],
+            env={**os.environ, **above},
+            check=True,
+            capture_output=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", b"").decode(errors="replace").strip() or str(error)
