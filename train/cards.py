@@ -88,7 +88,7 @@ def trained_scores(card: Card) -> dict[str, dict[str, Any]]:
     """The scores that the trainer itself took, by kind, each with what to know of it as "on"."""
     scored = {kind: s for kind, s in card.metrics.items() if isinstance(s, dict)}
     return {
-        kind: {**s, "on": f"threshold {s.get('threshold', 0.5):g}; the best epoch was chosen by it"}
+        kind: {**s, "on": f"threshold {s.get('threshold', 0.5)}; the best epoch was chosen by it"}
         for kind, s in scored.items()
         if s and "on" not in s
     }

@@ -39,6 +39,7 @@ PAUSE_SECONDS = 60  # of a visitor after a refusal, which may itself have taken 
 
 _log = logging.getLogger("geoseg.page")
 _visitor = ContextVar("visitor", default="")
+_waiting: set[str] = set()  # visitors for whom a GPU is asked for; one each, as jobs may end first
 _refused: dict[str, float] = {}  # until when a visitor is not asked for
 
 
@@ -86,35 +87,39 @@ class Help:
         if _lent and self._asked is None and self._is_worth_it(done, each):
             patches = self._images(self._indices[done : done + MOST_AT_ONCE])
             ask = partial(copy_context().run, _lent, str(self._checkpoint), patches)
-            self._asked = done, _in_thread(ask)
+            self._asked = done, _in_thread(ask, _visitor.get())
             wait([self._asked[1]], PATIENCE_SECONDS)
         if self._asked is None or not self._asked[1].done():
             return None
         (start, future), self._asked = self._asked, None
-        try:
-            found = future.result()[done - start :]
-        # None is free, the visitor's minutes are used up, the lender is ill: whatever it is, the
-        # processor can do the same.
-        except Exception as error:
-            _log.warning("no GPU was lent, the processor goes on: %s", repr(error)[:200])
-            _refused[_visitor.get()] = time.monotonic() + PAUSE_SECONDS
+        if future.exception():
             return None
+        found = future.result()[done - start :]
         return found if len(found) else None
 
     def _is_worth_it(self, done: int, each: float) -> bool:
-        left = each * (len(self._indices) - done)
-        return left > WORTH_SECONDS and not _pauses(_visitor.get())
+        left, who = each * (len(self._indices) - done), _visitor.get()
+        return left > WORTH_SECONDS and who not in _waiting and not _pauses(who)
 
 
-def _in_thread(work: Callable[[], NDArray[np.float32]]) -> Future[NDArray[np.float32]]:
-    """Begin, in a thread for which nobody waits at the end of the program."""
+def _in_thread(work: Callable[[], NDArray[np.float32]], who: str) -> Future[NDArray[np.float32]]:
+    """Ask for a visitor, in a thread for which nobody waits at the end of the program."""
     future: Future[NDArray[np.float32]] = Future()
+    _waiting.add(who)
 
     def run() -> None:
         try:
-            future.set_result(work())
+            found = work()
+        # None is free, the visitor's minutes are used up, the lender is ill: whatever it is, the
+        # processor can do the same.
         except BaseException as error:
+            _log.warning("no GPU was lent, the processor goes on: %s", repr(error)[:200])
+            _refused[who] = time.monotonic() + PAUSE_SECONDS
+            _waiting.discard(who)
             future.set_exception(error)
+        else:
+            _waiting.discard(who)
+            future.set_result(found)
 
     Thread(target=run, daemon=True).start()
     return future
