@@ -111,10 +111,13 @@ def test_a_card_of_what_the_trainer_leaves_and_of_what_nobody_measured(tmp_path)
     scores = {"validation": {"iou": 0.5, "dice": 0.625, "threshold": 0.5}}
     save_checkpoint(trained, load_checkpoint(trained), metrics=scores)
     bare = make_checkpoint(tmp_path / "4-b.safetensors", "vanilla", widths=[4])
+    wild = make_checkpoint(tmp_path / "6-d.safetensors", "vanilla", widths=[4])
+    table = {"iou": None, "dice": float("nan"), "threshold": "x"}
+    save_checkpoint(wild, load_checkpoint(wild), metrics={"a": {**table, "on": 3}, "b": table})
     odd = make_checkpoint(tmp_path / "5-c.safetensors", "vanilla", widths=[4])
     acme = {"micro_iou": 0.25, "iou": 0.25, "on": "2 patches", "same_mask_at_every_shift": 0.5}
     save_checkpoint(odd, load_checkpoint(odd), metrics={"Acme | wells": acme})
-    text = publish.make_bundle([trained, bare, odd], "me/x", "mit", "a/branch")[
+    text = publish.make_bundle([trained, bare, odd, wild], "me/x", "mit", "a/branch")[
         "README.md"
     ].decode()
     card = ModelCard(text)
@@ -124,7 +127,7 @@ def test_a_card_of_what_the_trainer_leaves_and_of_what_nobody_measured(tmp_path)
     assert "Nothing was measured." in text
     assert "| Acme \\| wells (2 patches) |" in text
     assert "turned: 5-c." in text
-    assert "whether the mask turns with the pipe: 3-a, 4-b." in text
+    assert "whether the mask turns with the pipe: 3-a, 4-b, 6-d." in text
     assert 'Segmenter(["hf://me/x@a%2Fbranch/3-a.safetensors"])' in text
     assert "--checkpoints hf://me/x@a%2Fbranch\n" in text
 

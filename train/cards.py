@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def summary(models: dict[str, Model], sizes: dict[str, int]) -> str:
 
     What was scored against a proxy of the truth is left to the details.
     """
-    kinds = list(dict.fromkeys(kind for m in models.values() for kind in _scored(m)))
+    kinds = list(dict.fromkeys(kind for m in models.values() for kind in recorded_scores(_card(m))))
     kinds = [kind for kind in kinds if not kind.startswith("proxy")]
     lines = [
         "| checkpoint | parameters | file | training |"
@@ -38,7 +39,7 @@ def summary(models: dict[str, Model], sizes: dict[str, int]) -> str:
         "|---|---|---|---|" + "---|" * (len(kinds) + 2),
     ]
     for name, model in models.items():
-        scores = [_scored(model).get(kind, {}) for kind in kinds]
+        scores = [recorded_scores(_card(model)).get(kind, {}) for kind in kinds]
         cells = [
             f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if {"micro_iou", "iou"} <= s.keys() else ""
             for s in scores
@@ -72,7 +73,7 @@ def details(name: str, model: Model) -> str:
         "Run": _inline({key: run[key] for key in _RUN if key in run}) or "not said",
     }
     lines = [f"## {name}", "", *(f"- {key}: {value}" for key, value in facts.items()), ""]
-    scored = _scored(model) or trained_scores(card)
+    scored = recorded_scores(card) or trained_scores(card)
     if not scored:
         return "\n".join([*lines, "Nothing was measured."])
     lines += ["| scored on | " + " | ".join(s.replace("_", " ") for s in _SCORES) + " |"]
@@ -84,14 +85,32 @@ def details(name: str, model: Model) -> str:
     return "\n".join(lines)
 
 
+def recorded_scores(card: Card) -> dict[str, dict[str, Any]]:
+    """The scores that `train.evaluate --record` put there, by kind, with "on" what."""
+    return {kind: scores for kind, scores in _scores(card).items() if "on" in scores}
+
+
 def trained_scores(card: Card) -> dict[str, dict[str, Any]]:
     """The scores that the trainer itself took, by kind, each with what to know of it as "on"."""
-    scored = {kind: s for kind, s in card.metrics.items() if isinstance(s, dict)}
     return {
-        kind: {**s, "on": f"threshold {s.get('threshold', 0.5)}; the best epoch was chosen by it"}
-        for kind, s in scored.items()
-        if s and "on" not in s
+        kind: {**s, "on": f"threshold {s.get('threshold', 0.5):g}; the best epoch was chosen by it"}
+        for kind, s in _scores(card).items()
+        if "on" not in s
     }
+
+
+def _scores(card: Card) -> dict[str, dict[str, Any]]:
+    """All numbers of a card, by kind; a file of another's hand may hold anything."""
+    tables = {kind: scores for kind, scores in card.metrics.items() if isinstance(scores, dict)}
+    found = {
+        kind: {
+            key: str(value) if key == "on" else value
+            for key, value in scores.items()
+            if key == "on" or (isinstance(value, int | float) and isfinite(value))
+        }
+        for kind, scores in tables.items()
+    }
+    return {kind: scores for kind, scores in found.items() if scores}
 
 
 def load_named(files: Sequence[Path]) -> dict[str, Model]:
@@ -157,12 +176,6 @@ def _card(model: Model) -> Card:
     return model.card
 
 
-def _scored(model: Model) -> dict[str, dict[str, Any]]:
-    """The scores that `train.evaluate --record` put there; the trainer's own have no "on"."""
-    metrics = _card(model).metrics
-    return {kind: s for kind, s in metrics.items() if isinstance(s, dict) and "on" in s}
-
-
 def _cell(text: str) -> str:
     """Text for a cell of a table in Markdown."""
     return text.replace("|", "\\|")
@@ -170,7 +183,7 @@ def _cell(text: str) -> str:
 
 def _robustness(model: Model, key: str) -> str:
     """A share as the first set has it on which it was measured, or nothing."""
-    values = [s[key] for s in _scored(model).values() if key in s]
+    values = [s[key] for s in recorded_scores(_card(model)).values() if key in s]
     return f"{values[0]:.0%}" if values else ""
 
 

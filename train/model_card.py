@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from geoseg.card import Card
 from geoseg.hub import ENDING, address_of
 from geoseg.models import Model
-from train.cards import MEANING, details, summary, trained_scores
+from train.cards import MEANING, details, recorded_scores, summary, trained_scores
 
 # A score as checkpoints keep it -> the Hub's name for its kind, and what to call it.
 _METRICS = {
@@ -82,8 +82,8 @@ def _results(name: str, model: Model) -> list[EvalResult]:
     card = _card(model)
     recorded = {
         kind: scores
-        for kind, scores in card.metrics.items()
-        if isinstance(scores, dict) and "on" in scores and not kind.startswith("proxy")
+        for kind, scores in recorded_scores(card).items()
+        if not kind.startswith("proxy")
     }
     return [
         EvalResult(
@@ -155,7 +155,7 @@ def _limits(models: dict[str, Model]) -> list[str]:
 def _turns(card: Card) -> float | None:
     """The share of patches whose mask turns with the pipe; None where nobody measured it."""
     key = "same_mask_at_every_shift"
-    scores = [s for s in card.metrics.values() if isinstance(s, dict)]
+    scores = recorded_scores(card).values()
     return min((float(s[key]) for s in scores if key in s), default=None)
 
 
