@@ -106,9 +106,8 @@ def test_metrics_have_an_axis_of_epochs(tracked):
     (run,) = read_runs(tracked)
     ((metric,), lines) = run.metrics, lines_of(tracked)
     assert (metric.glob_name, metric.step_metric) == ("*", "epoch")
-    assert [entry["epoch"] for entry in run.history] == [1, 2]
-    assert "scores_by_well" in run.history[1]
-    for line, entry in zip(lines, run.history, strict=True):
+    assert [entry["epoch"] for entry in run.history] == [1, 2, 2], "the last with the table"
+    for line, entry in zip(lines, run.history[:2], strict=True):
         wells = {f"wells/{well}": iou for well, iou in line.pop("wells").items()}
         assert wells
         expected = {**line, **wells}
@@ -180,7 +179,7 @@ def test_wells_and_checkpoints_are_kept(tracked):
 
 
 def test_a_resumed_run_is_the_same_run(tracked, data, set_environment):
-    """Offline its files are another folder of the same run, which nobody need have sent before."""
+    """Offline its files are another folder of the same run, and hold what is new."""
     set_environment(WANDB_MODE="offline")
     lines = lines_of(tracked)
     train(data, tracked.parent, "-e", "3", "0", "--epochs", "3", "--resume")
@@ -188,14 +187,38 @@ def test_a_resumed_run_is_the_same_run(tracked, data, set_environment):
     assert first.header.run_id == second.header.run_id
     assert first.header.run_group == second.header.run_group
     assert second.header.resume
-    for part, epochs in ((first, [1, 2]), (second, [1, 2, 3])):
-        assert [entry["epoch"] for entry in part.history] == epochs
-        assert [entry["_step"] for entry in part.history] == epochs  # so both parts fit together
+    assert [entry["epoch"] for entry in second.history] == [3, 3]
     assert lines_of(tracked)[:2] == lines
     best = max(lines_of(tracked), key=lambda line: line["iou"])
     assert second.summary["best_epoch"] == best["epoch"]
     train(data, tracked.parent, "-e", "3", "-nowb", "--epochs", "1", "--overwrite")
     assert not (tracked / "wandb.json").exists(), "a new run is another one"
+
+
+def test_a_resumed_run_goes_on_in_its_files_whatever_came_between(data, tmp_path, set_environment):
+    """A process that was killed before it saved, epochs that were not tracked, and the sync."""
+    set_environment(WANDB_MODE="offline")
+    command = (data, tmp_path, "-e", "3", "--resume", "--epochs")
+    folder = train(*command, "2")
+    train(*command, "3", "-nowb")
+    train(*command, "4")
+    first, second = read_runs(folder)
+    assert [entry["epoch"] for entry in first.history] == [1, 2, 2]
+    assert [entry["epoch"] for entry in second.history] == [3, 4, 4]
+    known = json.loads((folder / "wandb.json").read_text())
+    assert known["sent"] == 4
+    (folder / "wandb.json").write_text(json.dumps({**known, "sent": 5}))  # but saved it was not
+    train(*command, "6")
+    assert [entry["epoch"] for entry in read_runs(folder)[2].history] == [6, 6]
+    with Server() as server:
+        set_environment(WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url, WANDB_MODE="online")
+        for part in sorted(folder.glob("wandb/offline-run-*")):
+            sync = [sys.executable, "-m", "wandb", "sync", str(part)]
+            subprocess.run(sync, cwd=tmp_path, check=True, capture_output=True)
+            lines = len(server.history)
+            server.keep_run(known["id"], epoch=server.history[-1]["epoch"], lines=lines)
+        assert [line["epoch"] for line in server.history] == [1, 2, 2, 3, 4, 4, 6, 6]
+        assert [line["_step"] for line in server.history] == list(range(8))
 
 
 def test_a_server_hears_all_of_it_and_of_a_resumed_run_what_it_lacks(

@@ -149,10 +149,13 @@ class _Mirror:
         console: Console,
     ) -> None:
         self._folder, self._samples, self._console = folder, samples, console
-        self._run = run = _start(folder, config, tracking, console)
+        self._known = _read_known(folder / RUN_FILE)
+        self._known["group"] = tracking.group or self._known["group"] or tracking.command
+        self._run = run = _start(self._known, folder, config, tracking, console)
+        self._note()
         run.define_metric("*", step_metric="epoch")
-        # A server says what it has already. Offline nobody knows, so all of it is said again.
-        self._sent = 0 if run.offline else run.summary.get("epoch") or 0
+        # A server says what it has already; offline that is in the files of the process before.
+        self._sent = self._known["sent"] if run.offline else run.summary.get("epoch") or 0
         self._best: dict[str, Any] = {}
         for record in records:
             self.log(record)
@@ -167,12 +170,13 @@ class _Mirror:
         values |= {f"wells/{well}": iou for well, iou in record["wells"].items()}
         if self._samples and masks is not None:
             values["samples"] = self._samples.images(masks, _import_wandb().Image)
-        self._log(values)
+        self._run.log(values)
         self._run.summary.update(self._best)
+        self._known["sent"] = record["epoch"]
+        self._note()
 
-    def _log(self, values: dict[str, Any]) -> None:
-        # Parts that were written offline begin at step 0 each, unless told otherwise.
-        self._run.log(values, step=values["epoch"] if self._run.offline else None)
+    def _note(self) -> None:
+        replace_text(self._folder / RUN_FILE, json.dumps(self._known) + "\n")
 
     def send_scores(
         self, best: dict[str, Any] | None, last: dict[str, Any] | None, wells: Mapping[int, int]
@@ -190,7 +194,7 @@ class _Mirror:
                 for well, count in wells.items()
             ]
             table = _import_wandb().Table(columns=names, data=rows)
-            self._log({"epoch": last["epoch"], "scores_by_well": table})
+            self._run.log({"epoch": last["epoch"], "scores_by_well": table})
 
     def send_checkpoints(self) -> None:
         """The best weights with the alias "best", the last with "latest", as versions of a model.
@@ -228,22 +232,25 @@ class _Mirror:
             self._console.print(f"{words}.", soft_wrap=True)
 
 
-def _start(folder: Path, config: dict[str, Any], tracking: Tracking, console: Console) -> Any:
+def _start(
+    known: dict[str, Any],
+    folder: Path,
+    config: dict[str, Any],
+    tracking: Tracking,
+    console: Console,
+) -> Any:
     """A run of wandb, online where that is wished and possible."""
     wandb = _import_wandb()
     wandb.setup(wandb.Settings(silent=True))
-    file = folder / RUN_FILE
-    name, group = _read_run(file) if file.exists() else (secrets.token_hex(4), None)
-    group = tracking.group or group or tracking.command
 
     def start(mode: Mode) -> Any:
         return wandb.init(
             project=tracking.project,
             entity=tracking.entity,
-            group=group,
+            group=known["group"],
             tags=list(dict.fromkeys([config["architecture"], *tracking.tags])),
             name=folder.name,
-            id=name,
+            id=known["id"],
             resume="allow",
             dir=folder,
             config=config,
@@ -259,18 +266,23 @@ def _start(folder: Path, config: dict[str, Any], tracking: Tracking, console: Co
             ),
         )
 
-    run = _start_online(start, console) if tracking.mode == "online" else start("offline")
-    replace_text(file, json.dumps({"id": name, "group": group}) + "\n")
-    return run
+    return _start_online(start, console) if tracking.mode == "online" else start("offline")
 
 
-def _read_run(file: Path) -> tuple[str, str | None]:
-    """The id and the group of the run that goes on; ValueError where the file is damaged."""
+def _read_known(file: Path) -> dict[str, Any]:
+    """What is known of the run that goes on, or a new one: its id, its group, the last epoch sent.
+
+    ValueError where the file is damaged.
+    """
+    if not file.exists():
+        return {"id": secrets.token_hex(4), "group": None, "sent": 0}
     with suppress(ValueError):
         known = json.loads(file.read_text())
         name = known.get("id") if isinstance(known, dict) else None
         if isinstance(name, str) and re.fullmatch(r"[\w-]{1,64}", name):
-            return name, known.get("group")
+            sent = known.get("sent")
+            sent = sent if isinstance(sent, int) else 0
+            return {"id": name, "group": known.get("group"), "sent": sent}
     raise ValueError(f"{file} is damaged; without it, the next --resume begins a new run there")
 
 

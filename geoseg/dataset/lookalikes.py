@@ -113,11 +113,13 @@ def _hits(images: Tensor, wells: Tensor, console: Console | None) -> Iterator[Hi
 def _flat_copies(images: Tensor, flat: list[int], wells: Tensor) -> Iterator[Hits]:
     """Patches without detail, at the positions `flat`, that are those of another well bit by bit.
 
-    One of each other well is enough to tell that a patch is there too.
+    One of each other well is enough to tell that a patch is there too. A patch that is the same
+    everywhere tells nothing of its pipe.
     """
     groups: dict[bytes, list[int]] = {}
     for i in flat:
-        groups.setdefault(images[i].numpy().tobytes(), []).append(i)
+        if len(images[i][~images[i].isnan()].unique()) > 1:
+            groups.setdefault(images[i].numpy().tobytes(), []).append(i)
     for group in groups.values():
         members = torch.tensor(group)
         for one in {int(wells[i]): i for i in group}.values():
