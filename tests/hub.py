@@ -328,14 +328,15 @@ def use(url: str, monkeypatch, folder) -> None:
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
 
 
-def interrupt_during(call: str, monkeypatch) -> None:
+def interrupt_during(call: str, monkeypatch, times: int = 1) -> None:
     """Ctrl-C while a Hub does what a method of `HfApi` asks of it."""
     done = getattr(HfApi, call)
 
     def interrupted(*arguments, **named):
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a process in the background
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.raise_signal(signal.SIGINT)
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
         return done(*arguments, **named)
 
     monkeypatch.setattr(HfApi, call, interrupted)

@@ -220,6 +220,15 @@ def test_what_is_public_does_not_pass_for_private(logged_in, files, capsys):
     assert "me/grooves is public; make it private on its page" in capsys.readouterr().err
 
 
+def test_a_second_interrupt_waits_for_no_answer(logged_in, files, capsys, monkeypatch):
+    assert publish.main([files[0], "--to", "me/grooves"]) == 0
+    interrupt_during("create_commit", monkeypatch, times=2)
+    assert publish.main([files[1], "--to", "me/grooves", "--replace"]) == 130
+    told = capsys.readouterr().err
+    assert "Waiting for the answer; another one leaves at once." in told
+    assert "left before the Hub had answered; its page shows what has become of me/grooves" in told
+
+
 def test_what_cannot_be_undone_is_said(logged_in, files, capsys, monkeypatch):
     logged_in.failing = {"POST .*/commit/": 500, "DELETE .*": 500}
     told = (

@@ -3,7 +3,10 @@
 import io
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from tests.making import make_data
+from tests.serving import ROOT
 from tests.test_scores_page import Tags
 from train import curves
 from train.__main__ import main as train
@@ -277,3 +281,12 @@ def test_the_table_is_not_cut_off(browser, tmp_path, width):
     short, long = (page.locator(".name").nth(place).evaluate(height) for place in (0, 1))
     assert short < 30 < long, "a short name has one row"
     page.close()
+
+
+def test_a_name_that_the_terminal_cannot_show(tmp_path):
+    run = make_run(tmp_path / "水", 3, 2)
+    command = [sys.executable, "-m", "train.report", str(run), "--out", str(tmp_path / "a.png")]
+    latin = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, cwd=ROOT, env=latin, capture_output=True, check=True)
+    assert b"\\u6c34" in done.stdout
+    assert (tmp_path / "a.png").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -55,6 +56,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Draw what the command line names; gives the exit code."""
     arguments = parse(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(highlight=False, markup=False)
     try:
         runs = name_apart(_read(find_runs(arguments.runs)))

@@ -72,14 +72,26 @@ class StopRequest:
                     sys.stdout.flush()
 
 
+class Abandoned(KeyboardInterrupt):
+    """A second Ctrl-C, before a server has answered: it may do what it was asked for, or not."""
+
+
 @contextmanager
 def unbroken() -> Iterator[list[int]]:
     """Keep Ctrl-C waiting: a server may do what it was asked for though nobody hears its answer.
 
-    Gives the list of the signals that came, which the block's user obeys or not.
+    Gives the list of the signals that came, which the block's user obeys or not. A second one
+    raises Abandoned at once.
     """
     held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+
+    def hold(number: int, _: object) -> None:
+        if held:
+            raise Abandoned
+        held.append(number)
+        print("\nWaiting for the answer; another one leaves at once.", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, hold)
     try:
         yield held
     finally:

@@ -28,7 +28,7 @@ from rich.table import Table
 
 from geoseg.files import naming
 from geoseg.hub import HubError, explaining
-from train.stop import unbroken
+from train.stop import Abandoned, unbroken
 
 # What goes into a repository, by the path in it: a file of this disk, or a content.
 Bundle = Mapping[str, Path | bytes]
@@ -120,6 +120,10 @@ def deliver(
     except ValueError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
+    except Abandoned:
+        unknown = f"its page shows what has become of {target.repo}"
+        print(f"{program}: left before the Hub had answered; {unknown}.", file=sys.stderr)
+        return 130
     except KeyboardInterrupt:
         print(f"{program}: stopped; the Hub is as it was.", file=sys.stderr)
         return 130

@@ -32,7 +32,8 @@ from train.remote.payload import Order
 from train.wandb_options import tracking_settings
 
 BACKENDS = {"kaggle": kaggle, "hf-jobs": jobs}
-_ACCOUNT, _HANDLE = re.compile(r"[\w-]+", re.ASCII), re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
+_ACCOUNT, _DATA = re.compile(r"[\w-]+", re.ASCII), re.compile(r"[\w-]+/[\w-]+", re.ASCII)
+_REPOSITORY = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
 _NAME = re.compile(r"(?=.{5,50}$)[a-z0-9]+(-[a-z0-9]+)*")  # what Kaggle makes of a title
 _URL = re.compile(r"https://[^@\s]+")
 
@@ -178,9 +179,9 @@ def _parse(typed: list[str]) -> argparse.Namespace:
     for option, right, wanted in (
         ("name", _NAME.fullmatch(arguments.name or "geoseg"), "5 to 50 of a-z, 0-9, single -"),
         ("hours", 0 < arguments.hours <= most, f"more than 0 and at most {most:g}"),
-        ("data", _HANDLE.fullmatch(arguments.data), "OWNER/NAME of a data set on Kaggle"),
+        ("data", _DATA.fullmatch(arguments.data), "OWNER/NAME of a data set on Kaggle"),
         ("user", _ACCOUNT.fullmatch(arguments.user), "the name of an account"),
-        ("repository", _HANDLE.fullmatch(arguments.repository), "OWNER/NAME on the Hub"),
+        ("repository", _REPOSITORY.fullmatch(arguments.repository), "OWNER/NAME on the Hub"),
         ("clone", not arguments.clone or _URL.fullmatch(arguments.clone), "https:// and no login"),
         ("output", not arguments.output.is_file(), "a folder, or the name of a new one"),
     ):

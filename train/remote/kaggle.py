@@ -90,10 +90,9 @@ def collect(user: str, name: str, into: Path) -> str:
 def _check_over(kernel: str, answer: Any) -> str:
     """How a notebook ended, in capitals; RemoteError where it has not."""
     status = str(answer.status).rpartition(".")[2].upper()  # an enumeration, or its name
-    if status in ("QUEUED", "RUNNING", "NEW_SCRIPT"):
-        raise RemoteError(
-            f"{kernel} is still {status.lower()}; ask again later, or stop it on its page"
-        )
+    if status in ("QUEUED", "RUNNING", "NEW_SCRIPT", "CANCEL_REQUESTED"):
+        said = status.lower().replace("_", " ")
+        raise RemoteError(f"{kernel} is still {said}; ask again later, or stop it on its page")
     return status
 
 
@@ -190,8 +189,8 @@ def _explained(error: Exception, kernel: str) -> RemoteError:
         return RemoteError(f"Kaggle does not know your login; {LOGIN}")
     if _is_missing(error):
         return RemoteError(
-            f"there is no notebook {kernel} that you may see or change; check -u and the login, "
-            "and push it first with -p"
+            f"there is no notebook {kernel} that you may see or change ({error}); check -u and the "
+            "login, and push it first with -p"
         )
     if status:
         return RemoteError(f"Kaggle answers {status} ({error}); try again later")
