@@ -166,7 +166,7 @@ def test_wells_and_checkpoints_are_kept(tracked):
     (run,) = read_runs(tracked)
     (path,) = tracked.glob("wandb/offline-run-*/files/media/table/*.json")
     table, lines = json.loads(path.read_text()), lines_of(tracked)
-    names = ["well", "patches", "IoU at the best epoch", "IoU at the last epoch"]
+    names = ["well", "patches", "IoU, best epoch", "IoU, last epoch"]
     assert table["columns"] == names
     best = max(lines, key=lambda line: line["iou"])
     assert table["data"] == [[5, 12, best["wells"]["5"], lines[-1]["wells"]["5"]]]

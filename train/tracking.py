@@ -183,12 +183,7 @@ class _Mirror:
     ) -> None:
         """Send the table that `Tracker.conclude` speaks of."""
         if best and last:
-            names: list[str | int] = [
-                "well",
-                "patches",
-                "IoU at the best epoch",
-                "IoU at the last epoch",
-            ]
+            names: list[str | int] = ["well", "patches", "IoU, best epoch", "IoU, last epoch"]
             rows = [
                 [well, count, best["wells"][str(well)], last["wells"][str(well)]]
                 for well, count in wells.items()
@@ -280,8 +275,7 @@ def _read_known(file: Path) -> dict[str, Any]:
         known = json.loads(file.read_text())
         name = known.get("id") if isinstance(known, dict) else None
         if isinstance(name, str) and re.fullmatch(r"[\w-]{1,64}", name):
-            sent = known.get("sent")
-            sent = sent if isinstance(sent, int) else 0
+            sent = known["sent"] if isinstance(known.get("sent"), int) else 0
             return {"id": name, "group": known.get("group"), "sent": sent}
     raise ValueError(f"{file} is damaged; without it, the next --resume begins a new run there")
 

@@ -30,8 +30,7 @@ from geoseg.files import naming
 from geoseg.hub import HubError, explaining
 from train.stop import Abandoned, unbroken
 
-# What goes into a repository, by the path in it: a file of this disk, or a content.
-Bundle = Mapping[str, Path | bytes]
+Bundle = Mapping[str, Path | bytes]  # what goes there, by its path there: a file here, or a content
 Kind = Literal["model", "space"]
 _ALWAYS_THERE = {".gitattributes", "README.md"}
 _MOST_LINES = 24  # of a list of files; more are counted by folder
@@ -121,8 +120,8 @@ def deliver(
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     except Abandoned:
-        unknown = f"its page shows what has become of {target.repo}"
-        print(f"{program}: left before the Hub had answered; {unknown}.", file=sys.stderr)
+        where = f"its page shows what has become of {target.repo}"
+        print(f"{program}: left before the Hub had answered; {where}.", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
         print(f"{program}: stopped; the Hub is as it was.", file=sys.stderr)
