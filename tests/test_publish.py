@@ -15,7 +15,7 @@ from tests.hub import interrupt_during, use
 from tests.making import exit_code, make_checkpoint
 from tests.serving import ROOT, free_port
 from train import publish, upload
-from train.remote.order import RemoteError
+from train.clone import CloneError
 
 # The client's own way of uploading without Xet, which the other tests take, is of yesterday.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -100,7 +100,7 @@ def test_the_card_says_where_geoseg_is(files, monkeypatch):
     assert "[geoseg](https://example.org/me/geoseg) (`git clone https://example.org/me/" in text()
 
     def unknown():
-        raise RemoteError
+        raise CloneError
 
     monkeypatch.setattr(publish, "find_origin", unknown)
     assert "With the `geoseg` project, in Python:" in text()

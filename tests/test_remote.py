@@ -14,6 +14,7 @@ import pytest
 from geoseg import load_checkpoint, read_card, save_checkpoint
 from tests.making import exit_code, make_data
 from train.__main__ import main as train
+from train.clone import CloneError, find_origin
 from train.keeper import Keeper
 from train.remote import order, payload
 from train.remote.__main__ import main
@@ -618,15 +619,15 @@ def test_what_can_be_cloned(clone, tmp_path):
     git(clone, "remote", "set-url", "origin", "http://me:secret@github.com/me/geoseg.git")
     with pytest.raises(RemoteError, match="can clone http://github"):
         order.find_clone_url(commit, clone)
-    with pytest.raises(RemoteError, match="no remote 'origin'"):
-        order.find_origin(clone / "geoseg")  # that of a repository around it is another one's
+    with pytest.raises(CloneError, match="no remote 'origin'"):
+        find_origin(clone / "geoseg")  # that of a repository around it is another one's
     git(clone, "remote", "set-url", "origin", "git@github.com:me/geoseg.git")
     with pytest.raises(RemoteError, match="git push first"):
         order.find_clone_url(commit, clone)
     git(clone, "update-ref", "refs/remotes/origin/main", commit)
     assert order.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"
     git(clone, "remote", "set-url", "origin", "ssh://git@github.com:2222/me/geoseg.git")
-    assert order.find_origin(clone) == "https://github.com/me/geoseg.git"
+    assert find_origin(clone) == "https://github.com/me/geoseg.git"
     token = "https://me:ghp_secret@github.com/me/geoseg.git"
     git(clone, "remote", "set-url", "origin", token)
     assert order.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"

@@ -147,8 +147,8 @@ def lend(monkeypatch, lender):
     monkeypatch.setattr(zerogpu, "PATIENCE_SECONDS", 60)
 
 
-def help_with(count):
-    return zerogpu.Help(
+def loan_for(count):
+    return zerogpu.Loan(
         Path("x"), np.arange(count), np.zeros((count, 1, 1), np.float32).__getitem__
     )
 
@@ -158,8 +158,8 @@ def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch)
     lend(monkeypatch, lambda patches: lent.append(len(patches)) or patches)
     most = zerogpu.MOST_AT_ONCE
     for count, seconds in ((most + 1, 6), (most * 2, 12), (most, 4)):
-        helper, done = help_with(count), 0
-        while (found := helper.take(done, seconds / count)) is not None:
+        loan, done = loan_for(count), 0
+        while (found := loan.take(done, seconds / count)) is not None:
             done += len(found)
     assert lent == [most, most, most]
 
@@ -179,13 +179,13 @@ def test_the_processor_goes_on_until_a_gpu_has_come(monkeypatch):
 
     lend(monkeypatch, answer)
     monkeypatch.setattr(zerogpu, "PATIENCE_SECONDS", 0)
-    helper = help_with(100)
-    assert helper.take(2, 60) is None
-    assert helper.take(12, 60) is None
-    assert help_with(9).take(0, 60) is None  # another job of the visitor, for whom one was asked
+    loan = loan_for(100)
+    assert loan.take(2, 60) is None
+    assert loan.take(12, 60) is None
+    assert loan_for(9).take(0, 60) is None  # another job of the visitor, for whom one was asked
     assert asked == [98]
     comes.set()
-    while (found := helper.take(22, 60)) is None:
+    while (found := loan.take(22, 60)) is None:
         time.sleep(0.01)
     assert not zerogpu._waiting
     assert found.tolist() == list(range(20, 98))  # without what the processor has done
@@ -204,6 +204,6 @@ def test_who_has_no_minutes_left_keeps_nobody_else_from_a_gpu(monkeypatch):
     monkeypatch.setattr(zerogpu, "_refused", {"long ago": 0.0})
     for visitor in ("poor", "rich", "poor"):
         monkeypatch.setattr(zerogpu, "_visitor", ContextVar("visitor", default=visitor))
-        assert (help_with(2).take(0, 30) is None) == (visitor == "poor")
+        assert (loan_for(2).take(0, 30) is None) == (visitor == "poor")
     assert asked == ["poor", "rich"]
     assert zerogpu._refused.keys() == {"poor"}

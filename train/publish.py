@@ -16,8 +16,8 @@ from geoseg.checkpoint import locate
 from geoseg.hub import ENDING, HubError
 from geoseg.models import Model
 from train.cards import load_named, sizes
+from train.clone import CloneError, find_origin
 from train.model_card import addresses, model_card
-from train.remote.order import RemoteError, find_origin
 from train.upload import Bundle, Info, Look, add_arguments, deliver, read_target
 
 
@@ -26,7 +26,7 @@ def make_bundle(files: list[Path], repo: str, licence: str, revision: str | None
     models = load_named(files)
     try:
         project = find_origin()
-    except RemoteError:
+    except CloneError:
         project = ""
     card = model_card(models, sizes(files), repo, licence, revision=revision, project=project)
     return {

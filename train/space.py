@@ -24,10 +24,9 @@ from geoseg.checkpoint import (
 )
 from geoseg.hub import ENDING, HubError, is_address
 from train.cards import MEANING, load_named, sizes, summary
-from train.remote.order import RemoteError, git
+from train.clone import ROOT, CloneError, describe_unsent, git
 from train.upload import Bundle, Info, Look, add_arguments, deliver, read_target
 
-ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "3.12"
 ZERO = "zero-gpu"  # everybody but the Hub's interface calls it so
 HARDWARE = {
@@ -68,7 +67,7 @@ def find_code(root: Path = ROOT) -> list[Path]:
     found = [root / name for name in _listed(root)]
     if not found:
         found = [root / "app.py", root / "LICENSE", *sorted((root / "geoseg").rglob("*"))]
-    return [path for path in found if path.is_file() and not _is_waste(path, root)]
+    return [path for path in found if path.is_file() and not _is_left_out(path, root)]
 
 
 def find_unknown(root: Path = ROOT) -> list[str]:
@@ -79,7 +78,7 @@ def find_unknown(root: Path = ROOT) -> list[str]:
 def _listed(root: Path, *which: str) -> list[str]:
     try:
         names = git(root, "ls-files", "-z", *which, "--", "app.py", "LICENSE", "geoseg")
-    except RemoteError:
+    except CloneError:
         return []
     return [name for name in names.decode().split("\0") if name]
 
@@ -183,9 +182,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("space: stopped; nothing was sent.", file=sys.stderr)
         return 130
-    if unknown := find_unknown():
-        shown = ", ".join(unknown[:5]) + f" and {len(unknown) - 5} more" * (len(unknown) > 5)
-        print(f"Warning: not sent, as git does not know of it: {shown}.")
+    if warning := describe_unsent(find_unknown(), "not known to git"):
+        print(warning)
     print(f"for {hardware}:")
     check = look(arguments.hardware)
     code = deliver("space", bundle, target, check, arguments.dry_run, HARDWARE[hardware])
@@ -194,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def _is_waste(path: Path, root: Path) -> bool:
+def _is_left_out(path: Path, root: Path) -> bool:
     parts = path.relative_to(root).parts
     hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
     return hidden or path.is_symlink()

@@ -43,7 +43,7 @@ class Work:
         `images` makes the patches (B, Z, A) of some of the `indices`. Raises as the segmenter does.
         """
         done, size, paces = 0, 2, list[float]()
-        helper = zerogpu.Help(self.segmenter.paths[name], indices, images)
+        loan = zerogpu.Loan(self.segmenter.paths[name], indices, images)
         while done < len(indices):
             batch = indices[done : done + size]
             patches = images(batch)
@@ -57,7 +57,7 @@ class Work:
             done += len(batch)
             paces.append(seconds / len(batch))
             if len(paces) > 1:  # the first one also loads the model
-                lent = helper.take(done, min(paces))
+                lent = loan.take(done, min(paces))
                 if lent is not None:
                     yield lent
                     done += len(lent)

@@ -60,8 +60,8 @@ def attend(http: HttpRequest) -> None:
         _visitor.set(client(http.scope))
 
 
-class Help:
-    """What a GPU can do of a set while the processor works through it, patch by patch.
+class Loan:
+    """What a lent GPU does of a set while the processor works through it, patch by patch.
 
     Args:
         checkpoint: of the model.

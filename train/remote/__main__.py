@@ -16,11 +16,11 @@ from rich.console import Console
 from geoseg.checkpoint import CheckpointError
 from geoseg.dataset.download import HANDLE
 from train.__main__ import parse as parse_training
+from train.clone import ROOT, CloneError, describe_unsent
 from train.experiments import Experiment, find_experiments
 from train.remote import jobs, kaggle
 from train.remote.home import bring_home, is_of, ordered
 from train.remote.order import (
-    ROOT,
     RemoteError,
     choose_name,
     find_clone_url,
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 130
-    except (CheckpointError, RemoteError, OSError, ValueError) as error:
+    except (CheckpointError, CloneError, RemoteError, OSError, ValueError) as error:
         print(f"remote: {error}", file=sys.stderr)
         wrong = isinstance(error, ValueError) and not isinstance(error, CheckpointError)
         return 2 if wrong else 1
@@ -103,9 +103,8 @@ def _order(
     arguments: argparse.Namespace, experiments: list[Experiment], name: str, console: Console
 ) -> Order:
     commit, changed = find_commit()
-    if changed:
-        shown = ", ".join(changed[:5]) + f" and {len(changed) - 5} more" * (len(changed) > 5)
-        console.print(f"Warning: not in the commit, so not sent: {shown}.")
+    if warning := describe_unsent(changed, "not in the commit"):
+        console.print(warning)
     clone = arguments.clone
     if clone == "":
         clone = find_clone_url(commit)

@@ -14,8 +14,9 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from geoseg.files import replace_text
 from geoseg.hub import HubError, explaining
+from train.clone import ROOT
 from train.remote import payload
-from train.remote.order import ROOT, Order, RemoteError, script
+from train.remote.order import Order, RemoteError, script
 
 HARDWARE, WITHOUT_GPU = "t4-small", "cpu-upgrade"
 MOST_HOURS = 100.0

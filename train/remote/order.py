@@ -6,19 +6,15 @@ import base64
 import inspect
 import io
 import json
-import os
-import re
-import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from train.clone import ROOT, CloneError, find_origin, git
 from train.experiments import Experiment
 from train.remote import payload
 from train.remote.payload import Order
 from train.teacher import find_teacher
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 # What training needs of the code.
 _PARTS = ("geoseg", "train", "requirements.txt", "pyproject.toml")
@@ -61,33 +57,18 @@ def find_commit(root: Path = ROOT) -> tuple[str, list[str]]:
         raise RemoteError(f"{root} is no clone of the repository; run this from one")
     try:
         commit = git(root, "rev-parse", "HEAD").decode().strip()
-    except RemoteError:
+    except CloneError:
         return "", []
     changed = git(root, "status", "--porcelain", "--", *_PARTS).decode().splitlines()
     return commit, [line[3:] for line in changed]
 
 
-def find_origin(root: Path = ROOT) -> str:
-    """The address of git's remote 'origin' for the eyes of others: https, and nobody's password.
-
-    RemoteError where there is none, or one that is of use on this machine only.
-    """
-    try:
-        remote = git(root, "remote", "get-url", "origin").decode().strip()
-    except RemoteError as error:
-        raise RemoteError(
-            "there is no remote 'origin' to clone from; leave --clone away"
-        ) from error
-    url = re.sub(r"^(?:ssh://git@([^:/]+)(?::\d+)?/|git@([^:/]+):)", r"https://\1\2/", remote)
-    if not url.startswith("https://"):
-        remote = re.sub(r"//[^/]*@", "//", remote)
-        raise RemoteError(f"nobody else can clone {remote}; give --clone a URL, or leave it away")
-    return re.sub(r"^https://[^/]*@", "https://", url)
-
-
 def find_clone_url(commit: str, root: Path = ROOT) -> str:
     """Where anybody can clone this commit from; RemoteError where nobody can."""
-    url = find_origin(root)
+    try:
+        url = find_origin(root)
+    except CloneError as error:
+        raise RemoteError(f"{error}; give --clone a URL, or leave it away") from error
     if not git(root, "branch", "--remotes", "--contains", commit).decode().strip():
         raise RemoteError(
             f"commit {commit[:10]} is not in {url}; git push first, or leave --clone away"
@@ -137,18 +118,3 @@ def find_teachers(experiments: Sequence[Experiment], runs: Path) -> dict[str, Pa
 def _spare(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     spared = member.name in _SPARED or Path(member.name).name == "__pycache__"
     return None if spared else member
-
-
-def git(root: Path, *arguments: str) -> bytes:
-    """What git says of the repository at `root`; RemoteError where there is none, or it refuses."""
-    above = {"GIT_CEILING_DIRECTORIES": str(root.resolve().parent)}  # which would be another one
-    try:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            env={**os.environ, **above},
-            check=True,
-            capture_output=True,
-        ).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = getattr(error, "stderr", b"").decode(errors="replace").strip() or str(error)
-        raise RemoteError(f"git {arguments[0]}: {reason}") from error
