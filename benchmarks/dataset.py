@@ -22,7 +22,7 @@ from rich.console import Console
 
 from geoseg import PatchDataset
 from geoseg.dataset import CACHE_NAME
-from geoseg.dataset.lookalikes import find_lookalikes
+from geoseg.dataset.check.duplicates import find_lookalikes
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 

@@ -28,7 +28,7 @@ from training import describe
 from geoseg.checkpoint import load_checkpoint
 from geoseg.models import Model
 from geoseg.synthetic import synthetic_dataset
-from train.readme import renew
+from train.markdown_tables import renew
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = {

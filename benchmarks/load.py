@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 import httpx
 from rich.console import Console
 
-from train.readme import renew
+from train.markdown_tables import renew
 
 LEVELS = (1, 8, 32, 64)
 SECONDS = 150.0

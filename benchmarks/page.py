@@ -22,9 +22,9 @@ from playwright.sync_api import Page
 from rich.console import Console
 from rich.progress import track
 
-from tests.screen import Screen, chromium, screens
-from tests.serving import serve
-from train.readme import renew
+from benchmarks.browser import Screen, chromium, screens
+from benchmarks.server import serve
+from train.markdown_tables import renew
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path(__file__).with_suffix(".json")

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from geoseg.checkpoint import read_card
 from geoseg.segmenter import Segmenter
-from train.cases import labelled_set
-from train.evaluate import evaluate
-from train.readme import renew
+from geoseg.evaluation.evaluation_set import labelled_set
+from train.evaluate.__main__ import evaluate
+from train.markdown_tables import renew
 
 OUTPUT = Path(__file__).with_suffix(".json")
 README = Path(__file__).resolve().parent.parent / "README.md"

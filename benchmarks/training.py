@@ -31,7 +31,7 @@ from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
-from train.readme import renew
+from train.markdown_tables import renew
 from train.sampling import prepare
 from train.tuning import CHOICES, choose_tuning, keep_memory
 

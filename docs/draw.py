@@ -14,8 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.screen import Screen, chromium, screens
-from tests.serving import serve
+from benchmarks.browser import Screen, chromium, screens
+from benchmarks.server import serve
 
 HERE = Path(__file__).resolve().parent
 SIZE = (1280, 720)

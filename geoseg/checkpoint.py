@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geoseg import hub
 from geoseg.card import Card
-from geoseg.files import replacing
+from geoseg.atomic_files import replacing
 from geoseg.models import Model, create_model
 from geoseg.normalisation import Normalisation
 from geoseg.quantisation import Quantisation

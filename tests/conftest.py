@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.screen import chromium, screens
+from benchmarks.browser import chromium, screens
 
 # Before torch is there: what tests compute is small, and threads that wait for each other take
 # several times as long where other processes want the cores as well.
@@ -50,7 +50,7 @@ def browser():
 @pytest.fixture(scope="module")
 def images(request, tmp_path_factory) -> Path:
     """What the file's page shows: as many patches as its COUNT says, or five."""
-    from tests.serving import make_folder  # not above: it brings torch
+    from benchmarks.server import make_folder  # not above: it brings torch
 
     return make_folder(tmp_path_factory.mktemp("set"), getattr(request.module, "COUNT", 5))
 
@@ -58,7 +58,7 @@ def images(request, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def url(browser, images, tmp_path_factory):
     """The address of the file's own page."""
-    from tests.serving import make_checkpoints, serve
+    from benchmarks.server import make_checkpoints, serve
 
     models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
     with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
@@ -83,7 +83,7 @@ def screen(open_page):
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A Hub that is asked instead of huggingface.co."""
-    from tests.hub import serving, use  # not above: it brings torch
+    from tests.helpers.hub_server import serving, use  # not above: it brings torch
 
     with serving() as running:
         use(running.url, monkeypatch, tmp_path)

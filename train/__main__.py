@@ -17,16 +17,16 @@ from rich.console import Console
 from geoseg.checkpoint import CheckpointError, locate
 from geoseg.normalisation import Normalisation
 from geoseg.segmenter import choose_device
-from geoseg.synthetic.slices import MOST_SEEDS
+from geoseg.synthetic.datasets import MOST_SEEDS
 from train.data import Data, add_data_arguments, load_data
 from train.experiments import EXPERIMENTS, Experiment, find_experiments
-from train.fleet import list_gpus, run_fleet
-from train.folds import summarise_folds
+from train.multi_gpu import list_gpus, run_fleet
+from train.cross_validation import summarise_folds
 from train.loop import TrainingError
-from train.ranks import ALONE, Ranks, local_device
+from train.distributed import ALONE, Ranks, local_device
 from train.run import Setting, is_run, run
 from train.state import StateError
-from train.stop import Interrupted, StopRequest
+from train.signals import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
 from train.tracking import check_names
 from train.tuning import CHOICES

@@ -16,9 +16,9 @@ from geoseg.checkpoint import (
     find_checkpoints,
     load_checkpoint,
 )
-from geoseg.files import replace_text
+from geoseg.atomic_files import replace_text
 from geoseg.models import Model
-from train.readme import renew
+from train.markdown_tables import renew
 
 _RUN = ("epochs", "epochs_done", "seconds", "device", "threads", "precision", "seed", "torch")
 _SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "accuracy", "ece")

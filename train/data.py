@@ -18,7 +18,7 @@ from geoseg.dataset import (
     well_folds,
 )
 from geoseg.synthetic import fresh_dataset, synthetic_dataset
-from geoseg.toys import Mode, toy_dataset
+from geoseg.synthetic.toy_labels import Mode, toy_dataset
 
 DEFAULT_FOLDER = Path("data")
 FRESH_PATCHES = 8192

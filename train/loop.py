@@ -27,7 +27,7 @@ from train.optimizer import (
     rate_factor,
     set_rate,
 )
-from train.ranks import ALONE, Ranks
+from train.distributed import ALONE, Ranks
 from train.sampling import VOID, Plan, PreparedSet
 from train.state import State
 from train.teacher import Teacher

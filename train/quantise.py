@@ -18,12 +18,12 @@ from rich.table import Table
 
 from geoseg.checkpoint import checkpoint_name, load_checkpoint, locate, save_checkpoint
 from geoseg.dataset import PatchDataset
-from geoseg.files import naming, replacing
+from geoseg.atomic_files import naming, replacing
 from geoseg.hub import is_address
 from geoseg.metrics import scores
 from geoseg.quantisation import Bits, Per, Quantisation
 from geoseg.segmenter import Segmenter
-from train.cases import labelled_set
+from geoseg.evaluation.evaluation_set import labelled_set
 
 ALL = tuple(Quantisation(bits, per) for bits in get_args(Bits) for per in get_args(Per))
 

@@ -24,15 +24,15 @@ from rich.progress import (
 from rich.text import Text
 
 from geoseg.dataset import PatchDataset
-from geoseg.files import replace_text
+from geoseg.atomic_files import replace_text
 from train.data import Data, with_toys
 from train.experiments import Experiment
-from train.keeper import CHECKPOINTS, Keeper, alone_in
+from train.checkpointing import CHECKPOINTS, Keeper, alone_in
 from train.loop import Trainer
-from train.ranks import ALONE, Ranks
-from train.samples import Samples
+from train.distributed import ALONE, Ranks
+from train.prediction_samples import Samples
 from train.sampling import PreparedSet, prepare
-from train.stop import Interrupted, StopRequest
+from train.signals import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
 from train.tracking import Tracker
 from train.tuning import choose_tuning, describe_hardware

@@ -24,8 +24,8 @@ from geoseg.checkpoint import (
 )
 from geoseg.hub import ENDING, HubError, is_address
 from train.cards import MEANING, load_named, sizes, summary
-from train.clone import ROOT, CloneError, describe_unsent, git
-from train.upload import Bundle, Info, Look, add_arguments, deliver, read_target
+from train.git import ROOT, CloneError, describe_unsent, git
+from train.publish.upload import Bundle, Info, Look, add_arguments, deliver, read_target
 
 PYTHON = "3.12"
 ZERO = "zero-gpu"  # everybody but the Hub's interface calls it so

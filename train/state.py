@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from geoseg.files import replacing
+from geoseg.atomic_files import replacing
 
 KEPT = 2
 

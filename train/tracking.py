@@ -20,8 +20,8 @@ from typing import Any
 from rich.console import Console
 
 from geoseg.checkpoint import read_card
-from geoseg.files import naming, replace_text
-from train.samples import Mask, Samples
+from geoseg.atomic_files import naming, replace_text
+from train.prediction_samples import Mask, Samples
 from train.wandb_options import Mode, Tracking
 
 RUN_FILE = "wandb.json"  # the run that a folder is tracked as

@@ -2,7 +2,7 @@
 
 from geoseg.dataset.loading import CACHE_NAME, PatchDataset
 from geoseg.dataset.splits import Split, by_folder, leave_wells_out, random_split, well_folds
-from geoseg.folder import DatasetError, Rejection
+from geoseg.dataset.folder import DatasetError, Rejection
 
 __all__ = [
     "CACHE_NAME",

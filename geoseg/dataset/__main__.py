@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from geoseg.dataset.check import Findings
+from geoseg.dataset.check.report import Findings
 from geoseg.dataset.download import HANDLE, DownloadError, check_handle, download, page
 from geoseg.dataset.loading import PatchDataset
-from geoseg.dataset.lookalikes import find_lookalikes
-from geoseg.dataset.stitch import Log, Well, find_wells, stitch
-from geoseg.dataset.table import row, stitched, summary
-from geoseg.files import appearing, check_writable, naming
-from geoseg.folder import counted
+from geoseg.dataset.check.duplicates import find_lookalikes
+from geoseg.dataset.stitching import Log, Well, find_wells, stitch
+from geoseg.dataset.check.tables import row, stitched, summary
+from geoseg.atomic_files import appearing, check_writable, naming
+from geoseg.dataset.folder import counted
 from geoseg.twins import TWIN_LIKENESS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -66,7 +66,7 @@ def _check(options: argparse.Namespace, console: Console) -> int:
     _show(summary(found))
     print(dataset.rejection_summary())
     if options.picture:
-        from geoseg.dataset.picture import save_picture  # Pillow takes its time
+        from geoseg.dataset.check.picture import save_picture  # Pillow takes its time
 
         save_picture(found.wells, options.picture, found.notes())
         print(f"Picture: {options.picture}")

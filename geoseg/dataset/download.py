@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import track
 
 from geoseg.dataset.loading import PatchDataset
-from geoseg.files import appearing
-from geoseg.folder import SPLITS, DatasetError
+from geoseg.atomic_files import appearing
+from geoseg.dataset.folder import SPLITS, DatasetError
 
 HANDLE = "balthazarneveu/mva-geosciences-segmentation-dataset-slb"
 # Image files of the first release, which Kaggle has; other releases have other numbers.

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from geoseg.files import replacing
-from geoseg.folder import (
+from geoseg.atomic_files import replacing
+from geoseg.dataset.folder import (
     SPLITS,
     DatasetError,
     Patch,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from geoseg.dataset.loading import PatchDataset
-from geoseg.folder import DatasetError
+from geoseg.dataset.folder import DatasetError
 
 Split = tuple[PatchDataset, PatchDataset]  # training, validation
 

@@ -16,10 +16,10 @@ import torch
 from geoseg.page.browse import Entry, Patches, PatchSet
 from geoseg.page.request import fields, number
 from geoseg.synthetic import synthesize
-from geoseg.synthetic.character import draw_character
-from geoseg.synthetic.draw import Draw
-from geoseg.synthetic.slices import SIDE
-from geoseg.toys import MODES, Mode, stamp_toys
+from geoseg.synthetic.well_parameters import draw_character
+from geoseg.synthetic.random import Draw
+from geoseg.synthetic.datasets import SIDE
+from geoseg.synthetic.toy_labels import MODES, Mode, stamp_toys
 
 COUNT = 10_000  # seeds to browse
 _DIGITS = 4  # of a knob's value that count

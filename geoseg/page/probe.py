@@ -18,7 +18,7 @@ from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, Patches
 from geoseg.page.live import first_line, view
 from geoseg.page.request import Request, fields, number
-from geoseg.probes import Spread, Trials, amplified, blanked, compare, noisy, turned
+from geoseg.evaluation.perturbations import Spread, Trials, amplified, blanked, compare, noisy, turned
 from geoseg.segmenter import Segmenter
 from geoseg.transforms import roll
 

@@ -23,7 +23,7 @@ from geoseg.page.batches import Work, by_shape
 from geoseg.page.browse import Patches
 from geoseg.page.live import encode, first_line
 from geoseg.page.request import fields, models
-from geoseg.suspects import Suspect, find_suspects
+from geoseg.evaluation.label_errors import Suspect, find_suspects
 
 MOST_SUSPECTS = 200  # labels in one list; nobody reviews more at a sitting
 _JUDGED_PIXELS = 32 * 36 * 36  # whose labels are doubted in one go

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import track
 
 from geoseg.dataset import PatchDataset
-from geoseg.folder import SPLITS
-from geoseg.synthetic.slices import sample_dataset, synthetic_dataset
+from geoseg.dataset.folder import SPLITS
+from geoseg.synthetic.datasets import sample_dataset, synthetic_dataset
 
 NULL_CODES = (-999.25, -999.0, np.nan)  # the real data's; a well keeps to one
 

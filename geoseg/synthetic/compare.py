@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from geoseg.files import replace_text
+from geoseg.atomic_files import replace_text
 from geoseg.patches import read_mask, read_patch
 from geoseg.synthetic.logs import synthesize
-from geoseg.synthetic.measure import COLUMNS, LATTICE_ROWS, UNITS, measure
+from geoseg.synthetic.validation.log_statistics import COLUMNS, LATTICE_ROWS, UNITS, measure
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -187,7 +187,7 @@ def _report(
 def _picture(
     options: argparse.Namespace, synthetic: Mapping[str, Image], real: Mapping[str, Image]
 ) -> None:
-    from geoseg.synthetic.picture import draw_strips, save_picture  # Pillow takes its time
+    from geoseg.synthetic.validation.strips import draw_strips, save_picture  # Pillow takes its time
 
     random = np.random.default_rng(options.seed)
     order = random.permutation(list(synthetic))

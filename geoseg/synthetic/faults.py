@@ -8,8 +8,8 @@ from math import pi
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.character import Character
-from geoseg.synthetic.draw import Draw
+from geoseg.synthetic.well_parameters import Character
+from geoseg.synthetic.random import Draw
 
 STEEP = 0.03  # inches from column to column, where a flank begins to lose the echo
 LONGEST_NULL = 30  # rows: shorter than a patch, so that no patch is ever wholly null

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geoseg.synthetic.character import Character
-from geoseg.synthetic.draw import Draw, Runs
+from geoseg.synthetic.well_parameters import Character
+from geoseg.synthetic.random import Draw, Runs
 
 SHORTEST = 20  # rows, of a groove
 LEAST_GAP = 45  # rows between grooves of a track: more than a label bridges

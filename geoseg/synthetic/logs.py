@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.character import draw_character, fix_character
-from geoseg.synthetic.draw import Draw
+from geoseg.synthetic.well_parameters import draw_character, fix_character
+from geoseg.synthetic.random import Draw
 from geoseg.synthetic.faults import add_collars, add_noise, add_nulls, add_scars, hold_still
 from geoseg.synthetic.grooves import grooves
-from geoseg.synthetic.lookalikes import lookalikes, roughness
+from geoseg.synthetic.distractors import lookalikes, roughness
 from geoseg.synthetic.wall import joints, wall
 
 MOST_PIXELS = 1 << 22  # made at a time

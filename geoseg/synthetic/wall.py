@@ -10,8 +10,8 @@ from math import pi
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.character import HARMONICS, Character
-from geoseg.synthetic.draw import Draw
+from geoseg.synthetic.well_parameters import HARMONICS, Character
+from geoseg.synthetic.random import Draw
 
 RIPPLES = 9  # cycles round that may change from row to row
 

@@ -16,11 +16,11 @@ from rich.console import Console
 from geoseg.checkpoint import CheckpointError
 from geoseg.dataset.download import HANDLE
 from train.__main__ import parse as parse_training
-from train.clone import ROOT, CloneError, describe_unsent
+from train.git import ROOT, CloneError, describe_unsent
 from train.experiments import Experiment, find_experiments
 from train.remote import jobs, kaggle
-from train.remote.home import bring_home, is_of, ordered
-from train.remote.order import (
+from train.remote.results import bring_home, is_of, ordered
+from train.remote.job import (
     RemoteError,
     choose_name,
     find_clone_url,
@@ -28,7 +28,7 @@ from train.remote.order import (
     find_teachers,
     pack_code,
 )
-from train.remote.payload import Order
+from train.remote.remote_script import Order
 from train.wandb_options import tracking_settings
 
 BACKENDS = {"kaggle": kaggle, "hf-jobs": jobs}

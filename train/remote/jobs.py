@@ -12,11 +12,11 @@ from typing import Any
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
-from geoseg.files import replace_text
+from geoseg.atomic_files import replace_text
 from geoseg.hub import HubError, explaining
-from train.clone import ROOT
+from train.git import ROOT
 from train.remote import payload
-from train.remote.order import Order, RemoteError, script
+from train.remote.job import Order, RemoteError, script
 
 HARDWARE, WITHOUT_GPU = "t4-small", "cpu-upgrade"
 MOST_HOURS = 100.0

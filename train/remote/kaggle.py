@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.dataset.download import LOGIN, answered, innermost
-from geoseg.files import replace_text
-from train.remote.order import Order, RemoteError, script
+from geoseg.atomic_files import replace_text
+from train.remote.job import Order, RemoteError, script
 
 HARDWARE, WITHOUT_GPU = "NvidiaTeslaT4", ""  # two of them; torch no longer runs on the P100
 MOST_HOURS = 11.5  # Kaggle ends a notebook after 12, and keeps nothing then

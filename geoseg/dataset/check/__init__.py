@@ -1,0 +1,1 @@
+"""Check what a folder of patches holds and whether training on it would be honest."""

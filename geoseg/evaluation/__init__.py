@@ -1,0 +1,1 @@
+"""Scores beyond single pixels: groove matching, calibration, label errors, perturbations."""

@@ -1,0 +1,1 @@
+"""Statistics of logs, to compare synthetic wells with real ones."""

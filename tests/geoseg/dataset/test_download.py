@@ -1,0 +1,251 @@
+"""`python -m geoseg.dataset download`, up to a server that speaks as Kaggle does."""
+
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoseg.dataset import PatchDataset
+from geoseg.dataset.__main__ import main
+from tests.helpers.kaggle_server import kaggle_server
+from tests.helpers.synthetic_data import make_data
+
+
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path):
+    with kaggle_server(monkeypatch, str(tmp_path / "home")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("set") / "data", 3, 12)
+
+
+def zipped(folder: Path, inside: str = "") -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in folder.rglob("*.*"):
+            archive.write(path, f"{inside}{path.relative_to(folder)}")
+    return file.getvalue()
+
+
+def serve(kaggle, content: bytes) -> None:
+    kaggle.answers["GetDataset"] = (200, {"currentVersionNumber": 3})
+    kaggle.answers["DownloadDataset"] = (200, content)
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.npy")}
+
+
+def test_the_set_is_fetched_checked_and_laid_out(kaggle, data, tmp_path, monkeypatch, capsys):
+    serve(kaggle, zipped(data, "deep/inside/"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["download"]) == 0
+    assert names(tmp_path / "data") == names(data)
+    assert len(PatchDataset.load(tmp_path / "data")) == 12
+    told = capsys.readouterr()
+    assert "12 patches kept, 0 files rejected" in told.out
+    assert "first release had 7,211" in " ".join(told.err.split())
+    slugs = {message.get("datasetSlug") for _, message in kaggle.asked}
+    assert slugs == {"mva-geosciences-segmentation-dataset-slb"}
+    # Once fetched, another folder needs Kaggle for the version alone.
+    del kaggle.answers["DownloadDataset"]
+    assert main(["download", "--out", "deeper/copy"]) == 0
+    assert names(tmp_path / "deeper" / "copy") == names(data)
+
+
+def test_another_handle_and_rejects_are_named(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO(zipped(data))
+    with zipfile.ZipFile(archive, "a") as more:
+        more.writestr("train/images/holiday.jpg", b"")
+    serve(kaggle, archive.getvalue())
+    out = tmp_path / "mine"
+    assert main(["download", "--handle", "me/pipes", "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "1 file rejected" in told.out
+    assert "holiday.jpg" in told.out
+    assert "first release" not in told.err
+
+
+def test_a_dry_run_asks_nobody(kaggle, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    out = tmp_path / "new" / "data"
+    assert main(["download", "--handle", "me/pipes", "--out", str(out), "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert f"Would fetch https://www.kaggle.com/datasets/me/pipes and lay it out in {out}" in told
+    assert kaggle.asked == []
+    assert not out.parent.exists()
+    assert main(["download", "--out", str(tmp_path), "--handle", "me", "--dry-run"]) == 2
+
+
+@pytest.mark.parametrize("out", ["file/data", "/proc/data"])
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_fetched(
+    kaggle, out, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    assert main(["download", "--out", str(tmp_path / out)]) == 1
+    assert f"{out} cannot be written" in " ".join(capsys.readouterr().err.split())
+    assert kaggle.asked == []
+
+
+def test_capitals_and_what_macos_adds(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(data.rglob("*.npy")):
+            name = path.relative_to(data)
+            file.write(path, str(name).replace("train/images", "Train/Images"))
+            file.writestr(f"__MACOSX/{name.parent}/._{name.name}", b"Mac OS X")
+        file.writestr("Train/Images/._well_1_patch_0.npy", b"Mac OS X")
+        file.writestr("Train/Images/.DS_Store", b"Mac OS X")
+        file.writestr("extra/train/images/readme.txt", b"what this is")
+    serve(kaggle, archive.getvalue())
+    out = tmp_path / "data"
+    assert main(["download", "--handle", "me/pipes", "--out", str(out)]) == 0
+    assert names(out) == names(data)
+    assert "12 patches kept, 0 files rejected" in capsys.readouterr().out
+
+
+def test_two_sets_in_one_are_named(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO(zipped(data, "old/"))
+    with zipfile.ZipFile(archive, "a") as file:
+        for path in data.rglob("*.npy"):
+            file.write(path, f"new/{path.relative_to(data)}")
+    serve(kaggle, archive.getvalue())
+    assert main(["download", "--handle", "me/pipes", "--out", str(tmp_path / "data")]) == 1
+    assert "has 2 folders (new, old)" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_what_is_damaged_in_the_cache(kaggle, all_of_them, data, tmp_path, capsys):
+    """One file is named and the others are kept; where none is of use all are fetched once more."""
+    serve(kaggle, zipped(data))
+    command = ["download", "--handle", "me/pipes", "--out"]
+    assert main([*command, str(tmp_path / "a")]) == 0
+    cached = sorted((tmp_path / "home" / "datasets").rglob("train/images/*.npy"))
+    cached += sorted((tmp_path / "home" / "datasets").rglob("validation/images/*.npy"))
+    for path in cached if all_of_them else cached[:1]:
+        path.write_bytes(path.read_bytes()[:1000])
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "b")]) == 0
+    told = capsys.readouterr()
+    words = " ".join(told.err.split())
+    if all_of_them:
+        assert "is damaged" in words
+        assert "fetching it once more" in words
+        assert "12 patches kept, 0 files rejected" in told.out
+    else:
+        assert "Warning: train/images/well_1_patch_0.npy " in words
+        assert "to fetch all anew." in words
+        assert "11 patches kept, 1 file rejected" in told.out
+    assert names(tmp_path / "b") == names(data)
+
+
+def test_damage_at_kaggle_is_told(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("train/images/well_1_patch_0.npy", b"no patch")
+    serve(kaggle, archive.getvalue())
+    assert main(["download", "--handle", "me/pipes", "--out", str(tmp_path / "data")]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "me/pipes: no usable patch: 1 file rejected, the first train/images/well_1_" in told
+    assert "it was downloaded to" in told
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "kaggle.com/settings/api"),
+        (403, "accept its terms"),
+        (404, "has no data set me/pipes"),
+        (500, "Kaggle answers 500"),
+    ],
+)
+def test_refusals_say_what_to_do(kaggle, status, words, tmp_path, capsys):
+    kaggle.answers["GetDataset"] = (status, {"code": status, "message": "no"})
+    assert main(["download", "--handle", "me/pipes", "--out", str(tmp_path / "data")]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert words in told
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_network(kaggle, monkeypatch, tmp_path, capsys):
+    from kagglesdk import kaggle_env
+
+    nowhere = "http://127.0.0.1:9"
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, nowhere)
+    assert main(["download", "--out", str(tmp_path / "data")]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "cannot be reached" in told
+    assert "by browser" in told
+
+
+def test_a_token_that_is_none_is_not_shown(kaggle, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_sec\nret")
+    assert main(["download", "--out", str(tmp_path / "data")]) == 1
+    words = capsys.readouterr().err
+    assert "the token of Kaggle is not one in its form; log in" in words
+    assert "KGAT" not in words
+
+
+def test_without_kagglehub(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    assert main(["download", "--out", str(tmp_path / "data")]) == 1
+    assert "pip install kagglehub" in capsys.readouterr().err
+
+
+def test_something_else_than_a_data_set(kaggle, tmp_path, capsys):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    serve(kaggle, file.getvalue())
+    assert main(["download", "--out", str(tmp_path / "data")]) == 1
+    assert "{train,validation,test}/images" in " ".join(capsys.readouterr().err.split())
+    serve(kaggle, b"no archive")
+    command = ["download", "--handle", "me/other", "--out", str(tmp_path / "data")]
+    assert main(command) == 1
+    assert "kagglehub: Unsupported archive" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_full_disk_or_an_interrupt_leaves_nothing(kaggle, data, tmp_path, monkeypatch, capsys):
+    serve(kaggle, zipped(data))
+    out = tmp_path / "there" / "data"
+    for error, code in ((OSError(28, "No space left on device"), 1), (KeyboardInterrupt(), 130)):
+        copied = []
+
+        def copy(source, target, copied=copied, error=error):
+            if len(copied) == 5:
+                raise error
+            copied.append(target)
+            np.save(target, np.zeros(1))
+
+        monkeypatch.setattr("shutil.copyfile", copy)
+        assert main(["download", "--out", str(out)]) == code
+        assert len(copied) == 5
+        assert list(out.parent.iterdir()) == []
+    assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--handle", "nonsense"], "give OWNER/NAME"),
+        (["--handle", "../.."], "give OWNER/NAME"),
+        (["--handle", "me/pipes/versions/latest"], "give OWNER/NAME"),
+        (["--out", "{full}"], "is not empty"),
+        (["--out", "{file}"], "is a file"),
+    ],
+)
+def test_mistakes_of_the_command_line(kaggle, arguments, words, data, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    places = {"full": data, "file": tmp_path / "file"}
+    command = ["download", "--out", str(tmp_path / "data")]
+    assert main([*command, *(a.format(**places) for a in arguments)]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert kaggle.asked == []

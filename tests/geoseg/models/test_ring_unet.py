@@ -1,0 +1,105 @@
+"""What the ring U-Net promises by construction: turning, gain and sampling change nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg import (
+    Normalisation,
+    PatchDataset,
+    Segmenter,
+    create_model,
+    find_checkpoints,
+    save_checkpoint,
+)
+from benchmarks.server import ROOT
+
+MASKED = Normalisation(mask=True)
+
+
+def constructed():
+    """Blank, constant, impulse and noisy patches, nulls among them: (N, Z, A)."""
+    patches = np.zeros((7, 36, 36), np.float32)
+    patches[1] = 0.02
+    patches[2, 17, 5] = 0.1
+    patches[3, 0, 35] = -0.3
+    patches[4] = np.random.default_rng(0).normal(0, 0.01, (36, 36))
+    patches[4, :, 8] -= 0.05
+    patches[5] = patches[4]
+    patches[5, 10:14] = np.nan
+    patches[5, 20:30, 30:] = np.nan
+    patches[6, :, ::2] = 0.01
+    return patches
+
+
+def segmenter(tmp_path, seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = create_model("ring_unet", widths=(8, 12, 16))
+    path = tmp_path / "ring.safetensors"
+    save_checkpoint(path, model, normalisation=MASKED, threshold=0.5)
+    return Segmenter([path])
+
+
+def assert_turns_with_the_pipe(segment, patches, name, threshold):
+    plain = segment.probabilities(patches)[name]
+    for shift in range(36):
+        turned = segment.probabilities(np.roll(patches, shift, -1))[name]
+        back = np.roll(turned, -shift, -1)
+        np.testing.assert_allclose(back, plain, atol=1e-5)
+        assert np.array_equal(back > threshold, plain > threshold)
+
+
+def test_every_roll_of_constructed_patches(tmp_path):
+    segment = segmenter(tmp_path)
+    patches = constructed()
+    plain = segment.probabilities(patches)["ring"]
+    median = float(np.nanmedian(plain))  # an untrained model hovers anywhere; this cuts in two
+    assert_turns_with_the_pipe(segment, patches[4:6], "ring", median)
+    assert_turns_with_the_pipe(segment, patches, "ring", 0.5)
+
+
+def test_every_roll_of_real_patches(real):
+    shipped = [p for p in find_checkpoints(ROOT / "checkpoints") if "ring-unet" in p.name]
+    assert shipped
+    segment = Segmenter(shipped[:1])
+    dataset = PatchDataset.load(real / "patches", cache=False, progress=False)
+    (name,) = segment.names
+    threshold = segment.cards[name].threshold
+    assert_turns_with_the_pipe(segment, dataset.images.numpy(), name, threshold)
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.5, 25.4])
+def test_gain_changes_nothing(gain, tmp_path):
+    segment = segmenter(tmp_path)
+    patches = constructed()[4:6]
+    plain = segment.probabilities(patches)["ring"]
+    louder = segment.probabilities(np.float32(gain) * patches)["ring"]
+    np.testing.assert_allclose(louder, plain, atol=1e-5)
+
+
+def test_a_null_is_told_from_a_reading_of_zero(tmp_path):
+    segment = segmenter(tmp_path)
+    patch = constructed()[4]
+    null, zero = patch.copy(), patch.copy()
+    null[17, 3:9], zero[17, 3:9] = np.nan, 0
+    answers = [segment.probabilities(p)["ring"] for p in (null, zero)]
+    seen = np.isfinite(answers[0])
+    assert np.abs(answers[0] - answers[1])[seen].max() > 1e-5
+
+
+def test_72_columns_are_two_pipes_of_36_between_each_other():
+    model = create_model("ring_unet", widths=(4, 6, 8))
+    even, odd = torch.randn(2, 1, 2, 20, 36, generator=torch.Generator().manual_seed(0))
+    both = torch.stack((even, odd), -1).flatten(-2)
+    logits = model(both)
+    assert torch.allclose(logits[..., ::2], model(even), atol=1e-6)
+    assert torch.allclose(logits[..., 1::2], model(odd), atol=1e-6)
+
+
+def test_a_checkpoint_needs_the_channels_of_its_normalisation(tmp_path):
+    model = create_model("ring_unet", widths=(4,))
+    path = tmp_path / "unmasked.safetensors"
+    save_checkpoint(path, model, normalisation=Normalisation())
+    with pytest.raises(ValueError, match="takes 2 channels and gives 1; its normalisation makes 1"):
+        Segmenter([path]).preload()

@@ -1,0 +1,224 @@
+"""Checkpoints by their address on the Hub, from a Hub on this machine."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+
+import app
+import geoseg
+from geoseg.checkpoint import CheckpointError, checkpoint_name, find_checkpoints, load_checkpoint
+from tests.helpers.hub_server import use
+from tests.helpers.synthetic_data import make_checkpoint, make_data
+from benchmarks.server import ROOT, free_port, make_patch
+from train import evaluate, predict, quantise
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Two small checkpoints, as bytes by name."""
+    folder = tmp_path_factory.mktemp("files")
+    small, other = {"widths": [4]}, {"widths": [4, 4]}
+    make_checkpoint(folder / "300-vanilla.safetensors", "vanilla", **small)
+    make_checkpoint(folder / "301-vanilla.safetensors", "vanilla", **other)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def one(hub, files):
+    """A repository of one checkpoint."""
+    name = "300-vanilla.safetensors"
+    return hub.make("models/me/one", {"README.md": b"# one", name: files[name]})
+
+
+def downloads(hub):
+    return [line for line in hub.asked if line.startswith("GET") and "/resolve/" in line]
+
+
+def test_the_only_checkpoint_of_a_repository_is_loaded(hub, one, files, tmp_path):
+    model = load_checkpoint("hf://me/one")
+    local = tmp_path / "300-vanilla.safetensors"
+    local.write_bytes(files[local.name])
+    expected = load_checkpoint(local).state_dict()
+    assert model.card.architecture == "vanilla"
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+
+
+def test_what_was_fetched_is_not_fetched_again_but_a_change_is(hub, one, files):
+    load_checkpoint("hf://me/one/300-vanilla.safetensors")
+    load_checkpoint("hf://me/one/300-vanilla.safetensors")
+    load_checkpoint("hf://me/one")
+    assert len(downloads(hub)) == 1
+    one.commit({"300-vanilla.safetensors": files["301-vanilla.safetensors"]})
+    assert load_checkpoint("hf://me/one").arguments["widths"] == [4, 4]
+    assert len(downloads(hub)) == 2
+
+
+def test_a_revision_is_another_model(hub, one, files):
+    one.commit({"a.safetensors": files["301-vanilla.safetensors"]}, branch="second")
+    oid = one.branches["main"]
+    one.commit({}, branch="main")
+    assert load_checkpoint("hf://me/one@second").arguments["widths"] == [4, 4]
+    assert load_checkpoint(f"hf://me/one@{oid}").arguments["widths"] == [4]
+    assert load_checkpoint("hf://me/one@second/a.safetensors").arguments["widths"] == [4, 4]
+
+
+@pytest.mark.parametrize("address", ["hf://me/one", "hf://me/one/300-vanilla.safetensors"])
+def test_without_a_network_the_cache_answers(hub, one, monkeypatch, tmp_path, caplog, address):
+    load_checkpoint(address)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    asked = len(hub.asked)
+    assert load_checkpoint(address).arguments["widths"] == [4]
+    assert len(hub.asked) == asked
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    use(f"http://127.0.0.1:{free_port()}", monkeypatch, tmp_path)
+    assert load_checkpoint(address).arguments["widths"] == [4]
+    use(hub.url, monkeypatch, tmp_path)
+    hub.failing["."] = 503
+    assert load_checkpoint(address).arguments["widths"] == [4]
+    assert ("of me/one the cache has 300-vanilla.safetensors" in caplog.text) == (
+        address == "hf://me/one"
+    )
+    assert "Retrying" not in caplog.text  # which goes on for 23 seconds
+
+
+def test_a_segmenter_takes_addresses_beside_files_and_names_them(hub, one, files, tmp_path):
+    local = tmp_path / "301-vanilla.safetensors"
+    local.write_bytes(files[local.name])
+    hub.make("models/me/run-of-mine", {"best.safetensors": files[local.name]})
+    segmenter = geoseg.Segmenter([local, "hf://me/one", "hf://me/run-of-mine"], "cpu")
+    assert segmenter.names == ("301-vanilla", "300-vanilla", "run-of-mine")
+    found = segmenter.probabilities(make_patch(1))
+    assert all(np.isfinite(array).all() for array in found.values())
+
+
+def test_a_folder_that_only_looks_like_the_cache_is_none():
+    assert checkpoint_name("/data/snapshots/3-a/best.safetensors") == "3-a"
+
+
+def test_all_checkpoints_of_a_repository(hub, files):
+    hub.make("models/me/two", {**files, "README.md": b"# two", "pytorch_model.bin": b"pickled"})
+    found = find_checkpoints("hf://me/two")
+    assert [checkpoint_name(path) for path in found] == ["300-vanilla", "301-vanilla"]
+    assert not [line for line in downloads(hub) if "pytorch_model" in line]
+
+
+MISTAKES = {
+    "no such repository": ("hf://me/none", "hf://me/none: the Hub does not know you, or there is"),
+    "half an address": ("hf://me", "hf://me is no address on the Hub; write hf://user/repo"),
+    "a data set": ("hf://datasets/me/one", "is a dataset; checkpoints are in repositories"),
+    "a pickle": ("hf://me/one/model.bin", "is no .safetensors file; no other kind is opened"),
+    "no such file": ("hf://me/one/a.safetensors", "there is no such file; see the list"),
+    "no such revision": ("hf://me/one@v9", "hf://me/one@v9: it has no such revision"),
+    "no checkpoint in it": ("hf://me/empty", "hf://me/empty holds no .safetensors file"),
+    "gated": ("hf://me/gated", "hf://me/gated: it is gated; ask for access on its page"),
+    "private": ("hf://me/private", "log in with `hf auth login`"),
+    "several": (
+        "hf://me/two",
+        "holds 2 checkpoints; name one: hf://me/two/NAME, where NAME is one of "
+        "300-vanilla.safetensors, 301-vanilla.safetensors",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence(hub, one, files, mistake):
+    hub.make("models/me/empty", {"README.md": b""})
+    hub.make("models/me/two", files)
+    hub.make("models/me/gated", files, gated=True)
+    hub.make("models/me/private", files, private=True)
+    address, said = MISTAKES[mistake]
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(address)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_login_opens_what_is_private_and_a_wrong_one_is_told(hub, files, monkeypatch):
+    hub.make("models/me/private", {"a.safetensors": files["300-vanilla.safetensors"]}, private=True)
+    monkeypatch.setenv("HF_TOKEN", "hf_reader")
+    load_checkpoint("hf://me/private")
+    with pytest.raises(CheckpointError, match="hf://me/none: there is no such repository, or"):
+        load_checkpoint("hf://me/none")
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(CheckpointError, match="the Hub does not know you"):
+        load_checkpoint("hf://me/other")
+    monkeypatch.setenv("HF_TOKEN", "hf_größe")
+    with pytest.raises(CheckpointError, match="the login is no token of the Hub"):
+        load_checkpoint("hf://me/other")
+
+
+def test_no_network_and_nothing_in_the_cache(hub, one, monkeypatch, tmp_path):
+    hub.failing["."] = 500
+    with pytest.raises(CheckpointError, match="not in the cache, and the Hub answered 500; try"):
+        load_checkpoint("hf://me/one")
+    use(f"http://127.0.0.1:{free_port()}", monkeypatch, tmp_path)
+    for address in ("hf://me/one", "hf://me/one/300-vanilla.safetensors"):
+        with pytest.raises(CheckpointError, match=r"not in the cache, and .* cannot be reached"):
+            load_checkpoint(address)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for address in ("hf://me/one", "hf://me/one/300-vanilla.safetensors"):
+        with pytest.raises(CheckpointError, match="not in the cache, and HF_HUB_OFFLINE forbids"):
+            load_checkpoint(address)
+
+
+def test_what_was_fetched_is_checked_as_any_other_file(hub):
+    hub.make("models/me/bad", {"a.safetensors": b"cos\nsystem\n(S'true'\ntR."})
+    with pytest.raises(CheckpointError, match=r"a.safetensors: not a whole safetensors file"):
+        load_checkpoint("hf://me/bad")
+
+
+def test_a_copy_that_was_damaged_here_is_fetched_anew(hub, one):
+    (copy,) = find_checkpoints("hf://me/one")
+    copy.resolve().write_bytes(b"cut off")
+    with pytest.raises(CheckpointError, match="and it is fetched anew") as caught:
+        load_checkpoint("hf://me/one")
+    command = shlex.split(str(caught.value).split("`")[1])
+    client = Path(sys.executable).with_name(command[0])
+    options = ["--yes", "--cache-dir", constants.HF_HUB_CACHE]
+    subprocess.run([client, *command[1:], *options], check=True, capture_output=True)
+    load_checkpoint("hf://me/one")
+
+
+def test_commands_take_addresses(hub, one, tmp_path, monkeypatch, capsys):
+    image = tmp_path / "well_1_patch_0.npy"
+    np.save(image, make_patch(1))
+    assert predict.main(["hf://me/one", str(image), "-o", str(tmp_path / "masks")]) == 0
+    assert np.load(tmp_path / "masks" / image.name).shape == (36, 36)
+    data = str(make_data(tmp_path / "data", 4, 40))
+    assert evaluate.main(["hf://me/one", "--data", data]) == 0
+    assert "300-vanilla" in capsys.readouterr().out
+    assert evaluate.main(["hf://me/two", "--data", data]) == 2
+    assert capsys.readouterr().err.startswith("evaluate: hf://me/two: ")
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(["hf://me/one", "--record", "mine"])
+    assert stop.value.code == 2
+    assert "--record writes into the checkpoints" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert quantise.main(["hf://me/one", "--data", data]) == 0
+    assert load_checkpoint("300-vanilla-8bit.safetensors").card.quantisation.bits == 8
+    found = app._checkpoints("hf://me/one", ["300"])
+    assert [checkpoint_name(path) for path in found] == ["300-vanilla"]
+
+
+def test_a_new_process_heeds_the_environment(hub, one, tmp_path):
+    code = "import geoseg; print(geoseg.load_checkpoint('hf://me/one').arguments['widths'])"
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+
+    def ask(**more):
+        command = [sys.executable, "-c", code]
+        said = subprocess.run(
+            command, cwd=ROOT, env={**environment, **more}, capture_output=True, text=True
+        )
+        return said.stdout.strip() or said.stderr.splitlines()[-1]
+
+    assert ask() == "[4]"
+    asked = len(hub.asked)
+    assert ask(HF_HUB_OFFLINE="1") == "[4]"
+    assert len(hub.asked) == asked

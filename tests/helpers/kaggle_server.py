@@ -1,0 +1,75 @@
+"""What Kaggle's API says, from a server of this machine, to the real client libraries."""
+
+import http.server
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+pytest.importorskip("kagglehub", reason="needs pip install kagglehub")
+
+from kagglesdk import kaggle_env
+
+from tests.helpers.http_servers import handling
+
+Answer = tuple[int, Any]
+
+
+class FakeKaggle:
+    """Answers by the name of the call, such as "GetDataset": a status and JSON or bytes.
+
+    `asked` has the calls, and what each brought along.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer | Callable[[dict[str, Any]], Answer]] = {}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.url = ""
+
+    def answer(self, name: str, message: dict[str, Any]) -> Answer:
+        self.asked.append((name, message))
+        found = self.answers.get(name, (404, {"code": 404, "message": f"no {name}"}))
+        return found(message) if callable(found) else found
+
+
+def _handler(kaggle: FakeKaggle) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self._send(*kaggle.answer(self.path.rpartition("/")[2], json.loads(body or "{}")))
+
+        def do_GET(self) -> None:
+            self._send(*kaggle.answer(self.path, {}))
+
+        def _send(self, status: int, content: Any) -> None:
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
+            kind = "octet-stream" if isinstance(content, bytes) else "json"
+            self.send_response(status)
+            self.send_header("Content-Type", f"application/{kind}")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
+
+
+@contextmanager
+def kaggle_server(monkeypatch: pytest.MonkeyPatch, home: str) -> Iterator[FakeKaggle]:
+    """Kaggle on a free port, and no login but what the test gives, until the block ends."""
+    kaggle = FakeKaggle()
+    with handling(_handler(kaggle)) as kaggle.url:
+        _use(kaggle.url, monkeypatch, home)
+        yield kaggle
+
+
+def _use(url: str, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, url)
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "KAGGLE_CONFIG_DIR", "KAGGLEHUB_CACHE"):
+        monkeypatch.setenv(name, home)

@@ -1,0 +1,139 @@
+"""The page while its server is gone, busy or refuses, in Chromium."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.browser import Screen
+from benchmarks.server import free_port, make_checkpoints, make_folder, make_patch, running, serve
+from tests.helpers.requests import send_files
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory) -> list[str]:
+    images = make_folder(tmp_path_factory.mktemp("set"), 5)
+    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+    return ["-i", str(images), "--checkpoints", str(models)]
+
+
+@pytest.fixture(scope="module")
+def url(arguments) -> Iterator[str]:
+    with serve(arguments) as address:
+        yield address
+
+
+@pytest.fixture
+def screen(browser, url) -> Iterator[Screen]:
+    """A page whose faults nobody minds: a browser reports every request that fails.
+
+    It routes from its beginning: Chromium may let the first request pass after a later start.
+    """
+    context = browser.new_context()
+    context.route("**/page/*", lambda route: route.continue_())
+    yield Screen(context.new_page(), url)
+    context.close()
+
+
+def notice(screen: Screen) -> str:
+    return screen.page.locator(".gs-notice-text").inner_text()
+
+
+def test_a_server_that_comes_back_is_taken_up_where_it_was_left(browser, arguments, tmp_path):
+    file = tmp_path / "mine.npy"
+    np.save(file, make_patch(9))
+    port = free_port()
+    arguments = [*arguments, "--port", str(port)]  # the last one that is given counts
+    context = browser.new_context()
+    with running(arguments):
+        screen = Screen(context.new_page(), f"http://127.0.0.1:{port}/")
+        screen.upload(file)
+        screen.page.evaluate("window.mark = 'same page'")
+    screen.page.locator("[name=shift]").fill("5")
+    screen.page.wait_for_timeout(1500)
+    assert not screen.page.evaluate("geoseg.settled")
+    with running(arguments):
+        screen.settle()
+        assert screen.page.evaluate("mark") == "same page"
+        assert (screen.name, screen.state("shift")) == ("well_9_patch_0.npy", 5)
+        assert "the server was started anew" in notice(screen)
+    context.close()
+
+
+@pytest.mark.parametrize("status", [429, 503, "gone"])
+def test_a_question_that_cannot_be_answered_now_is_asked_again(screen, status):
+    refused = []
+
+    def refuse(route) -> None:
+        refused.append(route)
+        if len(refused) > 2:
+            return route.continue_()
+        if status == "gone":
+            return route.abort()
+        return route.fulfill(status=status, body=json.dumps({"detail": "Later."}))
+
+    screen.page.route("**/page/look", refuse)
+    screen.press("ArrowRight")
+    assert screen.name == "well_9_patch_5.npy"
+    assert len(refused) == 3
+
+
+def test_a_question_that_is_refused_says_why_and_the_next_is_answered(screen):
+    screen.page.route(
+        "**/page/look", lambda route: route.fulfill(status=422, json={"detail": "Not this one."})
+    )
+    screen.page.keyboard.press("ArrowRight")
+    screen.page.wait_for_function("!document.querySelector('.gs-notice').hidden")
+    assert notice(screen) == "Not this one."
+    assert screen.page.locator(".gs").get_attribute("data-busy") == "false"
+    screen.page.unroute("**/page/look")
+    screen.press("ArrowRight")
+    assert screen.name == "well_9_patch_10.npy"
+
+
+def test_files_and_jobs_that_fail_say_why(screen, tmp_path: Path):
+    for name in ("files", "export"):
+        screen.page.route(
+            f"**/page/{name}", lambda route: route.fulfill(status=503, json={"detail": "Full."})
+        )
+    np.save(tmp_path / "mine.npy", make_patch(9))
+    screen.page.locator(".gs-files").set_input_files(str(tmp_path / "mine.npy"))
+    screen.page.wait_for_function(
+        "document.querySelector('.gs-notice').textContent.includes('Full.')"
+    )
+    assert notice(screen) == "The files did not arrive. Full."
+    screen.press("w")
+    screen.page.get_by_role("button", name="Masks, zip").click()
+    screen.page.wait_for_function(
+        "document.querySelector('.gs-sheet').textContent.includes('Full.')"
+    )
+    assert screen.page.get_by_role("button", name="Masks, zip").is_enabled()
+
+
+def test_a_list_that_is_refused_is_asked_for_again(screen):
+    screen.page.route("**/page/browse", lambda route: route.fulfill(status=500, json={}))
+    screen.page.reload()
+    screen.settle()
+    screen.page.wait_for_function("!document.querySelector('.gs-notice').hidden")
+    assert "status 500" in notice(screen)
+    assert screen.page.locator(".gs-cell").count() == 0
+    screen.page.unroute("**/page/browse")
+    screen.press("ArrowRight")
+    screen.page.wait_for_function("document.querySelectorAll('.gs-cell').length === 5")
+
+
+def test_files_that_are_gone_are_not_taken_for_others(screen, url, tmp_path):
+    np.save(tmp_path / "mine.npy", make_patch(9))
+    screen.upload(tmp_path / "mine.npy")
+    screen.press("w")
+    screen.page.wait_for_load_state("networkidle")  # only what is asked for next finds it out
+    send_files(url, screen.page.evaluate("sessionStorage.geosegUser"), [])  # the server forgets
+    screen.page.get_by_role("button", name="Masks, zip").click()
+    screen.page.wait_for_function("geoseg.state.source === 'start' && geoseg.settled")
+    assert "Your files are not here" in notice(screen)
+    assert "patches saved" not in screen.page.locator(".gs-sheet").inner_text()
+    assert screen.name == "well_9_patch_0.npy"

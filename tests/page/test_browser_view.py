@@ -1,0 +1,264 @@
+"""Ways to look: the strip, going to a name, zoom, touch, full screen; and who can use them."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoseg.page.catalogue import small_picture
+from benchmarks.browser import READ, Screen
+from benchmarks.server import MODELS, make_patch
+
+pytestmark = pytest.mark.browser
+NAMES = list(MODELS)
+COUNT = 60
+
+# Every text in sight: its colour against the nearest ground that is painted, by WCAG 2.2.
+CONTRAST = """() => {
+    const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255)
+        .map(v => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const numbers = text => text.match(/[\\d.]+/g).map(Number);
+    const ground = node => {
+        for (let at = node; at; at = at.parentElement) {
+            const colour = numbers(getComputedStyle(at).backgroundColor);
+            if (colour.length < 4 || colour[3] > 0.99) return colour;
+        }
+        return [255, 255, 255];
+    };
+    const faults = [];
+    const seen = { visibilityProperty: true, opacityProperty: true };
+    for (const node of document.querySelectorAll('.gs *')) {
+        const own = [...node.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+        if (!own || !node.checkVisibility(seen)) continue;
+        if (node.closest(':disabled, .gs-frame')) continue; // no text to be read; over a picture
+        const [a, b] = [numbers(getComputedStyle(node).color), ground(node)].map(luminance);
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) faults.push(`${node.className} ${node.textContent}: ${ratio.toFixed(2)}`);
+    }
+    return faults;
+}"""
+
+
+@pytest.fixture(scope="module")
+def images(images) -> Path:
+    for well in (3, 12):
+        np.save(images / f"well_{well}_patch_2.npy", make_patch(100 + well))
+    return images
+
+
+def selected(screen: Screen) -> list[str]:
+    return screen.page.locator(".gs-cell[aria-selected=true]").evaluate_all(
+        "all => all.map(cell => cell.title)"
+    )
+
+
+def test_the_strip_shows_the_set_and_goes_to_a_patch(screen):
+    assert selected(screen) == ["1: well_3_patch_2.npy"]
+    cells = screen.page.locator(".gs-cell")
+    assert 15 < cells.count() < 40, "only those in sight are made"
+    cells.nth(3).click()
+    screen.settle()
+    assert screen.name == "well_9_patch_10.npy"
+    assert selected(screen) == ["4: well_9_patch_10.npy"]
+    picture = screen.page.locator(".gs-cell canvas").nth(3)
+    screen.page.wait_for_function("document.querySelectorAll('.gs-cell canvas')[3].width")
+    shown = np.array(picture.evaluate(READ)).reshape(36, 36, 4)[..., 0]
+    np.testing.assert_array_equal(shown, small_picture(screen.map("patch").astype(np.float32)))
+    # Browsing backwards comes round to the end, and the strip follows.
+    screen.press(*["ArrowLeft"] * 5)
+    assert screen.name == "well_9_patch_295.npy"
+    assert selected(screen) == ["61: well_9_patch_295.npy"]
+    box = screen.page.locator(".gs-cell[aria-selected=true]").bounding_box()
+    film = screen.page.locator(".gs-film").bounding_box()
+    assert film["x"] <= box["x"] <= film["x"] + film["width"] - box["width"]
+
+
+def test_wells_can_be_chosen(screen):
+    well = screen.page.get_by_label("Wells that are shown")
+    assert well.locator("option").all_inner_texts() == ["Every well", "Well 3", "Well 9", "Well 12"]
+    well.select_option("Well 12")
+    screen.settle()
+    assert screen.name == "well_12_patch_2.npy"
+    assert screen.page.locator(".gs-count").inner_text() == "of 1"
+    screen.press("ArrowRight")
+    assert screen.name == "well_12_patch_2.npy"
+    well.select_option("Well 9")
+    screen.settle()
+    screen.press("ArrowLeft")
+    assert screen.name == "well_9_patch_295.npy"
+    assert screen.page.locator(".gs-position").input_value() == str(COUNT)
+    well.select_option("Every well")
+    assert screen.page.locator(".gs-count").inner_text() == f"of {COUNT + 2}"
+
+
+def test_a_patch_is_found_by_its_name(screen):
+    screen.page.keyboard.press("/")
+    screen.page.keyboard.type("PATCH_150")
+    screen.press("Enter")
+    assert screen.name == "well_9_patch_150.npy"
+    screen.press("ArrowRight")
+    assert screen.name == "well_9_patch_155.npy"
+    screen.page.keyboard.press("/")
+    screen.page.keyboard.type("nowhere")
+    screen.press("Enter")
+    assert screen.name == "well_9_patch_155.npy"
+    assert "No patch has nowhere in its name" in screen.page.locator(".gs-notice").inner_text()
+
+
+def test_the_next_patch_is_there_before_it_is_asked_for(screen):
+    screen.press("ArrowRight")
+    screen.page.wait_for_timeout(600)
+    screen.page.evaluate("geoseg.channels.call = () => {}")  # the server is asked in vain
+    screen.page.keyboard.press("ArrowRight")
+    screen.page.wait_for_function("geoseg.scene.name === 'well_9_patch_5.npy'", timeout=1000)
+    screen.page.keyboard.press("ArrowLeft")
+    screen.page.wait_for_function("geoseg.scene.name === 'well_9_patch_0.npy'", timeout=1000)
+
+
+def test_a_model_runs_once_for_an_input(screen):
+    screen.page.evaluate("""() => {
+        window.asked = [];
+        const { call } = geoseg.channels;
+        geoseg.channels.call = (name, message, heard) => {
+            if (name === 'look') asked.push(message.models);
+            call(name, message, heard);
+        };
+    }""")
+    box = screen.page.get_by_role("checkbox").nth(1)
+    box.uncheck()
+    box.check()
+    screen.press("e", "p", "c", "t", "a", "u")
+    screen.slide("threshold", 0.2)
+    screen.slide("shift", 3)
+    screen.slide("shift", 0)
+    screen.settle()
+    assert screen.page.evaluate("asked") == [NAMES]
+
+
+# A server that answers at once, with patches of 65,536 pixels.
+LARGE = """() => {
+    window.asked = [];
+    const floats = btoa('\\0'.repeat(2 ** 18));
+    geoseg.channels.call = (kind, { index, source, models }, heard) => {
+        if (kind !== 'look') return;
+        asked.push(index);
+        setTimeout(() => heard({
+            source, index, label: '', count: 50, name: `large ${index}`, facts: {},
+            shape: [256, 256], patch: floats, truth: null, stages: {},
+            models: models.map(name => (
+                { name, parameters: 1, milliseconds: 1, threshold: 0.5, probability: floats })),
+        }, true));
+    };
+}"""
+
+
+def test_what_is_remembered_is_bounded_by_its_size(screen):
+    """With three models 2 MiB each: 32 are kept, of small ones far more."""
+
+    def asked(*places: int) -> list[int]:
+        for place in places:
+            screen.page.locator(".gs-position").fill(str(place + 1))
+            screen.press("Enter")
+            assert screen.page.evaluate("geoseg.scene.index") == place
+        return screen.page.evaluate("asked.splice(0)")
+
+    screen.page.evaluate(LARGE)
+    assert asked(*range(1, 41)) == [*range(1, 41)]
+    assert asked(40, 11, 10, 40, 3) == [3]
+
+
+def test_zoom_is_the_same_in_every_panel(screen):
+    frame = screen.page.locator(".gs-patch .gs-frame")
+    box = frame.bounding_box()
+    x, y = box["x"] + box["width"] * 9.5 / 36, box["y"] + box["height"] * 27.5 / 36
+    screen.page.mouse.move(x, y)
+    before = screen.page.locator(".gs-readout").inner_text()
+    assert before.startswith("Row 27, column 9")
+    screen.page.mouse.wheel(0, -400)
+    screen.page.wait_for_function("geoseg.zoom.zoom > 3")
+    screen.page.mouse.move(x + 1, y)
+    assert screen.page.locator(".gs-readout").inner_text().startswith("Row 27, column 9")
+    sizes = screen.page.locator(".gs-frame canvas").evaluate_all(
+        "all => all.map(c => Math.round(c.getBoundingClientRect().width))"
+    )
+    assert len(set(sizes)) == 1
+    assert sizes[0] > 3 * box["width"]
+    screen.page.mouse.down()
+    screen.page.mouse.move(x - 60, y, steps=4)
+    screen.page.mouse.up()
+    screen.page.mouse.move(x, y)
+    column = int(re.search(r"column (\d+)", screen.page.locator(".gs-readout").inner_text())[1])
+    assert column > 9, "dragging moves the picture"
+    screen.press("0")
+    assert screen.page.evaluate("geoseg.zoom.zoom") == 1
+    screen.press("+")
+    assert screen.page.evaluate("geoseg.zoom.zoom") == pytest.approx(1.5)
+    screen.press("-")
+    frame.dblclick()
+    assert screen.page.evaluate("geoseg.zoom.zoom") == pytest.approx(4)
+    frame.dblclick()
+    assert screen.page.evaluate("geoseg.zoom.zoom") == 1
+
+
+def touch(session, kind: str, *points: tuple[float, float]) -> None:
+    where = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
+    session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": where})
+
+
+def test_fingers_swipe_and_zoom(open_page):
+    screen = open_page(390, 844, has_touch=True)
+    finger = screen.page.context.new_cdp_session(screen.page)
+    box = screen.page.locator(".gs-patch .gs-frame").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch(finger, "Start", (x + 60, y))
+    for step in range(1, 7):
+        touch(finger, "Move", (x + 60 - 20 * step, y))
+    touch(finger, "End")
+    screen.page.wait_for_function("geoseg.scene.name === 'well_9_patch_0.npy'")
+    touch(finger, "Start", (x - 20, y), (x + 20, y))
+    for step in range(1, 7):
+        touch(finger, "Move", (x - 20 - 10 * step, y), (x + 20 + 10 * step, y))
+    touch(finger, "End")
+    assert 2 < screen.page.evaluate("geoseg.zoom.zoom") < 6
+    assert screen.name == "well_9_patch_0.npy"
+    screen.page.get_by_label("Next patch").tap()
+    screen.settle()
+    assert screen.name == "well_9_patch_5.npy"
+
+
+def test_full_screen_and_back(screen):
+    screen.page.keyboard.press("f")
+    screen.page.wait_for_function("document.fullscreenElement !== null")
+    screen.page.get_by_label("Full screen").click()
+    screen.page.wait_for_function("document.fullscreenElement === null")
+
+
+def test_the_help_names_every_key(screen):
+    screen.press("?")
+    listed = screen.page.locator(".gs-help dl kbd").all_inner_texts()
+    keys = screen.page.evaluate("geoseg.keys.map(([all]) => all[0])")
+    assert len(listed) == len(set(listed)) == len(keys)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1366, 390])
+def test_every_text_stands_out_and_every_control_has_a_name(open_page, scheme, width):
+    screen = open_page(width, 844, scheme)
+    sheets = [None, *screen.page.evaluate("geoseg.sheets.map(s => s.name)"), "help"]
+    for sheet in sheets:
+        screen.page.evaluate(
+            f"geoseg.state.sheet = {repr(sheet) if sheet else 'null'}; geoseg.paint()"
+        )
+        if sheet == "help":
+            screen.press("?")
+        assert screen.page.evaluate(CONTRAST) == [], sheet
+        assert screen.page.evaluate("document.documentElement.scrollWidth") <= width
+        for role in ("button", "slider", "checkbox", "spinbutton", "combobox", "textbox"):
+            for control in screen.page.get_by_role(role).all():
+                named = control.evaluate(
+                    "c => c.getAttribute('aria-label') || c.textContent.trim() "
+                    "|| [...(c.labels || [])].map(l => l.textContent.trim()).join('')"
+                )
+                assert named, control.evaluate("c => c.outerHTML")

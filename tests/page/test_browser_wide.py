@@ -1,0 +1,80 @@
+"""Patches of several widths in one set, in Chromium: a full turn of each is its own width."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.browser import Screen
+from benchmarks.server import MODELS, make_patch
+
+pytestmark = pytest.mark.browser
+NAMES = list(MODELS)
+WIDE = np.hstack([make_patch(3), make_patch(4)])
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("set")
+    for name, patch in (("a", WIDE), ("b", make_patch(1)), ("c", np.hstack([WIDE, WIDE]))):
+        np.save(folder / f"{name}.npy", patch)
+    return folder
+
+
+def slider(screen: Screen) -> tuple[str, str, str]:
+    """Where the slider of the shift stands, its end, and what it says."""
+    shift = screen.page.locator("[name=shift]")
+    said = screen.page.locator("output[data-for=shift]").inner_text()
+    return shift.input_value(), shift.get_attribute("max"), said
+
+
+def go(screen: Screen, way: str) -> None:
+    screen.page.get_by_label(f"{way} patch").click()
+    screen.settle()
+
+
+def test_a_wide_patch_can_be_turned_all_the_way_round(screen):
+    before = screen.map("patch"), screen.map("probability", NAMES[0])
+    screen.slide("shift", 71)
+    assert slider(screen) == ("71", "71", "71 of 72")
+    np.testing.assert_array_equal(screen.map("patch"), np.roll(before[0], 71, 1))
+    turned = screen.map("probability", NAMES[0])
+    np.testing.assert_allclose(turned, np.roll(before[1], 71, 1), atol=1e-4)
+    screen.page.wait_for_function("/shift=71/.test(location.hash)")
+
+
+def test_a_narrower_patch_takes_the_shift_round_again(screen):
+    screen.slide("shift", 50)
+    go(screen, "Next")
+    assert screen.name == "b.npy"
+    assert slider(screen) == ("14", "35", "14 of 36")
+    assert screen.state("shift") == 14
+    np.testing.assert_array_equal(screen.map("patch"), np.roll(make_patch(1), 14, 1))
+    go(screen, "Next")
+    assert slider(screen) == ("14", "143", "14 of 144")
+
+
+def test_a_link_keeps_any_shift_that_the_patch_has(open_page, url):
+    linked = open_page(link=f"{url}/#patch=c.npy&shift=140")
+    assert slider(linked) == ("140", "143", "140 of 144")
+    assert open_page(link=f"{url}/#patch=b.npy&shift=140").state("shift") == 140 % 36
+    linked.page.evaluate("location.hash = 'patch=a.npy&shift=70'")
+    linked.page.wait_for_function("geoseg.scene.name === 'a.npy' && geoseg.settled")
+    assert slider(linked) == ("70", "71", "70 of 72")
+    np.testing.assert_array_equal(linked.map("patch"), np.roll(WIDE, 70, 1))
+
+
+def test_the_probe_tries_the_whole_width_and_marks_any_shift(screen):
+    screen.press("i")
+    screen.page.get_by_text("All curves are drawn.").wait_for()
+    chart = screen.page.locator(".gs-curves").first
+    assert f"{NAMES[0]}: identical at all 72 shifts." in chart.get_attribute("aria-label")
+    box = chart.locator("svg").bounding_box()
+    screen.page.mouse.click(box["x"] + box["width"] * 0.97, box["y"] + box["height"] / 2)
+    screen.settle()
+    assert screen.state("shift") == 71
+    go(screen, "Previous")  # 144 columns: every second shift is tried
+    assert screen.name == "c.npy"
+    screen.slide("shift", 143)
+    screen.page.get_by_text("All curves are drawn.").wait_for()
+    assert screen.page.locator(".gs-curves").first.locator(".gs-now").count() == 1

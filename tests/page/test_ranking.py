@@ -1,0 +1,305 @@
+"""A whole set scored on the server: the library's numbers, remembered, and stopped in between."""
+
+import base64
+import gc
+import json
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg.metrics import Counts, average_scores, score, scores
+from geoseg.page import PatchSet, batches
+from geoseg.page import ranking as module
+from geoseg.page.batches import Work
+from geoseg.page.browse import Entry
+from geoseg.page.ranking import Ranking, Ranks, Verdict
+from geoseg.segmenter import Segmenter
+from geoseg.evaluation.label_errors import find_suspects
+from geoseg.synthetic import synthetic_dataset
+from benchmarks.server import make_checkpoints, make_patch
+
+NAMES = ("200-stacked", "300-vanilla", "402-unet")
+
+
+class Watched(Segmenter):
+    """Notes what is asked of it; `fault` is raised instead of an answer."""
+
+    asked: list[tuple[str, int]]
+    fault: Exception | None = None
+    broken: str = ""
+
+    def probabilities(self, patches, names=None):
+        self.asked.append((names[0], len(patches)))
+        if self.fault and names[0] == self.broken:
+            raise self.fault
+        return super().probabilities(patches, names)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def segmenter(checkpoints) -> Watched:
+    made = Watched(checkpoints, "cpu")
+    made.asked = []
+    return made
+
+
+@pytest.fixture
+def ranking(segmenter) -> Ranking:
+    return Ranking(Work(segmenter, threading.Lock()))
+
+
+@pytest.fixture
+def patches() -> PatchSet:
+    """Two shapes in turn; one patch of nulls, some nulls elsewhere, one without a truth."""
+    made = synthetic_dataset(4, 9, seed=3)
+    entries = []
+    for i in range(9):
+        patch, truth = make_patch(i + 1), made.masks[i].numpy().astype(np.uint8)
+        if i % 2:
+            patch, truth = patch[:20], truth[:20]
+        if i == 2:
+            patch[4:9] = np.nan
+        if i == 3:
+            patch[:] = np.nan
+        entries.append(Entry(f"well_{i % 2}_patch_{i}.npy", patch, None if i == 4 else truth))
+    return PatchSet("", tuple(entries))
+
+
+def unlabelled(patches: PatchSet) -> PatchSet:
+    return PatchSet("Your files", tuple(Entry(e.name, e.patch) for e in patches.entries))
+
+
+def rank(ranking: Ranking, patches: PatchSet, names=NAMES) -> Ranks:
+    *steps, ranks = ranking.score(patches, names)
+    assert steps[0].done == 0
+    return ranks
+
+
+def columns(counts: np.ndarray) -> Counts:
+    return Counts(*torch.from_numpy(counts).double().unbind(1))
+
+
+def test_counts_give_the_librarys_scores(ranking, segmenter, patches):
+    ranks = rank(ranking, patches)
+    for name in NAMES:
+        limit, counts = segmenter.cards[name].threshold, ranks.verdicts[name].counts
+        table = {metric: values.numpy() for metric, values in score(columns(counts)).items()}
+        for i, entry in enumerate(patches.entries):
+            probability = segmenter.probabilities(entry.patch, [name])[name]
+            truth = np.zeros(entry.patch.shape) if entry.truth is None else entry.truth
+            expected = scores(probability, truth, threshold=limit)
+            for metric, value in expected.items():
+                np.testing.assert_allclose(table[metric][i], value, atol=1e-12)
+        assert not counts[3].any()
+    labelled = [i for i, e in enumerate(patches.entries) if e.truth is not None and i % 2 == 0]
+    images = np.stack([patches.entry(i).patch for i in labelled])
+    truths = np.stack([patches.entry(i).truth for i in labelled])
+    for average in ("macro", "micro"):
+        expected = scores(
+            segmenter.probabilities(images, [name])[name], truths, threshold=limit, average=average
+        )
+        found = average_scores(columns(counts[labelled]), average=average)
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_disagreement_is_the_mean_of_one_minus_iou_over_pairs(ranking, segmenter, patches):
+    ranks = rank(ranking, patches)
+    for i, entry in enumerate(patches.entries):
+        if i == 3:
+            assert np.isnan(ranks.disagreement[i])
+            continue
+        masks = [r.mask for r in segmenter.segment(entry.patch).values()]
+        pairs = [(0, 1), (0, 2), (1, 2)]
+        expected = np.mean([1 - scores(masks[a], masks[b])["iou"] for a, b in pairs])
+        assert ranks.disagreement[i] == pytest.approx(expected, abs=1e-6)
+    assert np.isnan(rank(ranking, patches, NAMES[:1]).disagreement).all()
+
+
+def test_masks_that_are_all_empty_agree():
+    verdict = Verdict(np.array([[0, 0, 0, 4]], np.int32), {(2, 2): np.zeros((1, 2, 2), bool)}, 0.5)
+    assert module.disagreement({(2, 2): np.array([0])}, [verdict, verdict], 1).tolist() == [0]
+
+
+@pytest.fixture
+def agreeing(monkeypatch):
+    """A set of two shapes, models that see its true grooves, and labels of which some are wrong."""
+    made = synthetic_dataset(4, 60, seed=11)
+    keep = (made.masks.flatten(1).sum(1) > 60).nonzero().flatten()[:20]
+    truths, entries = made.masks[keep] == 1, []
+    for i, truth in enumerate(truths.numpy()):
+        image = np.where(truth, 0.9999, 0.0001).astype(np.float32)
+        label = np.roll(truth, 3, 1) if i in (5, 8) else truth & (i != 2)
+        rows = 36 if i % 2 else 24
+        kept = None if i == 7 else label[:rows].astype(np.uint8)
+        entries.append(Entry(str(i), image[:rows], kept))
+    monkeypatch.setattr(
+        Watched, "probabilities", lambda _, images, names: {names[0]: images.copy()}
+    )
+    return PatchSet("", tuple(entries))
+
+
+def test_suspects_are_the_librarys_in_one_order(ranking, segmenter, agreeing, monkeypatch):
+    monkeypatch.setattr(module, "_JUDGED_PIXELS", 3 * 36 * 36)  # so that it takes several goes
+    limits = [segmenter.cards[name].threshold for name in NAMES]
+    expected = []
+    for parity in (0, 1):
+        places = [i for i in range(parity, 20, 2) if i != 7]
+        images = torch.stack([torch.from_numpy(agreeing.entry(i).patch) for i in places])
+        truth = torch.stack([torch.from_numpy(agreeing.entry(i).truth) == 1 for i in places])
+        found = find_suspects(images.expand(3, -1, -1, -1), limits, truth)
+        expected += [s._replace(patch=places[s.patch]) for s in found]
+    ranks = rank(ranking, agreeing)
+    assert ranks.suspects == sorted(expected, key=lambda s: -s.doubt)
+    assert {s.patch for s in ranks.suspects} == {2, 5, 8}
+
+
+def test_one_more_model_costs_that_model_alone(ranking, segmenter, patches):
+    first = rank(ranking, patches, NAMES[:2])
+    segmenter.asked.clear()
+    second = rank(ranking, patches)
+    assert {name for name, _ in segmenter.asked} == {NAMES[2]}
+    assert second.verdicts[NAMES[0]] is first.verdicts[NAMES[0]]
+    segmenter.asked.clear()
+    steps = list(ranking.score(patches, NAMES))
+    assert not segmenter.asked
+    assert [type(step) for step in steps] == [module.Step, Ranks]
+    assert steps[0].total == 0
+
+
+def test_a_set_is_its_own_and_forgotten_with_it(ranking, segmenter, patches):
+    mine, yours = unlabelled(patches), unlabelled(patches)
+    verdict = rank(ranking, mine).verdicts[NAMES[0]]
+    assert all(answers.dtype == np.bool_ for answers in verdict.answers.values())
+    segmenter.asked.clear()
+    assert rank(ranking, yours).suspects == []
+    assert segmenter.asked, "one user's uploads answered for another's"
+    gone = weakref.ref(mine)
+    del mine
+    gc.collect()
+    assert gone() is None
+    assert len(ranking._known) == 1
+
+
+def test_patches_of_one_shape_go_together_in_batches_that_grow(ranking, segmenter):
+    patches = PatchSet("", tuple(Entry(str(i), make_patch(1)) for i in range(40)))
+    rank(ranking, patches, NAMES[2:])
+    sizes = [size for _, size in segmenter.asked]
+    assert sizes[0] == 2, "one would be recorded"
+    assert max(sizes) > 1
+    assert sum(sizes) in (40, 41)  # the last one, if alone, goes twice
+
+
+def test_a_slow_model_gets_small_batches(ranking, segmenter, monkeypatch):
+    monkeypatch.setattr(batches, "BATCH_SECONDS", 0)
+    patches = PatchSet("", tuple(Entry(str(i), make_patch(1)) for i in range(5)))
+    rank(ranking, patches, NAMES[2:])
+    assert segmenter.asked == [(NAMES[2], 2)] * 3  # the last one, alone, goes twice
+
+
+def test_a_live_answer_gets_the_very_next_turn(segmenter, monkeypatch):
+    monkeypatch.setattr(batches, "BATCH_SECONDS", 0)
+    turn, waited = threading.Lock(), []
+
+    def slow(_, images, names):
+        segmenter.asked.append(names[0])
+        time.sleep(0.004)
+        return {names[0]: np.zeros_like(images)}
+
+    monkeypatch.setattr(Watched, "probabilities", slow)
+    patches = PatchSet("", tuple(Entry(str(i), make_patch(1)) for i in range(300)))
+
+    def live():
+        for _ in range(20):
+            before = len(segmenter.asked)
+            with turn:
+                waited.append(len(segmenter.asked) - before)
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=live)
+    steps = Ranking(Work(segmenter, turn)).score(patches, NAMES[2:])
+    next(steps), next(steps)
+    thread.start()
+    list(steps)
+    thread.join()
+    assert np.mean(waited) < 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "tries"),
+    [
+        (ValueError("height 20 is odd;\nand more"), "height 20 is odd;", 0),
+        (RuntimeError("out of memory"), "out of memory", 2),
+        (MemoryError(), "there is not enough memory", 2),
+    ],
+)
+def test_what_a_model_cannot_do_is_a_sentence(ranking, segmenter, patches, fault, reason, tries):
+    segmenter.fault, segmenter.broken = fault, NAMES[1]
+    ranks = rank(ranking, patches)
+    broken = ranks.verdicts[NAMES[1]]
+    assert (broken.reason, broken.left_out, broken.counts.any()) == (reason, 9, False)
+    assert ranks.verdicts[NAMES[2]].reason == ""
+    assert not np.isnan(ranks.disagreement[0]), "the other two can still be compared"
+    segmenter.asked.clear()
+    rank(ranking, patches)
+    assert [name for name, _ in segmenter.asked] == [NAMES[1]] * tries
+
+
+def test_a_size_that_a_model_cannot_take_leaves_out_those_patches_alone(segmenter, patches):
+    whole = Watched.probabilities
+
+    class Choosy(Watched):
+        def probabilities(self, images, names=None):
+            if images.shape[-2] == 20 and names == [NAMES[0]]:
+                raise ValueError("20 rows are too few")
+            return whole(self, images, names)
+
+    segmenter.__class__ = Choosy
+    ranks = rank(Ranking(Work(segmenter, threading.Lock())), patches)
+    verdict = ranks.verdicts[NAMES[0]]
+    assert (verdict.left_out, verdict.reason) == (4, "20 rows are too few")
+    assert [bool(row.any()) for row in verdict.counts] == [i % 2 == 0 for i in range(9)]
+
+
+def test_whoever_stops_listening_stops_the_work(ranking, segmenter, patches):
+    steps = ranking.score(patches, NAMES)
+    next(steps), next(steps)
+    steps.close()
+    asked = len(segmenter.asked)
+    assert asked == 1
+    assert not ranking._work.turn.locked()
+    rank(ranking, patches)
+
+
+@pytest.mark.parametrize("raw", [None, "x", {"models": ["../etc", 7]}, {"models": [NAMES[2]]}])
+def test_any_message_is_answered(ranking, patches, raw):
+    *_, last = ranking.answers(patches, raw)
+    json.dumps(last, allow_nan=False)
+    known = [name for name in NAMES if not isinstance(raw, dict) or name in raw["models"]]
+    assert [model["name"] for model in last["models"]] == known
+
+
+def test_an_answer_carries_the_ranks(ranking, patches, monkeypatch):
+    monkeypatch.setattr(module, "_TOLD_SECONDS", 0)
+    *told, last = ranking.answers(patches, {"models": list(NAMES)})
+    assert {m["total"] for m in told} == {3 * 9 + 8}
+    assert [m["done"] for m in told] == sorted(m["done"] for m in told)
+    assert told[-1]["done"] == 35
+    ranks = rank(ranking, patches)
+
+    def array(text: str, dtype: str) -> np.ndarray:
+        return np.frombuffer(base64.b64decode(text), dtype)
+
+    np.testing.assert_array_equal(array(last["disagreement"], "<f4"), ranks.disagreement)
+    assert array(last["labelled"], "u1").tolist() == [1, 1, 1, 1, 0, 1, 1, 1, 1]
+    for model in last["models"]:
+        counts = array(model["counts"], "<i4").reshape(-1, 4)
+        np.testing.assert_array_equal(counts, ranks.verdicts[model["name"]].counts)

@@ -1,0 +1,209 @@
+"""The page on ZeroGPU, with the real package `spaces` and what it asks on this machine."""
+
+import base64
+import io
+import json
+import sys
+import threading
+import time
+import zipfile
+from contextvars import ContextVar
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+
+from geoseg import Segmenter, find_checkpoints
+from geoseg.page import zerogpu
+from benchmarks.server import EXACT, make_checkpoints, make_patch, running
+from tests.helpers.zerogpu_scheduler import lending
+
+pytest.importorskip("spaces", reason="spaces is not installed; pip install spaces")
+
+VISITOR = {"x-ip-token": "a.e30.c"}
+USER = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return make_checkpoints(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def lender():
+    with lending() as one:
+        yield one
+
+
+def page(lender, models, patience):
+    """The page on a Space whose processor waits so many seconds for a GPU."""
+    program = [sys.executable, "-m", "tests.helpers.zerogpu_app", *EXACT[2:], "--checkpoints", str(models)]
+    wishes = {"WORTH_SECONDS": "0", "PATIENCE_SECONDS": str(patience)}
+    return running(program=program, **lender.environment, SPACE_ID="me/geoseg", **wishes)
+
+
+@pytest.fixture(scope="module")
+def url(lender, models):
+    with page(lender, models, patience=60) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def patches(url):
+    return upload(url)
+
+
+def upload(url):
+    """Twenty patches that a user has uploaded, (20, 36, 36)."""
+    patches = np.stack([make_patch(seed) for seed in range(20)])
+    files = []
+    for i, patch in enumerate(patches):
+        file = io.BytesIO()
+        np.save(file, patch)
+        files.append(("files", (f"patch_{i:02}.npy", file.getvalue())))
+    answer = httpx.post(f"{url}/page/files", data={"user": USER}, files=files)
+    assert answer.json()["accepted"] == 20
+    return patches
+
+
+def export(url, **headers):
+    """The last message of a job that segments the whole set, and the masks by model and name."""
+    asked = {"user": USER, "source": "uploads", "models": ["402-unet", "300-vanilla"]}
+    with httpx.stream("POST", f"{url}/page/export", json=asked, headers=headers) as answer:
+        last = json.loads(list(answer.iter_lines())[-1])
+    archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(last["zip"])))
+    names = [name for name in archive.namelist() if name.endswith(".npy")]
+    return {name: np.load(io.BytesIO(archive.read(name))) for name in names}
+
+
+def expected(models, patches):
+    segmenter = Segmenter(find_checkpoints(models), "cpu")
+    found = segmenter.probabilities(patches, ["402-unet", "300-vanilla"])
+    return {
+        f"masks/{name}/patch_{i:02}.npy": probability > segmenter.cards[name].threshold
+        for name, probabilities in found.items()
+        for i, probability in enumerate(probabilities)
+    }
+
+
+def test_a_whole_set_is_done_where_a_gpu_is_lent_for_the_visitor(url, lender, models, patches):
+    lender.asked.clear()
+    masks = export(url, **VISITOR)
+    wanted = expected(models, patches)
+    assert masks.keys() == wanted.keys()
+    same = np.mean([(masks[name] == wanted[name]).mean() for name in wanted])
+    assert same > 0.999
+    # A call a model, by one process, which stays.
+    assert lender.names() == ["schedule", "allow", "release", "schedule", "release"]
+    for name, told in lender.asked:
+        if name == "schedule":
+            assert told["token"] == VISITOR["x-ip-token"]
+            assert told["durationSeconds"] == "10"
+        if name == "release":
+            assert told["fail"] == "false"
+
+
+def test_live_answers_and_calls_of_programs_ask_for_no_gpu(url, lender, patches, tmp_path):
+    lender.asked.clear()
+    asked = {"user": USER, "source": "uploads", "index": 3, "models": ["402-unet"]}
+    seen = httpx.post(f"{url}/page/look", json=asked).json()
+    assert "error" not in seen["models"][0]
+    np.save(tmp_path / "one.npy", patches[0])
+    client = Client(url, verbose=False)
+    answer = client.predict(handle_file(str(tmp_path / "one.npy")), api_name="/segment")
+    assert np.shape(answer["models"]["402-unet"]["mask"]) == (36, 36)
+    assert lender.asked == []
+
+
+def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, models, patches):
+    lender.asked.clear()
+    lender.minutes = False
+    masks = export(url)
+    wanted = expected(models, patches)
+    assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
+    assert lender.names() == ["schedule"]  # and for a while not again
+    assert "token" not in lender.asked[0][1]
+
+
+def test_nobody_waits_for_a_gpu_that_does_not_come(lender, models):
+    lender.asked.clear()
+    lender.minutes, lender.busy = True, True
+    try:
+        with page(lender, models, patience=0) as server:
+            patches = upload(server.url)
+            masks = export(server.url, **VISITOR)
+    finally:
+        lender.busy = False
+    wanted = expected(models, patches)
+    assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
+    assert lender.names() == ["startup-report", "schedule"]  # for two models
+
+
+def lend(monkeypatch, lender):
+    """Have a lender that is a function of patches, and whose answer is waited for."""
+    monkeypatch.setattr(zerogpu, "_lent", lambda _, patches: lender(patches))
+    monkeypatch.setattr(zerogpu, "PATIENCE_SECONDS", 60)
+
+
+def loan_for(count):
+    return zerogpu.Loan(
+        Path("x"), np.arange(count), np.zeros((count, 1, 1), np.float32).__getitem__
+    )
+
+
+def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch):
+    lent = []
+    lend(monkeypatch, lambda patches: lent.append(len(patches)) or patches)
+    most = zerogpu.MOST_AT_ONCE
+    for count, seconds in ((most + 1, 6), (most * 2, 12), (most, 4)):
+        loan, done = loan_for(count), 0
+        while (found := loan.take(done, seconds / count)) is not None:
+            done += len(found)
+    assert lent == [most, most, most]
+
+
+def test_a_call_asks_for_more_time_for_more_patches():
+    few, many = (np.zeros((count, 36, 36), np.float32) for count in (2, 3000))
+    assert (zerogpu._duration("x", few), zerogpu._duration("x", many)) == (10, 12)
+
+
+def test_the_processor_goes_on_until_a_gpu_has_come(monkeypatch):
+    comes, asked = threading.Event(), []
+
+    def answer(patches):
+        asked.append(len(patches))
+        comes.wait(60)
+        return np.arange(len(patches))
+
+    lend(monkeypatch, answer)
+    monkeypatch.setattr(zerogpu, "PATIENCE_SECONDS", 0)
+    loan = loan_for(100)
+    assert loan.take(2, 60) is None
+    assert loan.take(12, 60) is None
+    assert loan_for(9).take(0, 60) is None  # another job of the visitor, for whom one was asked
+    assert asked == [98]
+    comes.set()
+    while (found := loan.take(22, 60)) is None:
+        time.sleep(0.01)
+    assert not zerogpu._waiting
+    assert found.tolist() == list(range(20, 98))  # without what the processor has done
+
+
+def test_who_has_no_minutes_left_keeps_nobody_else_from_a_gpu(monkeypatch):
+    asked = []
+
+    def answer(patches):
+        asked.append(visitor)
+        if visitor == "poor":
+            raise RuntimeError("no minutes left")
+        return patches
+
+    lend(monkeypatch, answer)
+    monkeypatch.setattr(zerogpu, "_refused", {"long ago": 0.0})
+    for visitor in ("poor", "rich", "poor"):
+        monkeypatch.setattr(zerogpu, "_visitor", ContextVar("visitor", default=visitor))
+        assert (loan_for(2).take(0, 30) is None) == (visitor == "poor")
+    assert asked == ["poor", "rich"]
+    assert zerogpu._refused.keys() == {"poor"}

@@ -1,0 +1,165 @@
+"""Pipes that are made anew for every epoch."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from rich.console import Console
+
+from geoseg.checkpoint import load_checkpoint
+from geoseg.synthetic import fresh_dataset
+from geoseg.synthetic.grooves import spoil_labels
+from train.__main__ import main, parse
+from train.data import load_data
+from train.experiments import find_experiments
+from train.loop import Trainer
+from train.run import Setting, run
+from train.sampling import prepare
+from train.signals import StopRequest
+
+
+def equal(one, other):
+    return torch.equal(one.images.nan_to_num(9), other.images.nan_to_num(9)) and torch.equal(
+        one.masks, other.masks
+    )
+
+
+def test_a_function_of_seed_and_turn():
+    first = fresh_dataset(40, wells=5, seed=3, turn=2)
+    assert equal(first, fresh_dataset(40, wells=5, seed=3, turn=2))
+    for seed, turn in ((3, 1), (2, 2), (2, 3)):
+        assert not equal(first, fresh_dataset(40, wells=5, seed=seed, turn=turn))
+
+
+@pytest.mark.parametrize(("patches", "wells"), [(1, 1), (40, 1), (100, 7), (64, 64)])
+def test_wells_share_the_patches(patches, wells):
+    dataset = fresh_dataset(patches, wells=wells)
+    assert len(dataset) == patches
+    assert dataset.wells.unique().tolist() == list(range(1, wells + 1))
+    counts = dataset.wells.bincount()[1:]
+    assert counts.max() <= 3 + 2 * counts.min()
+    assert len(set(dataset.names)) == patches
+    assert dataset.images.isnan().float().mean((1, 2)).max() <= 0.5
+    spoilt = fresh_dataset(patches, wells=wells, faults=1.0)
+    for masks in (dataset.masks, spoilt.masks):
+        assert not masks[dataset.images.isnan()].any()
+
+
+def test_half_of_the_wells_are_twins():
+    dataset = fresh_dataset(400, wells=20, seed=1)
+
+    def likeness(well):
+        """Correlation of a patch with the next, which is its twin or what lies below it."""
+        chosen = dataset.select(dataset.wells == well)
+        first = next(i for i in range(0, 20, 2) if {i, i + 1} <= set(chosen.indices.tolist()))
+        pair = torch.isin(chosen.indices, torch.tensor([first, first + 1]))
+        images = chosen.images[pair].nan_to_num(0).clamp(-0.05, 0.05)
+        return torch.corrcoef(images.flatten(1))[0, 1].item()
+
+    plain, twins = ([likeness(w) for w in wells] for wells in (range(1, 11), range(11, 21)))
+    assert sorted(twins)[5] > 0.75 > sorted(plain)[5] + 0.1
+
+
+def test_too_many_wells():
+    with pytest.raises(ValueError, match="give each well at least one"):
+        fresh_dataset(3, wells=4)
+
+
+def test_spoilt_labels_are_wrong_in_the_ways_of_annotators():
+    masks = torch.zeros(3000, 8, 36, dtype=torch.uint8)
+    masks[..., 34:36] = 1
+    spoilt = spoil_labels(masks, 0.3, seed=0)
+    assert spoilt.dtype == torch.uint8
+    assert torch.equal(spoilt, spoil_labels(masks, 0.3, seed=0))
+    assert torch.equal(spoil_labels(masks, 0.0, seed=0), masks)
+    missing = (spoilt == 0).flatten(1).all(1)
+    shifted = [(spoilt == masks.roll(s, -1)).flatten(1).all(1) for s in (-1, 1)]
+    wide = spoilt[..., [33, 34, 35, 0]].flatten(1).all(1)
+    for kind in (missing, shifted[0] | shifted[1], wide):
+        assert kind.float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert shifted[0].any()
+    assert shifted[1].any()
+    sound = (spoilt == masks).flatten(1).all(1)
+    assert (sound | missing | shifted[0] | shifted[1] | wide).all()
+
+
+def test_a_share_is_a_share():
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        spoil_labels(torch.zeros(1, 2, 2, dtype=torch.uint8), 1.5, seed=0)
+
+
+FRESH = ["-e", "3", "-nowb", "--cpu", "--fresh", "64"]
+
+
+def test_training_on_fresh_pipes_and_going_on(tmp_path, capsys):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main([*FRESH, "--epochs", "2", "-o", str(whole)]) == 0
+    assert "64 new patches every epoch" in capsys.readouterr().out.replace("\n", " ")
+    assert main([*FRESH, "--epochs", "1", "-o", str(parts)]) == 0
+    assert main([*FRESH, "--epochs", "2", "-o", str(parts), "--resume"]) == 0
+    runs = [folder / "3-unet-8-halving" for folder in (whole, parts)]
+    one, other = (load_checkpoint(run / "last.safetensors").state_dict() for run in runs)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert "new patches every epoch" in json.loads((runs[0] / "report.json").read_text())["data"]
+    capsys.readouterr()
+    other_pipes = [*FRESH[:-1], "80", "--epochs", "3", "-o", str(parts), "--resume"]
+    assert main(other_pipes) == 2
+    assert "began with patches" in capsys.readouterr().err
+
+
+def test_resumed_in_another_epoch_it_sees_what_it_would_have_seen(tmp_path):
+    """Stopped after one epoch of three, the weights end with the same bits."""
+    (data,) = load_data(parse([*FRESH, "--label-faults", "0.2"]), Console())
+    (experiment,) = find_experiments(["3"])
+
+    def trainer():
+        def ready(dataset):
+            return prepare(dataset, experiment.normalisation, torch.device("cpu"))
+
+        sets = ready(data.train), ready(data.validation.select(torch.arange(8)))
+        return Trainer(experiment, *sets, renew=lambda epoch: ready(data.renew(epoch)))
+
+    whole, first, second = trainer(), trainer(), trainer()
+    seen = []
+    for _ in range(3):
+        whole.run_epoch(lambda _: True)
+        seen.append(whole.train.pairs.clone())
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+    first.run_epoch(lambda _: True)
+    assert first.run_epoch(lambda _: False) is None  # in the midst of the second
+    second.restore(first.state())
+    for _ in range(2):
+        second.run_epoch(lambda _: True)
+    assert torch.equal(second.train.pairs, seen[2])
+    for one, other in zip(whole.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_model_that_sees_the_mask_trains_and_says_so_in_its_checkpoint(tmp_path):
+    small = replace(find_experiments(["ring-unet"])[0], arguments={"widths": (4, 4)}, epochs=1)
+    (data,) = load_data(parse(FRESH), Console())
+    setting = Setting(tmp_path, torch.device("cpu"), precision="fp32")
+    report = run(small, data, setting, StopRequest(), Console())
+    assert 0 <= report["best"]["iou"] <= 1
+    card = load_checkpoint(tmp_path / "3000-ring-unet" / "best.safetensors").card
+    assert card.normalisation.mask
+    assert "new patches every epoch" in card.data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fresh", "64", "--data", "x"], "leave --data and the ways to split it away"),
+        (["--fresh", "64", "--fold", "1/5"], "leave --data and the ways to split it away"),
+        (["--fresh", "3"], "at least 16 patches an epoch"),
+        (["--fresh", "64", "--label-faults", "2"], "from 0 to 1"),
+        (["--label-faults", "0.1"], "add --fresh"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(arguments, words, tmp_path, capsys):
+    assert main(["-e", "3", "-nowb", "-o", str(tmp_path), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1

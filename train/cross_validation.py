@@ -1,0 +1,53 @@
+"""Cross-validation over wells: what the folds' scores come to."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from geoseg.atomic_files import replace_text
+from geoseg.metrics import METRICS
+
+
+def summarise_folds(
+    reports: Sequence[dict[str, Any]], output: Path, label: str, console: Console
+) -> None:
+    """Print the folds' scores with their mean and spread; write `<output>/<label>-folds.json`.
+
+    Both the best epoch's, which the fold itself chose and which therefore flatters, and the last
+    one's, which nothing chose. The spread is the standard deviation between folds.
+    """
+    summary = {
+        which: {metric: _spread([r[which][metric] for r in reports]) for metric in METRICS}
+        for which in ("best", "last")
+    }
+    wells = {well: iou for r in reports for well, iou in r["best"]["wells"].items()}
+    file = output / f"{label}-folds.json"
+    content = {"summary": summary, "wells": wells, "runs": reports}
+    replace_text(file, json.dumps(content, indent=2) + "\n")
+    table = Table(title=f"{label}, {len(reports)} folds of wells", box=None, title_justify="left")
+    table.add_column("IoU of wells")
+    for heading in ("best epoch", "IoU there", "last epoch"):
+        table.add_column(heading, justify="right")
+    for r in reports:
+        scores = ", ".join(f"{well} {iou:.3f}" for well, iou in r["best"]["wells"].items())
+        best, last = r["best"], r["last"]
+        table.add_row(scores, str(best["epoch"]), f"{best['iou']:.3f}", f"{last['iou']:.3f}")
+    cells = [_show(summary[which]["iou"]) for which in ("best", "last")]
+    table.add_row("mean and spread", "", *cells, style="bold")
+    console.print(table)
+    console.print(f"Written to {file}.", soft_wrap=True)
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": statistics.mean(values), "spread": statistics.stdev(values)}
+
+
+def _show(values: dict[str, float]) -> str:
+    return f"{values['mean']:.3f} ± {values['spread']:.3f}"

@@ -1,0 +1,1 @@
+"""Score checkpoints: `python -m train.evaluate`."""

@@ -1,0 +1,1 @@
+"""Publish checkpoints on the Hugging Face Hub: `python -m train.publish`."""

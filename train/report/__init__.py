@@ -1,0 +1,1 @@
+"""Plot the curves of training runs: `python -m train.report`."""
