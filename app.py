@@ -170,10 +170,10 @@ def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) 
 def _checkpoints(folder: str, wanted: Sequence[str] | None) -> list[Path]:
     """The files for the experiments asked for, in that order, or all; ValueError lists them."""
     from geoseg.checkpoint import checkpoint_name, find_checkpoints
-    from geoseg.hub import is_address
+    from geoseg.hub import is_hub_address
     from geoseg.page import choose
 
-    if not (Path(folder).is_dir() or is_address(folder)):
+    if not (Path(folder).is_dir() or is_hub_address(folder)):
         raise ValueError(f"checkpoint folder {folder!r} does not exist")
     files = {checkpoint_name(path): path for path in find_checkpoints(folder)}
     if not files:

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from geoseg import PatchDataset
 from geoseg.dataset import CACHE_NAME
-from geoseg.dataset.check.duplicates import find_lookalikes
+from geoseg.dataset.check.duplicates import find_duplicate_wells
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 
@@ -62,7 +62,7 @@ def main() -> None:
             "numpy.load of every file": lambda: textbook(root),
             "first start, cache written": first,
             "second start, from the cache": lambda: PatchDataset.load(root).images.sum(),
-            "comparing all wells": lambda: find_lookalikes(dataset),
+            "comparing all wells": lambda: find_duplicate_wells(dataset),
         }
         rounds = [{name: seconds(step) for name, step in steps.items()} for _ in range(ROUNDS)]
     medians = {name: statistics.median(r[name] for r in rounds) for name in steps}

@@ -28,7 +28,7 @@ from training import describe
 from geoseg.checkpoint import load_checkpoint
 from geoseg.models import Model
 from geoseg.synthetic import synthetic_dataset
-from train.markdown_tables import renew
+from train.markdown_tables import replace_table
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = {
@@ -173,7 +173,7 @@ def main() -> None:
             known |= {name: weigh(package) if package else None for name, package in sizes.items()}
             results["contenders"] = {n: known[n] for n in contenders.CONTENDERS if n in known}
             OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-    renew(README, "inference", table(results))
+    replace_table(README, "inference", table(results))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 import httpx
 from rich.console import Console
 
-from train.markdown_tables import renew
+from train.markdown_tables import replace_table
 
 LEVELS = (1, 8, 32, 64)
 SECONDS = 150.0
@@ -81,7 +81,7 @@ class User:
         return reply.is_success and len(reply.json()["models"]) == len(self.models)
 
 
-def shown(config: dict[str, Any]) -> list[str]:
+def track_progress(config: dict[str, Any]) -> list[str]:
     """The models that the page shows at first, which its scripts are told."""
     scripts = (str(c["props"].get("js_on_load")) for c in config["components"])
     return next(json.loads(m[1]) for s in scripts if (m := re.search(r'"shown": (\[.*?\])', s)))
@@ -91,7 +91,7 @@ async def crowd(url: str, users: int, seconds: float) -> dict[str, Any]:
     """So many users for so long; what it was like for them, times in milliseconds."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
-        models = shown((await client.get("/config")).json())
+        models = track_progress((await client.get("/config")).json())
         everybody = [User(client, models) for _ in range(users)]
         until = time.monotonic() + seconds
         await asyncio.gather(*(user.drag(until) for user in everybody))
@@ -208,7 +208,7 @@ def main(given: Sequence[str] | None = None) -> None:
     results = asyncio.run(measure(device, options.levels, options.seconds))
     console.print_json(data=results)
     OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-    renew(README, "load", table(results))
+    replace_table(README, "load", table(results))
 
 
 if __name__ == "__main__":

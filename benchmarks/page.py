@@ -24,7 +24,7 @@ from rich.progress import track
 
 from benchmarks.browser import Screen, chromium, screens
 from benchmarks.server import serve
-from train.markdown_tables import renew
+from train.markdown_tables import replace_table
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path(__file__).with_suffix(".json")
@@ -146,7 +146,7 @@ def main() -> None:
     }
     if not arguments.keep:
         OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-        renew(README, "page", table(results))
+        replace_table(README, "page", table(results))
 
 
 if __name__ == "__main__":

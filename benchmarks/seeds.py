@@ -16,9 +16,9 @@ from rich.console import Console
 
 from geoseg.checkpoint import read_card
 from geoseg.segmenter import Segmenter
-from geoseg.evaluation.evaluation_set import labelled_set
 from train.evaluate.__main__ import evaluate
-from train.markdown_tables import renew
+from train.evaluate.data import load_labelled_patches
+from train.markdown_tables import replace_table
 
 OUTPUT = Path(__file__).with_suffix(".json")
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -52,7 +52,7 @@ def main() -> None:
         parser.error("give two checkpoints or more of one recipe, each of another seed")
     results: dict[str, Any] = {"recipe": "", "scores": {}}
     for folder in [None, arguments.data] if arguments.data else [None]:
-        dataset, about = labelled_set(folder, "validation", console)
+        dataset, about = load_labelled_patches(folder, "validation", console)
         rows = {}
         for path in arguments.checkpoints:
             segmenter = Segmenter([path])
@@ -63,7 +63,7 @@ def main() -> None:
             results["recipe"] = f"{experiment['id']}-{experiment['name']}"
         results["scores"][about] = rows
     OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-    renew(README, "seeds", table(results))
+    replace_table(README, "seeds", table(results))
     console.print_json(data=results)
 
 

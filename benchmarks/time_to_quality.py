@@ -31,7 +31,7 @@ from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
-from train.markdown_tables import renew
+from train.markdown_tables import replace_table
 from train.sampling import prepare
 from train.tuning import choose_tuning
 
@@ -182,7 +182,7 @@ def main() -> None:
             complete(name, replace(fast, **changes), data)
     record.save()
     for name, body in zip(("time to quality", "variants"), tables(record.results), strict=True):
-        renew(README, name, body)
+        replace_table(README, name, body)
 
 
 if __name__ == "__main__":

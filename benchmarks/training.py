@@ -31,7 +31,7 @@ from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
-from train.markdown_tables import renew
+from train.markdown_tables import replace_table
 from train.sampling import prepare
 from train.tuning import CHOICES, choose_tuning, keep_memory
 
@@ -210,7 +210,7 @@ def main() -> None:
         "families": families,
     }
     OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-    renew(README, "training", table(results))
+    replace_table(README, "training", table(results))
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from geoseg.atomic_files import naming, replacing
-from geoseg.hub import is_address
-from geoseg.patches import PatchError, printable, read_patch
+from geoseg.atomic_files import atomic_write, name_in_errors
+from geoseg.hub import is_hub_address
+from geoseg.natural_sort import natural_key
+from geoseg.patches import PatchError, printable_name, read_patch
+from geoseg.pictures import grey, overlay, png, side_by_side
+from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
 from geoseg.twins import TWIN_COLUMNS, join_twins, split_twins
-from geoseg.pictures import grey, overlay, png, side_by_side
-from geoseg.progress import shown
-from train.evaluate.submission import natural
 
 _LARGE = 128  # rows up to which a picture is magnified
 
@@ -78,7 +78,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _is_checkpoint(name: str) -> bool:
-    return name.endswith(".safetensors") or is_address(name)
+    return name.endswith(".safetensors") or is_hub_address(name)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -115,12 +115,12 @@ def find_images(named: Iterable[str]) -> list[Path]:
     for name in named:
         path = Path(name)
         held = [file for file in path.glob("*.npy") if not file.name.startswith(".")]
-        files = sorted(held, key=natural) if path.is_dir() else [path]
+        files = sorted(held, key=lambda file: natural_key(file.name)) if path.is_dir() else [path]
         if not path.exists():
-            files = sorted(map(Path, glob.glob(name)), key=natural)
+            files = sorted(map(Path, glob.glob(name)), key=lambda file: natural_key(file.name))
         if not files:
             fault = "holds no .npy file" if path.is_dir() else "does not exist and matches nothing"
-            raise ValueError(f"{printable(name)} {fault}; check its name")
+            raise ValueError(f"{printable_name(name)} {fault}; check its name")
         found.update(dict.fromkeys(files))
     first: dict[str, Path] = {}
     for file in found:
@@ -165,7 +165,7 @@ def _check_free(images: list[Path], segmenter: Segmenter, wanted: argparse.Names
 def _predict_all(images: list[Path], segmenter: Segmenter, wanted: argparse.Namespace) -> int:
     """Write every answer; gives how many images could not be used, which are named."""
     failed = 0
-    for path in shown(images, "Predicting"):
+    for path in track_progress(images, "Predicting"):
         try:
             image = read_patch(path)
             answers = _probabilities(image, segmenter, twins=not wanted.no_twins)
@@ -173,7 +173,7 @@ def _predict_all(images: list[Path], segmenter: Segmenter, wanted: argparse.Name
             print(f"predict: {error}", file=sys.stderr)
             failed += 1
         except ValueError as error:  # too large for a model
-            print(f"predict: {printable(path.name)}: {error}", file=sys.stderr)
+            print(f"predict: {printable_name(path.name)}: {error}", file=sys.stderr)
             failed += 1
         else:
             for name, probability in answers.items():
@@ -209,7 +209,7 @@ def _write(
         else:
             content = _npy(mask.astype(np.uint8) if target == targets[0] else probability)
         try:
-            with naming(target), replacing(target) as temporary:
+            with name_in_errors(target), atomic_write(target) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
             raise WriteError(error) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, it takes the place of `path`.
 
     The folder is made where it is missing, a link is followed. Contents and folder are flushed to
@@ -38,7 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def appearing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new folder; when the block ends well, what it holds is what `path` holds.
 
     `path` is new or an empty folder. A failure or an interrupt leaves nothing in it. OSError at
@@ -46,7 +46,7 @@ def appearing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     inside = path.is_dir()  # it may be a disk of its own, or where somebody is
-    with naming(path):
+    with name_in_errors(path):
         (path if inside else path.parent).mkdir(parents=True, exist_ok=True)
         temporary = tempfile.TemporaryDirectory(
             dir=path if inside else path.parent, prefix=f".{path.name}."
@@ -55,7 +55,7 @@ def appearing(path: str | os.PathLike[str]) -> Iterator[Path]:
         whole = Path(folder, path.name)
         whole.mkdir()
         yield whole
-        with naming(path):
+        with name_in_errors(path):
             if not inside:
                 whole.replace(path)
                 return
@@ -65,7 +65,7 @@ def appearing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """OSError now, instead of after long work, where `path` could not be written."""
-    with naming(path):
+    with name_in_errors(path):
         _, temporary = _beside(path)
         try:
             temporary.touch()
@@ -82,14 +82,14 @@ def _beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     return real, real.with_name(f".{real.name}.{os.getpid()}.tmp")
 
 
-def replace_text(path: str | os.PathLike[str], text: str) -> None:
+def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text in place of `path`; OSError names it."""
-    with naming(path), replacing(path) as temporary:
+    with name_in_errors(path), atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+def name_in_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Say which file it was that cannot be written: Python does not where the disk is full."""
     try:
         yield

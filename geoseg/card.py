@@ -43,7 +43,7 @@ class Card:
             raise ValueError(f"threshold is {self.threshold}; it must be from 0 to 1")
 
     @property
-    def story(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """What `save_checkpoint` takes to say the same of a model, but for how it is stored."""
         names = ("normalisation", "threshold", "experiment", "data", "metrics")
         return {name: getattr(self, name) for name in names}
@@ -74,7 +74,7 @@ class Card:
         )
 
 
-def last_of_families(cards: Mapping[str, Card], most: int = 3) -> list[str]:
+def latest_per_architecture(cards: Mapping[str, Card], most: int = 3) -> list[str]:
     """Of models by name the last one of each architecture, in their order; `most` of them.
 
     These are shown before anybody chooses: more would be slow and small.

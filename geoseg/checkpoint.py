@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from geoseg import hub
+from geoseg.atomic_files import atomic_write
 from geoseg.card import Card
-from geoseg.atomic_files import replacing
 from geoseg.models import Model, create_model
 from geoseg.normalisation import Normalisation
 from geoseg.quantisation import Quantisation
@@ -55,7 +55,7 @@ def save_checkpoint(
         dict(metrics or {}),
         quantisation=quantisation,
     )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             save_file(weights, temporary, model.card.to_metadata())
         except SafetensorError as error:  # how it reports a full disk
@@ -64,7 +64,7 @@ def save_checkpoint(
 
 def read_card(path: str | os.PathLike[str]) -> Card:
     """The card alone, without the weights; CheckpointError as `load_checkpoint`."""
-    return _open(locate(path))[0]
+    return _open(resolve_checkpoint(path))[0]
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Model:
@@ -78,7 +78,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     finite, or, in fewer bits, out of its range; or, naming the address, where the Hub has no such
     file, will not give it, or cannot be reached.
     """
-    path = locate(path)
+    path = resolve_checkpoint(path)
     card, weights = _open(path, with_weights=True)
     quantisation = card.quantisation
     # Two weights of 4 bits are one value of the file.
@@ -103,10 +103,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     return model.eval()
 
 
-def locate(path: str | os.PathLike[str]) -> Path:
+def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:
     """The file on this disk; one of the Hub is fetched first, CheckpointError if it cannot be."""
     try:
-        return hub.fetch(path) if hub.is_address(path) else Path(path)
+        return hub.download_checkpoint(path) if hub.is_hub_address(path) else Path(path)
     except hub.HubError as error:
         raise CheckpointError(str(error)) from error
 
@@ -117,7 +117,7 @@ def find_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
     The folder may be a repository of the Hub, hf://user/repo; CheckpointError if it cannot be had.
     """
     try:
-        folder = hub.fetch_all(folder) if hub.is_address(folder) else folder
+        folder = hub.download_checkpoints(folder) if hub.is_hub_address(folder) else folder
     except hub.HubError as error:
         raise CheckpointError(str(error)) from error
     files = [*Path(folder).glob("*.safetensors"), *Path(folder).glob("*/best.safetensors")]
@@ -140,7 +140,7 @@ def checkpoint_name(path: str | os.PathLike[str]) -> str:
     ('3-a', '3-a-last')
     """
     path = Path(path).absolute()
-    run = (hub.repository(path) or path.parent.name).rpartition("/")[2]
+    run = (hub.cached_repository(path) or path.parent.name).rpartition("/")[2]
     return {"best": run, "last": f"{run}-last"}.get(path.stem, path.stem)
 
 
@@ -153,7 +153,7 @@ def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tenso
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.name}: there is no such file") from error
     except (OSError, SafetensorError) as error:
-        source = hub.repository(path)
+        source = hub.cached_repository(path)
         again = f"; `hf cache rm model/{source}`, and it is fetched anew" if source else ""
         raise CheckpointError(
             f"{path.name}: not a whole safetensors file ({error}){again}"

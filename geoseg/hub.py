@@ -33,7 +33,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-ENDING = ".safetensors"
+CHECKPOINT_SUFFIX = ".safetensors"
 _log = logging.getLogger("geoseg.hub")
 _ADDRESS = re.compile(r"hf:/{1,2}(?=\w)")  # pathlib makes one slash of the two
 
@@ -42,7 +42,7 @@ class HubError(ValueError):
     """What the Hub would not or could not do; the message says what to do about it."""
 
 
-def is_address(path: str | os.PathLike[str]) -> bool:
+def is_hub_address(path: str | os.PathLike[str]) -> bool:
     """Whether `path` means something on the Hub.
 
     >>> is_address("hf://user/repo"), is_address("checkpoints/402-unet.safetensors")
@@ -51,7 +51,7 @@ def is_address(path: str | os.PathLike[str]) -> bool:
     return bool(_ADDRESS.match(Path(path).as_posix()))
 
 
-def address_of(repo: str, revision: str | None = None, file: str = "") -> str:
+def hub_address(repo: str, revision: str | None = None, file: str = "") -> str:
     """What a repository, "user/name", or a file in it is called, by the others and by users.
 
     >>> address_of("user/repo", "a/branch", "402-unet.safetensors")
@@ -60,29 +60,31 @@ def address_of(repo: str, revision: str | None = None, file: str = "") -> str:
     return _written(HfUri("model", repo, revision, file))
 
 
-def fetch(address: str | os.PathLike[str]) -> Path:
+def download_checkpoint(address: str | os.PathLike[str]) -> Path:
     """The file that an address names, or the only checkpoint of a repository, on this disk.
 
     HubError for what is no address, a file of another kind, a repository that holds no checkpoint
     or several, and whatever the Hub or the network refuses.
     """
     uri = _parse(address)
-    with explaining(_written(uri)):
+    with explain_hub_errors(_written(uri)):
         name = uri.path_in_repo or _only_one(uri)
         return Path(hf_hub_download(uri.id, name, revision=uri.revision))
 
 
-def fetch_all(address: str | os.PathLike[str]) -> Path:
-    """A folder with all checkpoints of a repository; errors as those of `fetch`."""
+def download_checkpoints(address: str | os.PathLike[str]) -> Path:
+    """A folder with all checkpoints of a repository; errors as those of `download_checkpoint`."""
     uri = _parse(address)
     if uri.path_in_repo:
         raise HubError(f"{_written(uri)} names a file; for all of a repository leave it away")
-    with explaining(_written(uri)):
-        return Path(snapshot_download(uri.id, revision=uri.revision, allow_patterns=f"*{ENDING}"))
+    with explain_hub_errors(_written(uri)):
+        return Path(
+            snapshot_download(uri.id, revision=uri.revision, allow_patterns=f"*{CHECKPOINT_SUFFIX}")
+        )
 
 
-def repository(path: Path) -> str | None:
-    """The repository, "user/name", for a file that `fetch` gave, None for any other file."""
+def cached_repository(path: Path) -> str | None:
+    """Return the "user/name" that `download_checkpoint` took a file from; None for other files."""
     kind, *names = path.parent.parent.parent.name.split("--")
     cached = kind == "models" and path.parent.parent.name == "snapshots"
     return "/".join(names) if cached else None
@@ -95,12 +97,12 @@ def _parse(address: str | os.PathLike[str]) -> HfUri:
     except HfUriError as error:
         raise HubError(
             f"{text} is no address on the Hub; write hf://user/repo, and if need be @revision and "
-            f"/name{ENDING} behind it"
+            f"/name{CHECKPOINT_SUFFIX} behind it"
         ) from error
     if uri.type != "model":
         raise HubError(f"{text} is a {uri.type}; checkpoints are in repositories of models")
-    if uri.path_in_repo and not uri.path_in_repo.endswith(ENDING):
-        raise HubError(f"{text} is no {ENDING} file; no other kind is opened")
+    if uri.path_in_repo and not uri.path_in_repo.endswith(CHECKPOINT_SUFFIX):
+        raise HubError(f"{text} is no {CHECKPOINT_SUFFIX} file; no other kind is opened")
     return uri
 
 
@@ -109,11 +111,13 @@ def _written(uri: HfUri) -> str:
 
 
 def _only_one(uri: HfUri) -> str:
-    names = [name for name in _names(uri) if name.endswith(ENDING)]
+    names = [name for name in _names(uri) if name.endswith(CHECKPOINT_SUFFIX)]
     if len(names) == 1:
         return names[0]
     if not names:
-        raise HubError(f"{_written(uri)} holds no {ENDING} file; name another repository")
+        raise HubError(
+            f"{_written(uri)} holds no {CHECKPOINT_SUFFIX} file; name another repository"
+        )
     listed = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
     raise HubError(
         f"{_written(uri)} holds {len(names)} checkpoints; name one: {_written(uri)}/NAME, where "
@@ -133,13 +137,16 @@ def _names(uri: HfUri) -> list[str]:
             folder = snapshot_download(uri.id, revision=uri.revision, local_files_only=True)
         except LocalEntryNotFoundError as absent:
             raise absent from error
-        names = [path.relative_to(folder).as_posix() for path in Path(folder).rglob(f"*{ENDING}")]
+        names = [
+            path.relative_to(folder).as_posix()
+            for path in Path(folder).rglob(f"*{CHECKPOINT_SUFFIX}")
+        ]
         _log.warning("the Hub cannot be asked; of %s the cache has %s", uri.id, ", ".join(names))
         return names
 
 
 @contextmanager
-def explaining(subject: str) -> Iterator[None]:
+def explain_hub_errors(subject: str) -> Iterator[None]:
     """Make one sentence, a HubError, of what `huggingface_hub` raises about `subject`."""
     try:
         yield

@@ -34,7 +34,7 @@ MAX_ELEMENTS = 2**26
 # keeps every number in the header below the 4300 digits at which Python refuses to read it.
 MAX_HEADER = 4096
 
-UNKNOWN = 255  # what a mask may hold where nobody knows
+UNKNOWN_LABEL = 255  # what a mask may hold where nobody knows
 
 _MAGIC = b"\x93NUMPY"
 # A header is what Python prints for a dict of these three, in any order. A space stands for any
@@ -108,11 +108,11 @@ def read_mask(source: Source, *, unknown: bool = False) -> NDArray[np.uint8]:
         PatchError: The file is missing, damaged, of another kind, or holds another value.
     """
     subject, array = _read(source, kinds="biuf", member="mask.npy")
-    allowed = (0, 1, UNKNOWN) if unknown else (0, 1)
+    allowed = (0, 1, UNKNOWN_LABEL) if unknown else (0, 1)
     wrong = ~np.isin(array, allowed)
     if wrong.any():
         value = array[wrong][0]
-        also = f", and {UNKNOWN} where it is unknown" if unknown else ""
+        also = f", and {UNKNOWN_LABEL} where it is unknown" if unknown else ""
         raise PatchError(
             f"{subject} holds the value {value:g}, but a mask holds only 0 (background) and 1 "
             f"(groove){also}; convert it first."
@@ -120,7 +120,7 @@ def read_mask(source: Source, *, unknown: bool = False) -> NDArray[np.uint8]:
     return array.astype(np.uint8, order="C")
 
 
-def printable(name: str) -> str:
+def printable_name(name: str) -> str:
     """A file's name as any terminal or page can show it, with "?" for what has no glyph."""
     return "".join(c if c.isprintable() else "?" for c in name)
 
@@ -134,7 +134,9 @@ def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, N
         file = io.BytesIO(source)
         return "The file", _parse_any(file, len(source), "The file", kinds, member)
     path = os.fspath(source)
-    name = printable(os.path.basename(path)) or "The path"  # whose folders, is nobody's business
+    name = (
+        printable_name(os.path.basename(path)) or "The path"
+    )  # whose folders, is nobody's business
     try:
         with open(path, "rb", opener=_open_at_once) as opened:
             status = os.fstat(opened.fileno())

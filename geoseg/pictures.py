@@ -9,15 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg.synthetic.validation.strips import NULL, grey
-
 # The original's meaning: black and green correct, red missed, blue false alarm. The shades are
 # those of geoseg/page/colours.js.
 BACKGROUND, CORRECT, MISSED, ALARM = (0, 0, 0), (46, 204, 88), (255, 56, 50), (64, 125, 255)
 FOUND = (92, 214, 232)
+NULL = (92, 96, 104)
+WINDOW = 0.05  # inches on either side of zero, as the viewer of the original project
 _OPACITY = 0.55
 
 Colours = NDArray[np.uint8]
+
+
+def grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Colours (Z, A, 3) of an image in inches: black and white at -WINDOW and WINDOW."""
+    null = np.isnan(image)
+    level = np.clip((np.where(null, 0, image) + WINDOW) / (2 * WINDOW), 0, 1) * 255
+    colours = np.repeat(level.round().astype(np.uint8)[..., None], 3, axis=-1)
+    colours[null] = NULL
+    return colours
 
 
 def errors(mask: NDArray[np.bool_], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> Colours:

@@ -11,7 +11,7 @@ from rich.progress import track
 T = TypeVar("T")
 
 
-def shown(items: Sequence[T], what: str) -> Iterable[T]:
+def track_progress(items: Sequence[T], what: str) -> Iterable[T]:
     """The items, with a bar on standard error that goes when it is full; none for a single one."""
     console = Console(stderr=True)
     if len(items) < 2 or not console.is_terminal:

@@ -22,8 +22,8 @@ from geoseg.checkpoint import (
     CheckpointError,
     checkpoint_name,
     load_checkpoint,
-    locate,
     read_card,
+    resolve_checkpoint,
 )
 from geoseg.inference import Runner, native_precision
 from geoseg.models import Model
@@ -88,7 +88,7 @@ class Segmenter:
         if precision not in ("exact", "fast"):
             raise ValueError(f"unknown precision {precision!r}; choose exact or fast")
         self.paths: dict[str, Path] = {}
-        for path in map(locate, checkpoints):
+        for path in map(resolve_checkpoint, checkpoints):
             name = checkpoint_name(path)
             if name in self.paths:
                 raise CheckpointError(f"two checkpoints are named {name!r}; rename one")

@@ -55,7 +55,7 @@ def cycle_views(
     return Views(shift * roll, (flips % 2 == 1) & flip, (flips >= 2) & flip)
 
 
-def look(patches: Tensor, views: Views, selection: Tensor) -> Tensor:
+def apply_views(patches: Tensor, views: Views, selection: Tensor) -> Tensor:
     """Patch selection[b] of `patches` (N, C, Z, A) as views[b] has it: (B, C, Z, A) in one gather.
 
     The answer is channels_last.

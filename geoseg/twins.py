@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 TWIN_COLUMNS = 72
 
-# From what `twin_likeness` twins are believed. Over whole wells it is 0.41 and 0.59 in the two
+# From what `twin_correlation` twins are believed. Over whole wells it is 0.41 and 0.59 in the two
 # real ones and 0.34 to 0.83 in synthetic ones; between patches that are no twins it is 0 +- 0.03.
-TWIN_LIKENESS = 0.2
+TWIN_CORRELATION = 0.2
 _SPIKES = 6  # medians: what lies beyond says as much as a spike, and no more
 
 Value = TypeVar("Value", bound=np.generic)
@@ -31,7 +31,7 @@ def join_twins(twins: NDArray[Value]) -> NDArray[Value]:
     return np.stack(list(twins), axis=-1).reshape(twins.shape[1], -1)
 
 
-def twin_likeness(even: NDArray[np.float32], odd: NDArray[np.float32]) -> float:
+def twin_correlation(even: NDArray[np.float32], odd: NDArray[np.float32]) -> float:
     """How alike patches (N, Z, A) and their supposed twins are, row by row: a correlation.
 
     Column c of the odd twin lies midway between the columns c and c + 1 of the even one. Compared

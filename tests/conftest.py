@@ -7,13 +7,12 @@ import pytest
 from hypothesis import settings
 
 from benchmarks.browser import chromium, screens
+from tests.helpers import SHARED
 
 # Before torch is there: what tests compute is small, and threads that wait for each other take
 # several times as long where other processes want the cores as well.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
 
 # A failure of the default profile repeats; the nightly one looks further, elsewhere each time.
 settings.register_profile("default", max_examples=200, deadline=None, derandomize=True)

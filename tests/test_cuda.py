@@ -9,8 +9,8 @@ import torch
 from geoseg import create_model
 from geoseg.inference import Runner, _CudaGraph
 from geoseg.synthetic import fresh_dataset
-from tests.helpers.synthetic_data import make_sets
 from tests.geoseg.models.test_models import SMALL
+from tests.helpers.synthetic_data import make_sets
 from train.experiments import Linear, find_experiments
 from train.loop import Trainer, TrainingError
 from train.sampling import PreparedSet

@@ -3,11 +3,11 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers import ROOT
+
 SOURCES = sorted([ROOT / "app.py", *ROOT.glob("geoseg/**/*.py"), *ROOT.glob("train/**/*.py")])
 # The one place that opens files of torch.save.
 PICKLES = ROOT / "geoseg" / "original" / "weights.py"

@@ -14,19 +14,19 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from geoseg.checkpoint import CheckpointError, locate
+from geoseg.checkpoint import CheckpointError, resolve_checkpoint
 from geoseg.normalisation import Normalisation
 from geoseg.segmenter import choose_device
 from geoseg.synthetic.datasets import MOST_SEEDS
-from train.data import Data, add_data_arguments, load_data
-from train.experiments import EXPERIMENTS, Experiment, find_experiments
-from train.multi_gpu import list_gpus, run_fleet
 from train.cross_validation import summarise_folds
+from train.data import Data, add_data_arguments, load_data
+from train.distributed import SINGLE_PROCESS, ProcessGroup, local_device
+from train.experiments import EXPERIMENTS, Experiment, find_experiments
 from train.loop import TrainingError
-from train.distributed import ALONE, Ranks, local_device
-from train.run import Setting, is_run, run
-from train.state import StateError
+from train.multi_gpu import list_gpus, run_fleet
+from train.run import RunSettings, is_run, run
 from train.signals import Interrupted, StopRequest
+from train.state import StateError
 from train.teacher import find_teacher, load_teacher
 from train.tracking import check_names
 from train.tuning import CHOICES
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         for experiment in EXPERIMENTS:
             console.print(_describe(experiment), soft_wrap=True)
         return 0
-    ranks = ALONE
+    ranks = SINGLE_PROCESS
     try:
         experiments = find_experiments(arguments.experiments)
         if arguments.epochs:
@@ -149,10 +149,10 @@ def main(argv: list[str] | None = None) -> int:
             check_names(arguments.wandb_project, arguments.wandb_entity, arguments.wandb_tags)
         if _wants_fleet(experiments, device):
             return _run_fleet(experiments, typed, tracking, console)
-        ranks = Ranks.join(device)
+        ranks = ProcessGroup.join(device)
         console.quiet = ranks.rank > 0
         data = load_data(arguments, console, device)
-        arguments.teacher = [locate(name) for name in arguments.teacher]
+        arguments.teacher = [resolve_checkpoint(name) for name in arguments.teacher]
         _check_teachers(experiments, data, arguments)
         _check_free(experiments, data, arguments)
     except KeyboardInterrupt:
@@ -196,10 +196,10 @@ def _set(
     arguments: argparse.Namespace,
     typed: list[str],
     device: torch.device,
-    ranks: Ranks,
+    ranks: ProcessGroup,
     tracking: Tracking,
-) -> Setting:
-    return Setting(
+) -> RunSettings:
+    return RunSettings(
         arguments.output,
         device,
         arguments.seed,

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from geoseg.atomic_files import atomic_write_text
 from geoseg.card import Card
 from geoseg.checkpoint import (
     CheckpointError,
@@ -16,9 +17,8 @@ from geoseg.checkpoint import (
     find_checkpoints,
     load_checkpoint,
 )
-from geoseg.atomic_files import replace_text
 from geoseg.models import Model
-from train.markdown_tables import renew
+from train.markdown_tables import replace_table
 
 _RUN = ("epochs", "epochs_done", "seconds", "device", "threads", "precision", "seed", "torch")
 _SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "accuracy", "ece")
@@ -146,8 +146,8 @@ def main(argv: list[str] | None = None) -> int:
         models = load_named(files)
         table = summary(models, sizes(files))
         parts = [_HEAD, table, _NOTE, *(details(name, model) for name, model in models.items())]
-        renew(arguments.readme, "checkpoints", table)
-        replace_text(arguments.folder / "README.md", "\n\n".join(parts) + "\n")
+        replace_table(arguments.readme, "checkpoints", table)
+        atomic_write_text(arguments.folder / "README.md", "\n\n".join(parts) + "\n")
     except (OSError, ValueError) as error:
         print(f"cards: {error}", file=sys.stderr)
         return 2

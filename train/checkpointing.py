@@ -24,7 +24,7 @@ from geoseg.normalisation import Normalisation
 from train.experiments import Linear
 from train.loop import Trainer
 from train.sampling import PreparedSet
-from train.state import State, StateError, States
+from train.state import State, StateError, StateStore
 from train.tracking import RUN_FILE
 from train.validation import Epoch
 
@@ -33,7 +33,7 @@ CHECKPOINTS = ("best.safetensors", "last.safetensors")
 _CIRCUMSTANCES = ("hardware", "precision", "tuning", "threads", "processes", "torch")
 
 
-class Keeper:
+class RunCheckpointer:
     """Saves a run, and finds what an earlier process saved of it.
 
     Checkpoints and state are written together, every `every` seconds at most and when asked, each
@@ -65,7 +65,7 @@ class Keeper:
         self.best: dict[str, Any] | None = None
         self._trainer, self._config, self._every = trainer, config, every
         self._normalisation = normalisation
-        self._states = States(folder / "resume")
+        self._states = StateStore(folder / "resume")
         self._unsaved_best: Model | None = None
         self._before = 0.0  # seconds that earlier processes took
         self._start = self._saved = time.monotonic()
@@ -250,7 +250,7 @@ def _fingerprint(patches: PreparedSet) -> str:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a run's folder against a second process; OSError where there is one already.
 
     The hold ends with the process, however it ends. Not on Windows.

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from geoseg.atomic_files import replace_text
+from geoseg.atomic_files import atomic_write_text
 from geoseg.metrics import METRICS
 
 
@@ -30,7 +30,7 @@ def summarise_folds(
     wells = {well: iou for r in reports for well, iou in r["best"]["wells"].items()}
     file = output / f"{label}-folds.json"
     content = {"summary": summary, "wells": wells, "runs": reports}
-    replace_text(file, json.dumps(content, indent=2) + "\n")
+    atomic_write_text(file, json.dumps(content, indent=2) + "\n")
     table = Table(title=f"{label}, {len(reports)} folds of wells", box=None, title_justify="left")
     table.add_column("IoU of wells")
     for heading in ("best epoch", "IoU there", "last epoch"):

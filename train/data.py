@@ -39,7 +39,7 @@ class Data(NamedTuple):
     renew: Callable[[int], PatchDataset] | None = None
 
 
-def with_toys(data: Data, mode: Mode) -> Data:
+def with_toy_labels(data: Data, mode: Mode) -> Data:
     """The same patches with toys for labels, the same ones for every run."""
     renew = data.renew
     return data._replace(

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-class Ranks:
+class ProcessGroup:
     """This process's place among `world` of them; one that is alone passes everything through.
 
     Attributes:
@@ -27,7 +27,7 @@ class Ranks:
         self.rank, self.world = rank, world
 
     @classmethod
-    def join(cls, device: torch.device) -> Ranks:
+    def join(cls, device: torch.device) -> ProcessGroup:
         """Meet the others that torchrun started, if it did; NCCL on GPUs, Gloo on processors."""
         if "WORLD_SIZE" not in os.environ:
             return cls()
@@ -81,7 +81,7 @@ class Ranks:
         return count.item() > 0
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = ProcessGroup()
 
 
 def local_device(device: torch.device) -> torch.device:

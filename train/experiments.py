@@ -57,7 +57,8 @@ class Experiment:
             take turns instead of being drawn anew.
         noise: standard deviation of white noise on the standardised input.
         loss: a name in `geoseg.losses.LOSSES`.
-        toy_labels: stamp toys on the patches, as `geoseg.synthetic.toy_labels` does, and learn these instead.
+        toy_labels: stamp letters on the patches (`geoseg.synthetic.toy_labels`) and learn
+            these instead.
         teacher: the number of the experiment to learn from as well, if any.
         temperature, distillation: what the logits of student and teacher are divided by, and the
             share of what the teacher says in the loss. They count where there is a teacher.

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from geoseg.losses import LOSSES, Whole, distillation
 from geoseg.models import Model
+from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.experiments import Experiment, Linear, Plateau
 from train.optimizer import (
     average_model,
@@ -27,8 +28,7 @@ from train.optimizer import (
     rate_factor,
     set_rate,
 )
-from train.distributed import ALONE, Ranks
-from train.sampling import VOID, Plan, PreparedSet
+from train.sampling import IGNORED, Plan, PreparedSet
 from train.state import State
 from train.teacher import Teacher
 from train.tuning import PLAIN, RecordedStep, Tuning, compile_model, keep_memory
@@ -73,7 +73,7 @@ class Trainer:
         renew: Callable[[int], PreparedSet] | None = None,
         seed: int = 0,
         tuning: Tuning = PLAIN,
-        ranks: Ranks = ALONE,
+        ranks: ProcessGroup = SINGLE_PROCESS,
         teacher: Teacher | None = None,
     ) -> None:
         self.experiment, self.train, self.validation = experiment, train, validation
@@ -187,7 +187,7 @@ class Trainer:
     def _run_step(self, plan: Plan) -> None:
         """Take the next step of an epoch, by this process its share."""
         chosen = plan.batches[self.step]
-        inputs = self.ranks.share(plan.look(self.step)), self._pixels[chosen].sum()
+        inputs = self.ranks.share(plan.batch(self.step)), self._pixels[chosen].sum()
         learn: Callable[..., Tensor] = partial(self._learn, patches=len(chosen))
         if self.tuning.graph and len(chosen) == self.experiment.batch:
             self._recorded = self._recorded or RecordedStep(learn, inputs, self._tensors)
@@ -231,7 +231,7 @@ class Trainer:
         taught: Tensor | None = None,
     ) -> Tensor:
         """By the labels alone, or by a teacher's logits as well."""
-        experiment, valid = self.experiment, truth != VOID
+        experiment, valid = self.experiment, truth != IGNORED
         loss = LOSSES[experiment.loss](logits, truth == 1, valid, whole)
         if taught is None:
             return loss

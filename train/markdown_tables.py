@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from geoseg.atomic_files import replace_text
+from geoseg.atomic_files import atomic_write_text
 
 
-def renew(path: Path, name: str, body: str) -> None:
+def replace_table(path: Path, name: str, body: str) -> None:
     """Replace what stands between `<!-- name: ... -->` and `<!-- /name -->`, lines of their own.
 
     The first mark says by which command. ValueError where they are not there, once each.
@@ -20,4 +20,4 @@ def renew(path: Path, name: str, body: str) -> None:
         raise ValueError(
             f"{path} needs the lines <!-- {name}: COMMAND --> and {end} round its table, once each"
         )
-    replace_text(path, pattern.sub(lambda found: f"{found[1]}{body}\n{found[3]}", text))
+    atomic_write_text(path, pattern.sub(lambda found: f"{found[1]}{body}\n{found[3]}", text))

@@ -13,17 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.dataset import PatchDataset
-from train.loop import Trainer
 from geoseg.pictures import Colours, grey
-from train.sampling import VOID, PreparedSet
+from train.loop import Trainer
+from train.sampling import IGNORED, PreparedSet
 
 COUNT = 8
 _SCALE = 6  # screen pixels a pixel
-CLASSES = {0: "background", 1: "groove", VOID: "null"}
+CLASSES = {0: "background", 1: "groove", IGNORED: "null"}
 Mask = NDArray[np.uint8]
 
 
-class Samples:
+class PredictionSamples:
     """The same patches for every run on a set: some with a groove, spread over its wells.
 
     Args:
@@ -52,7 +52,7 @@ class Samples:
         To be asked in every process that shares the work.
         """
         masks = (trainer.predict(self._prepared)[:, 0] > 0).byte().cpu().numpy()
-        return [np.where(t == VOID, t, m) for t, m in zip(self.truths, masks, strict=True)]
+        return [np.where(t == IGNORED, t, m) for t, m in zip(self.truths, masks, strict=True)]
 
     def images(self, masks: Sequence[Mask], make: Callable[..., Any]) -> list[Any]:
         """The pictures, with labels and `masks` (Z, A) to lay over them; `make` is wandb.Image."""

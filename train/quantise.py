@@ -16,14 +16,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from geoseg.checkpoint import checkpoint_name, load_checkpoint, locate, save_checkpoint
+from geoseg.atomic_files import atomic_write, name_in_errors
+from geoseg.checkpoint import checkpoint_name, load_checkpoint, resolve_checkpoint, save_checkpoint
 from geoseg.dataset import PatchDataset
-from geoseg.atomic_files import naming, replacing
-from geoseg.hub import is_address
+from geoseg.hub import is_hub_address
 from geoseg.metrics import scores
 from geoseg.quantisation import Bits, Per, Quantisation
 from geoseg.segmenter import Segmenter
-from geoseg.evaluation.evaluation_set import labelled_set
+from train.evaluate.data import load_labelled_patches
 
 ALL = tuple(Quantisation(bits, per) for bits in get_args(Bits) for per in get_args(Per))
 
@@ -59,7 +59,7 @@ def quantise(source: Path, target: Path, quantisation: Quantisation) -> None:
         raise ValueError(
             f"{source.name} is in {card.quantisation.bits} bits already; take the full checkpoint"
         )
-    told = {**card.story, "metrics": {}}  # they are the full one's
+    told = {**card.provenance, "metrics": {}}  # they are the full one's
     save_checkpoint(target, model, **told, quantisation=quantisation)
 
 
@@ -129,14 +129,14 @@ def _run(arguments: argparse.Namespace) -> int:
     chosen = ALL if arguments.all else (Quantisation(arguments.bits, arguments.per),)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            checkpoint = locate(arguments.checkpoint)
+            checkpoint = resolve_checkpoint(arguments.checkpoint)
             name = checkpoint_name(checkpoint)
             files = [Path(folder, f"{quantised_name(name, q)}.safetensors") for q in chosen]
-            beside = Path() if is_address(arguments.checkpoint) else checkpoint.parent
+            beside = Path() if is_hub_address(arguments.checkpoint) else checkpoint.parent
             targets = _targets(arguments, checkpoint, beside, files)
             for file, quantisation in zip(files, chosen, strict=True):
                 quantise(checkpoint, file, quantisation)
-            dataset, about = labelled_set(arguments.data, arguments.split, console)
+            dataset, about = load_labelled_patches(arguments.data, arguments.split, console)
             outcomes = compare([checkpoint, *files], dataset, arguments.device)
         except (OSError, ValueError) as error:
             print(f"quantise: {error}", file=sys.stderr)
@@ -144,7 +144,7 @@ def _run(arguments: argparse.Namespace) -> int:
         console.print(_render(f"{name} on {about}", chosen, outcomes))
         try:
             for file, target in zip(files, targets, strict=False):
-                with naming(target), replacing(target) as temporary:
+                with name_in_errors(target), atomic_write(target) as temporary:
                     shutil.copyfile(file, temporary)
                 console.print(f"wrote {target}", soft_wrap=True)
         except OSError as error:

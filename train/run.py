@@ -23,14 +23,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from geoseg.atomic_files import atomic_write_text
 from geoseg.dataset import PatchDataset
-from geoseg.atomic_files import replace_text
-from train.data import Data, with_toys
+from train.checkpointing import CHECKPOINTS, RunCheckpointer, lock_folder
+from train.data import Data, with_toy_labels
+from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.experiments import Experiment
-from train.checkpointing import CHECKPOINTS, Keeper, alone_in
 from train.loop import Trainer
-from train.distributed import ALONE, Ranks
-from train.prediction_samples import Samples
+from train.prediction_samples import PredictionSamples
 from train.sampling import PreparedSet, prepare
 from train.signals import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
@@ -41,7 +41,7 @@ from train.wandb_options import UNTRACKED, Tracking
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunSettings:
     """What the runs of one command share.
 
     Attributes:
@@ -58,7 +58,7 @@ class Setting:
     output: Path
     device: torch.device
     seed: int = 0
-    ranks: Ranks = ALONE
+    ranks: ProcessGroup = SINGLE_PROCESS
     precision: str = "auto"
     compile: bool = False
     without: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ def is_run(folder: Path) -> bool:
 
 
 def run(
-    experiment: Experiment, data: Data, setting: Setting, stop: StopRequest, console: Console
+    experiment: Experiment, data: Data, setting: RunSettings, stop: StopRequest, console: Console
 ) -> dict[str, Any]:
     """Train one experiment to its end; gives the report, which report.json in its folder holds.
 
@@ -88,18 +88,20 @@ def run(
     use, OSError where it cannot be written.
     """
     if experiment.toy_labels:
-        data = with_toys(data, experiment.toy_labels)
+        data = with_toy_labels(data, experiment.toy_labels)
     folder = setting.output / f"{experiment.label}{data.suffix}"
 
     trainer = _make_trainer(experiment, data, setting)
     config = _config(experiment, data, setting, trainer)
-    keeper = Keeper(folder, trainer, config, experiment.normalisation, setting.save_every)
+    keeper = RunCheckpointer(folder, trainer, config, experiment.normalisation, setting.save_every)
     writes = setting.ranks.rank == 0
-    with alone_in(folder) if writes else nullcontext():
+    with lock_folder(folder) if writes else nullcontext():
         console.print(_headline(folder, config, trainer), soft_wrap=True)
         _begin(keeper, setting, console)
         tracking = setting.tracking if trainer.epoch < experiment.epochs else UNTRACKED
-        samples = Samples(data.validation, trainer.validation) if tracking.wanted else None
+        samples = (
+            PredictionSamples(data.validation, trainer.validation) if tracking.wanted else None
+        )
         with (
             Tracker(
                 folder, config, keeper.records, tracking=tracking, samples=samples, console=console
@@ -120,7 +122,7 @@ def run(
                 "last": keeper.records[-1],
             }
             if writes:
-                replace_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
+                atomic_write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
     console.print(f"{folder.name}: {summary(report)}", soft_wrap=True)
     return report
 
@@ -135,7 +137,7 @@ def summary(report: dict[str, Any]) -> str:
     )
 
 
-def _make_trainer(experiment: Experiment, data: Data, setting: Setting) -> Trainer:
+def _make_trainer(experiment: Experiment, data: Data, setting: RunSettings) -> Trainer:
     def ready(dataset: PatchDataset) -> PreparedSet:
         return prepare(dataset, experiment.normalisation, setting.device)
 
@@ -162,7 +164,7 @@ def _make_trainer(experiment: Experiment, data: Data, setting: Setting) -> Train
     )
 
 
-def _begin(keeper: Keeper, setting: Setting, console: Console) -> None:
+def _begin(keeper: RunCheckpointer, setting: RunSettings, console: Console) -> None:
     """Take up what there is to resume, or start afresh."""
     notes = keeper.resume() if setting.resume else None
     for note in notes or []:
@@ -178,9 +180,9 @@ def _begin(keeper: Keeper, setting: Setting, console: Console) -> None:
 
 def _train(
     trainer: Trainer,
-    keeper: Keeper,
+    keeper: RunCheckpointer,
     tracker: Tracker | None,
-    samples: Samples | None,
+    samples: PredictionSamples | None,
     progress: Progress,
     stop: StopRequest,
     console: Console,
@@ -217,13 +219,13 @@ def _train(
             raise Interrupted(stop.number or signal.SIGTERM)
 
 
-def _conclude(tracker: Tracker, keeper: Keeper, trainer: Trainer) -> None:
+def _conclude(tracker: Tracker, keeper: RunCheckpointer, trainer: Trainer) -> None:
     last = keeper.records[-1] if keeper.records else None
     tracker.conclude(keeper.best, last, Counter(trainer.validation.wells.tolist()))
 
 
 def _config(
-    experiment: Experiment, data: Data, setting: Setting, trainer: Trainer
+    experiment: Experiment, data: Data, setting: RunSettings, trainer: Trainer
 ) -> dict[str, Any]:
     """Everything that makes the run what it is, as JSON values."""
     tuning = asdict(trainer.tuning)

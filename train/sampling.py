@@ -15,11 +15,11 @@ from torch import Tensor
 
 from geoseg.dataset import PatchDataset
 from geoseg.normalisation import Normalisation
-from geoseg.transforms import Views, cycle_views, draw_views, look
+from geoseg.transforms import Views, apply_views, cycle_views, draw_views
 from train.experiments import Experiment
 
 # What a null is in a truth: neither 0 nor 1, so neither loss nor metric counts it.
-VOID = 255
+IGNORED = 255
 
 
 class PreparedSet(NamedTuple):
@@ -48,7 +48,7 @@ class PreparedSet(NamedTuple):
 
     def count_pixels(self) -> Tensor:
         """How many pixels of each patch were measured, (N,) int64."""
-        return (self.truth != VOID).flatten(1).sum(1)
+        return (self.truth != IGNORED).flatten(1).sum(1)
 
 
 def prepare(
@@ -56,7 +56,7 @@ def prepare(
 ) -> PreparedSet:
     """Standardise a labelled set and move it to `device`."""
     inputs, valid = normalisation(dataset.images)
-    truth = torch.where(valid, dataset.masks, VOID)[:, None]
+    truth = torch.where(valid, dataset.masks, IGNORED)[:, None]
     pairs = torch.cat((inputs, truth), 1).to(device)
     return PreparedSet(pairs, dataset.wells.to(device), dataset.names)
 
@@ -93,10 +93,10 @@ class Plan:
         )
         self._views = Views(*(v.to(device) for v in views))
 
-    def look(self, step: int) -> Tensor:
+    def batch(self, step: int) -> Tensor:
         """The patches of a step (from 0) with their truths (B, C + 1, Z, A), turned and noised."""
         chosen = self.batches[step]
-        pair = look(self._pairs, Views(*(v[chosen] for v in self._views)), chosen)
+        pair = apply_views(self._pairs, Views(*(v[chosen] for v in self._views)), chosen)
         if self._noise:
             generator = seeded(*self._key, 2, step)
             noise = torch.randn(pair[:, :1].shape, generator=generator)

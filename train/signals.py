@@ -72,12 +72,12 @@ class StopRequest:
                     sys.stdout.flush()
 
 
-class Abandoned(KeyboardInterrupt):
+class InterruptedTwice(KeyboardInterrupt):
     """A second Ctrl-C, before a server has answered: it may do what it was asked for, or not."""
 
 
 @contextmanager
-def unbroken() -> Iterator[list[int]]:
+def defer_interrupt() -> Iterator[list[int]]:
     """Keep Ctrl-C waiting: a server may do what it was asked for though nobody hears its answer.
 
     Gives the list of the signals that came, which the block's user obeys or not. A second one
@@ -87,7 +87,7 @@ def unbroken() -> Iterator[list[int]]:
 
     def hold(number: int, _: object) -> None:
         if held:
-            raise Abandoned
+            raise InterruptedTwice
         held.append(number)
         print("\nWaiting for the answer; another one leaves at once.", file=sys.stderr)
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from huggingface_hub import RepoCard, SpaceHardware
 from packaging.requirements import Requirement
 
-from geoseg.card import last_of_families
+from geoseg.card import latest_per_architecture
 from geoseg.checkpoint import (
     CheckpointError,
     checkpoint_name,
     find_checkpoints,
-    locate,
     read_card,
+    resolve_checkpoint,
 )
-from geoseg.hub import ENDING, HubError, is_address
+from geoseg.hub import CHECKPOINT_SUFFIX, HubError, is_hub_address
 from train.cards import MEANING, load_named, sizes, summary
 from train.git import ROOT, CloneError, describe_unsent, git
 from train.publish.upload import Bundle, Info, Look, add_arguments, deliver, read_target
@@ -55,7 +55,10 @@ def make_bundle(files: list[Path], hardware: str) -> Bundle:
         "README.md": _readme(hardware, summary(models, sizes(files))).encode(),
         "requirements.txt": requirements(hardware).encode(),
         **{path.relative_to(ROOT).as_posix(): path for path in code},
-        **{f"checkpoints/{name}{ENDING}": p for name, p in zip(models, files, strict=True)},
+        **{
+            f"checkpoints/{name}{CHECKPOINT_SUFFIX}": p
+            for name, p in zip(models, files, strict=True)
+        },
     }
 
 
@@ -111,12 +114,14 @@ def choose(places: list[str] | None, everything: bool) -> list[Path]:
     """
     if places is None:
         shipped = {checkpoint_name(path): path for path in find_checkpoints(ROOT / "checkpoints")}
-        first = last_of_families({name: read_card(path) for name, path in shipped.items()})
+        first = latest_per_architecture({name: read_card(path) for name, path in shipped.items()})
         return [path for name, path in shipped.items() if everything or name in first]
     found: list[Path] = []
     for place in places:
-        folder = Path(place).is_dir() or (is_address(place) and not place.endswith(ENDING))
-        held = find_checkpoints(place) if folder else [locate(place)]
+        folder = Path(place).is_dir() or (
+            is_hub_address(place) and not place.endswith(CHECKPOINT_SUFFIX)
+        )
+        held = find_checkpoints(place) if folder else [resolve_checkpoint(place)]
         if not held:
             raise CheckpointError(f"{place} holds no checkpoint; name another folder")
         found += held

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from geoseg.atomic_files import replacing
+from geoseg.atomic_files import atomic_write
 
 KEPT = 2
 
@@ -41,7 +41,7 @@ class State(NamedTuple):
         return total.hexdigest()
 
 
-class States:
+class StateStore:
     """The saved states of one run, in `folder`; their names sort by progress."""
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +56,7 @@ class States:
         tensors = {k: v.detach().cpu().contiguous() for k, v in state.tensors.items()}
         metadata = {"values": json.dumps(state.values), "sha256": state.digest()}
         try:
-            with replacing(path) as temporary:
+            with atomic_write(path) as temporary:
                 save_file(tensors, temporary, metadata)
         except (OSError, SafetensorError) as error:  # either may report a full disk
             raise OSError(f"{path} cannot be written: {error}") from error

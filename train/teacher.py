@@ -16,7 +16,7 @@ from geoseg.checkpoint import CheckpointError, load_checkpoint
 from geoseg.models import Model
 from geoseg.normalisation import Normalisation
 from train.experiments import Experiment, find_experiments
-from train.sampling import VOID
+from train.sampling import IGNORED
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 
@@ -42,7 +42,7 @@ class Teacher(nn.Module):
         Whatever the student sees of it, the first channel is the image, and what is not void in the
         truth has been measured.
         """
-        inputs = torch.cat((patches[:, :1], patches[:, -1:] != VOID), 1)
+        inputs = torch.cat((patches[:, :1], patches[:, -1:] != IGNORED), 1)
         answers = [
             model(inputs[:, :channels]).float()
             for model, channels in zip(self.models, self._channels, strict=True)

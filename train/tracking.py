@@ -19,9 +19,9 @@ from typing import Any
 
 from rich.console import Console
 
+from geoseg.atomic_files import atomic_write_text, name_in_errors
 from geoseg.checkpoint import read_card
-from geoseg.atomic_files import naming, replace_text
-from train.prediction_samples import Mask, Samples
+from train.prediction_samples import Mask, PredictionSamples
 from train.wandb_options import Mode, Tracking
 
 RUN_FILE = "wandb.json"  # the run that a folder is tracked as
@@ -70,12 +70,12 @@ class Tracker:
         *,
         tracking: Tracking,
         console: Console,
-        samples: Samples | None = None,
+        samples: PredictionSamples | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lines, self._console = folder / "metrics.jsonl", console
-        replace_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
-        replace_text(self._lines, "".join(json.dumps(record) + "\n" for record in records))
+        atomic_write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+        atomic_write_text(self._lines, "".join(json.dumps(record) + "\n" for record in records))
         self._mirror: _Mirror | None = None
         if tracking.wanted:
             with self._sparing_the_run():
@@ -88,7 +88,7 @@ class Tracker:
             record: JSON values, with "epoch", "iou" and "wells" among them.
             masks: what the model makes of the samples, where they shall be shown.
         """
-        with naming(self._lines), self._lines.open("a") as lines:
+        with name_in_errors(self._lines), self._lines.open("a") as lines:
             lines.write(json.dumps(record) + "\n")
         if self._mirror:
             with self._sparing_the_run():
@@ -145,7 +145,7 @@ class _Mirror:
         config: dict[str, Any],
         records: Sequence[dict[str, Any]],
         tracking: Tracking,
-        samples: Samples | None,
+        samples: PredictionSamples | None,
         console: Console,
     ) -> None:
         self._folder, self._samples, self._console = folder, samples, console
@@ -176,7 +176,7 @@ class _Mirror:
         self._note()
 
     def _note(self) -> None:
-        replace_text(self._folder / RUN_FILE, json.dumps(self._known) + "\n")
+        atomic_write_text(self._folder / RUN_FILE, json.dumps(self._known) + "\n")
 
     def send_scores(
         self, best: dict[str, Any] | None, last: dict[str, Any] | None, wells: Mapping[int, int]

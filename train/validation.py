@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from geoseg.metrics import Counts, average_scores, count
-from train.sampling import VOID, PreparedSet
+from train.sampling import IGNORED, PreparedSet
 
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
@@ -53,7 +53,7 @@ class Epoch:
 def score(logits: Tensor, patches: PreparedSet, loss: float) -> Scores:
     """Score logits (N, 1, Z, A) of a whole set, whose loss is known."""
     truth, wells = patches.truth, patches.wells
-    counts = count(logits > 0, truth == 1, truth != VOID)
+    counts = count(logits > 0, truth == 1, truth != IGNORED)
     by_well = {
         str(well): average_scores(Counts(*(n[wells == well] for n in counts)))["iou"]
         for well in wells.unique().tolist()
@@ -70,7 +70,7 @@ def best_threshold(logits: Tensor, truth: Tensor) -> float:
     Args: logits (N, ..., Z, A); truth, the same shape, of 0, 1 and VOID. Tried: 0.05 to 0.95 in
     steps of 0.05.
     """
-    probability, groove, valid = logits.sigmoid(), truth == 1, truth != VOID
+    probability, groove, valid = logits.sigmoid(), truth == 1, truth != IGNORED
 
     def iou(threshold: float) -> float:
         counts = count(probability > threshold, groove, valid)

@@ -1,8 +1,8 @@
 """Folders of patches: one set in memory, its splits, and `python -m geoseg.dataset` to get one."""
 
+from geoseg.dataset.folder import DatasetError, Rejection
 from geoseg.dataset.loading import CACHE_NAME, PatchDataset
 from geoseg.dataset.splits import Split, by_folder, leave_wells_out, random_split, well_folds
-from geoseg.dataset.folder import DatasetError, Rejection
 
 __all__ = [
     "CACHE_NAME",

@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from geoseg.atomic_files import atomic_folder, check_writable, name_in_errors
+from geoseg.dataset.check.duplicates import find_duplicate_wells
 from geoseg.dataset.check.report import Findings
-from geoseg.dataset.download import HANDLE, DownloadError, check_handle, download, page
-from geoseg.dataset.loading import PatchDataset
-from geoseg.dataset.check.duplicates import find_lookalikes
-from geoseg.dataset.stitching import Log, Well, find_wells, stitch
 from geoseg.dataset.check.tables import row, stitched, summary
-from geoseg.atomic_files import appearing, check_writable, naming
-from geoseg.dataset.folder import counted
-from geoseg.twins import TWIN_LIKENESS
+from geoseg.dataset.download import HANDLE, DownloadError, check_handle, download, page
+from geoseg.dataset.folder import format_count
+from geoseg.dataset.loading import PatchDataset
+from geoseg.dataset.stitching import Log, Well, find_wells, stitch
+from geoseg.twins import TWIN_CORRELATION
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -62,7 +62,7 @@ def _check(options: argparse.Namespace, console: Console) -> int:
             raise ValueError(f"--picture {options.picture} would be a PNG; name it FILE.png")
         check_writable(options.picture)
     dataset = PatchDataset.load(options.folder, cache=False)  # a look leaves no trace
-    found = Findings(dataset, find_wells(dataset), find_lookalikes(dataset, console))
+    found = Findings(dataset, find_wells(dataset), find_duplicate_wells(dataset, console))
     _show(summary(found))
     print(dataset.rejection_summary())
     if options.picture:
@@ -84,20 +84,20 @@ def _stitch(options: argparse.Namespace, console: Console) -> int:
     twins = None if options.twins is None else {_log_name(well) for well in options.twins}
     wells = find_wells(dataset, twins, options.overlap)
     rows, disputed = [], []
-    with nullcontext() if options.dry_run else appearing(options.out) as out:
+    with nullcontext() if options.dry_run else atomic_folder(options.out) as out:
         for well in track(wells, "Stitching", console=console, transient=True):
             log = stitch(well)
             rows.append(row(well, log))
             disputed += [well] * bool(log.disputed)
             if out:
-                with naming(options.out):
+                with name_in_errors(options.out):
                     _write(well.name, log, out)
     _show(stitched(rows))
     print(dataset.rejection_summary(verdict="with a fault"))
     for warning in _doubts(wells, disputed, twins is None):
         print(warning)
     done = "would be written" if options.dry_run else "written"
-    print(f"{counted(len(wells), 'log')} {done} to {options.out}")
+    print(f"{format_count(len(wells), 'log')} {done} to {options.out}")
     return 0
 
 
@@ -109,9 +109,9 @@ def _doubts(wells: Sequence[Well], disputed: Sequence[Well], guessed: bool) -> I
             f"No patches 2k and 2k + 1 to tell twins by, so taken for none: {_listed(unsure)}; "
             "--twins says otherwise."
         )
-    if wrong := [well for well in wells if well.twins and well.likeness < TWIN_LIKENESS]:
+    if wrong := [well for well in wells if well.twins and well.likeness < TWIN_CORRELATION]:
         yield f"Warning: the patches of {_listed(wrong)} show no twins; is --twins right?"
-    if wrong := [well for well in wells if not well.twins and well.likeness >= TWIN_LIKENESS]:
+    if wrong := [well for well in wells if not well.twins and well.likeness >= TWIN_CORRELATION]:
         yield f"Warning: the patches of {_listed(wrong)} show twins; is --twins right?"
     if disputed:
         yield (

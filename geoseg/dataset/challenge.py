@@ -16,17 +16,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geoseg.atomic_files import atomic_write, name_in_errors
 from geoseg.dataset import PatchDataset
-from geoseg.atomic_files import naming, replacing
 from geoseg.dataset.folder import DatasetError, Rejection
-from geoseg.patches import printable
+from geoseg.patches import printable_name
 
 _VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 
 def write_masks(path: str | os.PathLike[str], masks: dict[str, NDArray[np.uint8]]) -> None:
     """Write masks of one size (Z, A), 0 and 1, by patch name, in the challenge's format."""
-    with naming(path), replacing(path) as temporary, temporary.open("w", newline="") as file:
+    with (
+        name_in_errors(path),
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="") as file,
+    ):
         rows = csv.writer(file, lineterminator="\n")
         pixels = max((mask.size for mask in masks.values()), default=0)
         rows.writerow(["", *range(pixels)])
@@ -57,7 +61,7 @@ def _read_rows(
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             for number, (label, *cells) in enumerate(filter(None, csv.reader(file)), 1):
-                name = printable(label).removesuffix(".npy")
+                name = printable_name(label).removesuffix(".npy")
                 if number == 1 and not name.startswith("well_"):
                     continue
                 seen[name] += 1

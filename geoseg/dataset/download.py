@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from geoseg.dataset.loading import PatchDataset
-from geoseg.atomic_files import appearing
+from geoseg.atomic_files import atomic_folder
 from geoseg.dataset.folder import SPLITS, DatasetError
+from geoseg.dataset.loading import PatchDataset
 
 HANDLE = "balthazarneveu/mva-geosciences-segmentation-dataset-slb"
 # Image files of the first release, which Kaggle has; other releases have other numbers.
@@ -66,7 +66,7 @@ def download(handle: str, out: Path, console: Console) -> PatchDataset:
         OSError: `out` cannot be written, which is found before anything is fetched.
     """
     check_handle(handle)
-    with appearing(out) as whole:
+    with atomic_folder(out) as whole:
         folder = _fetch(handle)
         dataset, fault = _lay_out(folder, handle, whole, console)
         if dataset is None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from geoseg.patches import AllNullError, PatchError, printable, read_mask, read_patch
+from geoseg.patches import AllNullError, PatchError, printable_name, read_mask, read_patch
 
 SPLITS = ("train", "validation", "test")
 
@@ -39,7 +39,7 @@ _SMALL = 1000  # fewer files than this are read before anyone could see a progre
 _NAME = re.compile(r"well_(0|[1-9][0-9]{0,8})_patch_(0|[1-9][0-9]{0,8})\.npy")
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """A number of things in words: "1 file", "2,000 files", "3 patches"."""
     ending = "es" if noun.endswith("ch") else "s"
     return f"{number:,} {noun}{ending * (number != 1)}"
@@ -110,7 +110,7 @@ def scan(root: Path) -> dict[str, Files]:
     if not any(files.images for files in listing.values()):
         fault = "holds no patches" if root.is_dir() else "is not a folder"
         raise DatasetError(
-            f"{printable(str(root))} {fault}; expected "
+            f"{printable_name(str(root))} {fault}; expected "
             "<root>/{train,validation,test}/images/well_K_patch_I.npy, and the masks under the "
             "same names in labels/ beside images/"
         )
@@ -163,7 +163,7 @@ def _entries(folder: Path) -> Stamps | None:
         if isinstance(error, PermissionError):
             advice = "ask its owner for the right to read it and the folders above it"
         raise DatasetError(
-            f"{printable(str(folder))} cannot be listed ({error.strerror}); {advice}"
+            f"{printable_name(str(folder))} cannot be listed ({error.strerror}); {advice}"
         ) from error
 
 
@@ -179,7 +179,7 @@ def _match(split: str, files: Files, rejections: list[Rejection], everything: bo
     """Pair the images of a split with their labels by name."""
 
     def reject(kind: str, name: str, reason: str, folder: str = "images") -> None:
-        rejections.append(Rejection(f"{split}/{folder}/{printable(name)}", reason, kind))
+        rejections.append(Rejection(f"{split}/{folder}/{printable_name(name)}", reason, kind))
 
     jobs = []
     for name in files.images:

@@ -20,14 +20,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from geoseg.atomic_files import replacing
+from geoseg.atomic_files import atomic_write
 from geoseg.dataset.folder import (
     SPLITS,
     DatasetError,
     Patch,
     Rejection,
-    counted,
     fingerprint,
+    format_count,
     read,
     scan,
 )
@@ -103,8 +103,8 @@ class PatchDataset:
 
     def rejection_summary(self, examples: int = 3, verdict: str = "rejected") -> str:
         """Lines for the user: how many files broke which rule, with the first few of each."""
-        kept = counted(len(self), "patch")
-        lines = [f"{kept} kept, {counted(len(self.rejections), 'file')} {verdict}"]
+        kept = format_count(len(self), "patch")
+        lines = [f"{kept} kept, {format_count(len(self.rejections), 'file')} {verdict}"]
         for kind, count in Counter(r.kind for r in self.rejections).most_common():
             lines.append(f"  {count:,} {kind}")
             first = [r for r in self.rejections if r.kind == kind][:examples]
@@ -174,8 +174,8 @@ def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> 
     if not patches:
         first = rejections[0]
         raise DatasetError(
-            f"no usable patch in {root}: {counted(len(rejections), 'file')} rejected, the first "
-            f"{first.name} ({first.reason})"
+            f"no usable patch in {root}: {format_count(len(rejections), 'file')} rejected, the "
+            f"first {first.name} ({first.reason})"
         )
     images = np.stack([patch.image for patch in patches])
     masks = np.zeros(images.shape, np.uint8)
@@ -225,7 +225,7 @@ def _save_cache(root: Path, stamp: str, dataset: PatchDataset) -> None:
     beside, own = _cache_paths(root)
     for path in (beside, own):
         try:
-            with replacing(path) as temporary:
+            with atomic_write(path) as temporary:
                 save_file(tensors, temporary, {"fingerprint": stamp, "rejections": rejections})
         except (OSError, SafetensorError):
             continue

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from geoseg.dataset.loading import PatchDataset
 from geoseg.dataset.folder import DatasetError
+from geoseg.dataset.loading import PatchDataset
 
 Split = tuple[PatchDataset, PatchDataset]  # training, validation
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.dataset.loading import PatchDataset
 from geoseg.dataset.folder import SPLITS, DatasetError
-from geoseg.patches import MAX_ELEMENTS, UNKNOWN
-from geoseg.twins import TWIN_LIKENESS, twin_likeness
+from geoseg.dataset.loading import PatchDataset
+from geoseg.patches import MAX_ELEMENTS, UNKNOWN_LABEL
+from geoseg.twins import TWIN_CORRELATION, twin_correlation
 
 NOWHERE, BOTH = -1, len(SPLITS)  # what `Log.origin` holds beside the places of a split in SPLITS
 
@@ -28,7 +28,7 @@ class Well:
         name: such as "well_2", or "test/well_2" for a well of `test`, which has its own numbers.
         patches: from the top.
         twins: whether even and odd patches are the columns of one log, interleaved.
-        likeness: `twin_likeness` of its supposed twins, NaN where there is nothing to tell by.
+        likeness: `twin_correlation` of its supposed twins, NaN where there is nothing to tell by.
         pairs: how many of these there are.
         overlap: rows that a patch shares with the next one below.
     """
@@ -142,7 +142,7 @@ def _find_well(
 ) -> Well:
     images, indices = patches.images.numpy(), patches.indices.numpy()
     likeness, pairs = _likeness(images, indices)
-    is_twins = bool(likeness >= TWIN_LIKENESS) if twins is None else name in twins
+    is_twins = bool(likeness >= TWIN_CORRELATION) if twins is None else name in twins
     if overlap is None:
         overlap = _overlap(images, indices, 2 if is_twins else 1)
     return Well(name, patches, is_twins, likeness, pairs, overlap)
@@ -167,7 +167,7 @@ def _lay(
     height, width = patches.images.shape[1:]
     step = shape[1] // width
     total, count = np.zeros(shape), np.zeros(shape, np.uint16)
-    mask = np.full(shape, UNKNOWN, np.uint8)
+    mask = np.full(shape, UNKNOWN_LABEL, np.uint8)
     disputed = 0
     rows = zip(
         *(patches.images.numpy(), patches.masks.numpy(), patches.labelled.tolist(), tops, sides),
@@ -183,7 +183,7 @@ def _lay(
         total[place] += np.where(measured, patch, 0)
         count[place] += measured
         if labelled:
-            known = mask[place] != UNKNOWN
+            known = mask[place] != UNKNOWN_LABEL
             disputed += int((mask[place] != label)[known].sum())
             mask[place] = np.where(known, mask[place] | label, label)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should be
@@ -192,13 +192,13 @@ def _lay(
 
 
 def _likeness(images: NDArray[np.float32], indices: NDArray[np.int64]) -> tuple[float, int]:
-    """`twin_likeness` of the patches 2k and 2k + 1, and how many such pairs there are."""
+    """`twin_correlation` of the patches 2k and 2k + 1, and how many such pairs there are."""
     place = {index: i for i, index in enumerate(indices.tolist())}
     pairs = [(i, place[k + 1]) for k, i in place.items() if k % 2 == 0 and k + 1 in place]
     if not pairs:
         return float("nan"), 0
     even, odd = np.array(pairs).T
-    return twin_likeness(images[even], images[odd]), len(pairs)
+    return twin_correlation(images[even], images[odd]), len(pairs)
 
 
 def _overlap(images: NDArray[np.float32], indices: NDArray[np.int64], sides: int) -> int:

@@ -5,7 +5,6 @@ B images as a model sees them, N patches as they are scored, Z depth, A azimuth.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +12,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from torch import Tensor
 
-from geoseg.dataset.challenge import with_labels
 from geoseg.dataset import PatchDataset
-from geoseg.patches import UNKNOWN, read_mask, read_patch
+from geoseg.patches import UNKNOWN_LABEL, read_mask, read_patch
+from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
-from geoseg.synthetic import synthetic_dataset
 from geoseg.twins import TWIN_COLUMNS, split_twins
-from geoseg.progress import shown
 
-# Wells of another seed than the trainer's own set and than any that a user would choose by chance:
-# no run has seen them, not even to choose an epoch.
-FRESH_WELLS, FRESH_PATCHES, FRESH_SEED = 15, 2400, 1_000_003
 SLICE = 36  # rows of a log that are scored as one patch, as the data set cuts its own
 _AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class EvaluationSet:
     """Images, what is true of them, and where it counts.
 
     Attributes:
@@ -54,7 +47,7 @@ class Case:
     is_log: bool = False
 
     @classmethod
-    def of_patches(cls, dataset: PatchDataset, about: str = "") -> Case:
+    def of_patches(cls, dataset: PatchDataset, about: str = "") -> EvaluationSet:
         """The patches of a labelled set."""
         known = ~dataset.images.isnan()
         wells = tuple(map(str, dataset.wells.tolist()))
@@ -63,7 +56,7 @@ class Case:
         return cls(dataset.images, truth, known, names, wells, about)
 
     @classmethod
-    def of_log(cls, image: Path, truth: Path, twins: bool) -> Case:
+    def of_log(cls, image: Path, truth: Path, twins: bool) -> EvaluationSet:
         """A log (Z, A) and its truth of the same shape, 255 where that is unknown."""
         log, mask = read_patch(image), read_mask(truth, unknown=True)
         if log.shape != mask.shape:
@@ -74,7 +67,7 @@ class Case:
         apart = twins and log.shape[1] == TWIN_COLUMNS
         images, masks = (split_twins(x) if apart else x[None] for x in (log, mask))
         values, labels = torch.from_numpy(images), torch.from_numpy(masks)
-        known = ~values.isnan() & (labels != UNKNOWN)
+        known = ~values.isnan() & (labels != UNKNOWN_LABEL)
         if not known.any():
             raise ValueError(f"{truth.name} is known nowhere in {image.name}; there is no score")
         sides = ("even columns, ", "odd columns, ") if apart else ("",)
@@ -106,41 +99,6 @@ class Case:
         images = self.images if change is None else change(self.images)
         parts: Iterable[Tensor] = images.split(_AT_ONCE)
         if change is None:
-            parts = shown(images.split(_AT_ONCE), f"{name} on {len(self.names):,} patches")
+            parts = track_progress(images.split(_AT_ONCE), f"{name} on {len(self.names):,} patches")
         answers = [segmenter.probabilities(part.numpy(), [name])[name] for part in parts]
         return torch.from_numpy(np.concatenate(answers))
-
-
-def load_case(arguments: argparse.Namespace, console: Console) -> Case:
-    """What the command line asks for; OSError or ValueError where it cannot be."""
-    if arguments.log is not None:
-        return Case.of_log(arguments.log, arguments.log_truth, twins=not arguments.no_twins)
-    return Case.of_patches(
-        *labelled_set(arguments.data, arguments.split, console, labels=arguments.labels)
-    )
-
-
-def labelled_set(
-    folder: Path | None, split: str, console: Console, labels: Path | None = None
-) -> tuple[PatchDataset, str]:
-    """The labelled patches of a folder's split, or fresh synthetic wells, and what they are.
-
-    `labels` is a file of labels instead of those beside the images. Says what was rejected; OSError
-    or ValueError where nothing has a label.
-    """
-    if folder is None:
-        dataset = synthetic_dataset(FRESH_WELLS, FRESH_PATCHES, FRESH_SEED)
-        about = f"{len(dataset):,} synthetic patches, {FRESH_WELLS} wells, seed {FRESH_SEED}"
-        return dataset, about
-    whole = PatchDataset.load(folder, [split], labels=labels is None, cache=False)
-    if labels is not None:
-        whole = with_labels(whole, labels)
-    if whole.rejections:
-        console.print(whole.rejection_summary(), markup=False)
-    dataset = whole.select(whole.labelled)
-    if not len(dataset):
-        raise ValueError(f"{split} of {folder} has no labels to score against")
-    rejected = f" ({len(whole.rejections):,} files rejected)" if whole.rejections else ""
-    if labels is not None:
-        rejected = f", labels of {labels.name}" + rejected.replace("files", "files and rows")
-    return dataset, f"{len(dataset):,} patches of {folder.resolve().name}/{split}{rejected}"

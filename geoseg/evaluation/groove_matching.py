@@ -48,7 +48,7 @@ def _harmonic(right: Tensor, predicted: Tensor, found: Tensor, true: Tensor) -> 
     return torch.where(n + m == 0, 1.0, mean)
 
 
-class Detection(NamedTuple):
+class GrooveMatches(NamedTuple):
     """How grooves, each counted once, were found; lengths in rows, widths in columns.
 
     A groove is a connected part of a mask. A true one is found where the prediction comes within a
@@ -76,7 +76,7 @@ class Detection(NamedTuple):
     length_error: float
 
 
-def detect(mask: Tensor, truth: Tensor) -> Detection:
+def match_grooves(mask: Tensor, truth: Tensor) -> GrooveMatches:
     """Compare the grooves of masks with those of truths."""
     true, predicted = (label_components(m).numpy() for m in (truth, mask))
     found = _covered(true, near(mask, 1).numpy())
@@ -88,7 +88,7 @@ def detect(mask: Tensor, truth: Tensor) -> Detection:
     )
     n_true, n_found = len(found) - 1, int(found[1:].sum())
     n_predicted, n_right = len(right) - 1, int(right[1:].sum())
-    return Detection(
+    return GrooveMatches(
         n_true,
         n_found,
         n_predicted,

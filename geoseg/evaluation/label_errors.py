@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg.metrics import count, score
 from geoseg.evaluation.morphology import label_components, near
+from geoseg.metrics import count, score
 
 Kind = Literal["missing", "spurious", "shifted", "too wide", "too narrow", "another shape"]
 
@@ -22,7 +22,7 @@ _BETTER = 0.1  # by how much a shift must raise the IoU to explain the differenc
 _WIDER = 1.25  # the ratio of areas from which a label is too wide, and its inverse too narrow
 
 
-class Suspect(NamedTuple):
+class LabelError(NamedTuple):
     """One label that the models doubt.
 
     Attributes:
@@ -46,9 +46,9 @@ class Suspect(NamedTuple):
     iou: float
 
 
-def find_suspects(
+def find_label_errors(
     probability: Tensor, thresholds: list[float], truth: Tensor, at_most: int = 100
-) -> list[Suspect]:
+) -> list[LabelError]:
     """The labels most likely wrong, worst first.
 
     Models that were trained on these very labels doubt them less, and where all models miss a faint
@@ -71,7 +71,7 @@ def find_suspects(
     doubt = ((agreement - iou) * sure * (agreement >= _AGREED)).nan_to_num(0.0)
     order = doubt.argsort(descending=True, stable=True)[:at_most].tolist()
     return [
-        Suspect(
+        LabelError(
             i,
             doubt[i].item(),
             *_explain(truth[i] & valid[i], consensus[i], valid[i]),

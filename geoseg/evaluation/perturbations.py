@@ -21,7 +21,7 @@ DEPTHS = 5  # at which rows are lost
 MOST_TURNS = 72  # of a wider pipe as many shifts, evenly spread
 
 
-class Trials(NamedTuple):
+class Perturbations(NamedTuple):
     """A patch changed step by step.
 
     Attributes:
@@ -37,7 +37,7 @@ class Trials(NamedTuple):
     rest: int
 
 
-class Spread(NamedTuple):
+class ScoreRange(NamedTuple):
     """Mean, lowest and highest over the repeats at each value, float64 (V,); NaN without pixels."""
 
     mean: Tensor
@@ -45,16 +45,16 @@ class Spread(NamedTuple):
     high: Tensor
 
 
-def turned(patch: Tensor) -> Trials:
+def turned(patch: Tensor) -> Perturbations:
     """The patch (Z, A) turned by every number of columns, or by MOST_TURNS of them."""
     columns = patch.shape[-1]
     tried = min(columns, MOST_TURNS)
     shifts = [i * columns // tried for i in range(tried)]
     images = torch.stack([roll(patch, shift) for shift in shifts])[:, None]
-    return Trials(tuple(map(float, shifts)), images, tuple(-shift for shift in shifts), 0)
+    return Perturbations(tuple(map(float, shifts)), images, tuple(-shift for shift in shifts), 0)
 
 
-def noisy(patch: Tensor, seed: int) -> Trials:
+def noisy(patch: Tensor, seed: int) -> Perturbations:
     """The patch (Z, A) with white noise of rising strength, of `seed` and the SEEDS - 1 next."""
     levels = [
         torch.stack([add_noise(patch, sigma, seed + i) for i in range(SEEDS)]) for sigma in NOISE
@@ -62,13 +62,13 @@ def noisy(patch: Tensor, seed: int) -> Trials:
     return _unturned(NOISE, torch.stack(levels), 0)
 
 
-def amplified(patch: Tensor) -> Trials:
+def amplified(patch: Tensor) -> Perturbations:
     """The patch (Z, A) times each GAIN."""
     images = torch.stack([amplify(patch, gain) for gain in GAIN])[:, None]
     return _unturned(GAIN, images, GAIN.index(1))
 
 
-def blanked(patch: Tensor) -> Trials:
+def blanked(patch: Tensor) -> Perturbations:
     """The patch (Z, A) without 0, 1, 2, 4 ... of its rows, one run of them, at DEPTHS places."""
     rows = len(patch)
     runs = [0, *(2**i for i in range(rows.bit_length()) if 2**i < rows)]
@@ -85,7 +85,7 @@ def amplify(images: Tensor, gain: float) -> Tensor:
     return images * gain
 
 
-def compare(trials: Trials, masks: Tensor, other: Tensor) -> Spread:
+def compare(trials: Perturbations, masks: Tensor, other: Tensor) -> ScoreRange:
     """IoU, challenge rule, of masks (V, R, Z, A) bool, turned back, with another one (Z, A) bool.
 
     It counts what each image measures, nothing at its nulls.
@@ -98,8 +98,8 @@ def compare(trials: Trials, masks: Tensor, other: Tensor) -> Spread:
         ]
     )
     low, high = found.nanquantile(torch.tensor([0, 1]).to(found), dim=1)
-    return Spread(found.nanmean(1), low, high)
+    return ScoreRange(found.nanmean(1), low, high)
 
 
-def _unturned(at: tuple[float, ...], images: Tensor, rest: int) -> Trials:
-    return Trials(at, images, (0,) * len(at), rest)
+def _unturned(at: tuple[float, ...], images: Tensor, rest: int) -> Perturbations:
+    return Perturbations(at, images, (0,) * len(at), rest)

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"{output} is there already; choose another -o, or add --force")
         model = import_original(options.weights, options.experiment)
         assert model.card
-        save_checkpoint(output, model, **model.card.story)
+        save_checkpoint(output, model, **model.card.provenance)
     except KeyboardInterrupt:
         print("original: stopped; nothing is written.", file=sys.stderr)
         return 130

@@ -15,8 +15,8 @@ from geoseg.card import Card
 from geoseg.checkpoint import CheckpointError
 from geoseg.models import Model, create_model
 from geoseg.normalisation import RAW
-from geoseg.original.names import rename_weights
 from geoseg.original.model_table import model_of
+from geoseg.original.names import rename_weights
 
 DATA = "the original project's weights"
 # Four times the largest of its models, which leaves room for the state of its optimiser.

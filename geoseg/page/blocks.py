@@ -13,7 +13,7 @@ from importlib.resources import files
 
 import gradio as gr
 
-from geoseg.card import last_of_families
+from geoseg.card import latest_per_architecture
 from geoseg.page.api import MAX_WAITING, endpoints
 from geoseg.page.browse import PatchSet
 from geoseg.page.catalogue import MOST, SIDE
@@ -63,9 +63,9 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
     """The page for these models.
 
     `patches` is what everybody sees before uploading their own, `shown` the models that are ticked
-    at first, by default the `last_of_families`.
+    at first, by default the `latest_per_architecture`.
     """
-    shown = last_of_families(segmenter.cards) if shown is None else list(shown)
+    shown = latest_per_architecture(segmenter.cards) if shown is None else list(shown)
     with Page(title="geoseg", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             html_template=asset("page.html"),

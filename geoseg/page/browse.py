@@ -6,7 +6,6 @@ Z depth, A azimuth.
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.patches import PatchError, printable, read_mask, read_patch
+from geoseg.natural_sort import natural_key
+from geoseg.patches import PatchError, printable_name, read_mask, read_patch
 
 # A patch on the page is segmented while a slider moves: 65,536 pixels, or 1,820 rows of 36
 # columns, are what a small machine still does in well under a second. Logs belong in slices.
@@ -112,11 +112,6 @@ class PatchSet:
         return {name: i for i, name in reversed([*enumerate(self.names)]) if name}
 
 
-def natural_key(text: str) -> list[str | int]:
-    """A key that sorts patch_2 before patch_10."""
-    return [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", text.casefold())]
-
-
 def load_set(sources: Sequence[str], label: str) -> PatchSet:
     """Read every patch that `sources` name: files, folders, or globs in which `**` works.
 
@@ -130,7 +125,7 @@ def load_set(sources: Sequence[str], label: str) -> PatchSet:
         try:
             patch = check_size(read_patch(path))
         except PatchError as error:
-            rejected.append(Rejected(printable(path.name), str(error)))
+            rejected.append(Rejected(printable_name(path.name), str(error)))
             continue
         truth, reason = _read_truth(path, patch.shape)
         if reason:

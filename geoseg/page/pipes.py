@@ -16,10 +16,10 @@ import torch
 from geoseg.page.browse import Entry, Patches, PatchSet
 from geoseg.page.request import fields, number
 from geoseg.synthetic import synthesize
-from geoseg.synthetic.well_parameters import draw_character
-from geoseg.synthetic.random import Draw
 from geoseg.synthetic.datasets import SIDE
+from geoseg.synthetic.random import RandomStream
 from geoseg.synthetic.toy_labels import MODES, Mode, stamp_toys
+from geoseg.synthetic.well_parameters import sample_well_parameters
 
 COUNT = 10_000  # seeds to browse
 _DIGITS = 4  # of a knob's value that count
@@ -168,7 +168,7 @@ def _make(seed: int, knobs: tuple[tuple[str, float], ...]) -> Entry:
         collar_row=_collar_row(seed) if dict(knobs).get("collar") else None,
     )
     # Drawn first, so that the same seed gives the same character.
-    own = draw_character(Draw(seed, "cpu"), 1)
+    own = sample_well_parameters(RandomStream(seed, "cpu"), 1)
     drawn = {name: round(getattr(own, knob.field).item(), _DIGITS) for name, knob in KNOBS.items()}
     drawn["lattice"] *= own.lattice_share.item() > 0
     return Entry(f"synthetic {seed}", images[0].numpy(), masks[0].numpy(), {"drawn": drawn})

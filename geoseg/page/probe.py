@@ -14,11 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.evaluation.perturbations import (
+    Perturbations,
+    ScoreRange,
+    amplified,
+    blanked,
+    compare,
+    noisy,
+    turned,
+)
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, Patches
 from geoseg.page.live import first_line, view
 from geoseg.page.request import Request, fields, number
-from geoseg.evaluation.perturbations import Spread, Trials, amplified, blanked, compare, noisy, turned
 from geoseg.segmenter import Segmenter
 from geoseg.transforms import roll
 
@@ -67,7 +75,7 @@ class _Subject(NamedTuple):
     """What one probe looks at; `truth` (Z, A) bool or None lies as the unchanged patch does."""
 
     name: str
-    trials: Trials
+    trials: Perturbations
     truth: Tensor | None
 
     @property
@@ -114,7 +122,7 @@ def _curves(subject: _Subject, masks: Tensor) -> dict[str, Any]:
     return {"kept": _spread(kept), "iou": iou, "marked": int(masks[trials.rest, 0].sum())}
 
 
-def _spread(spread: Spread) -> dict[str, list[float | None]]:
+def _spread(spread: ScoreRange) -> dict[str, list[float | None]]:
     """Lists for JSON, which has no NaN."""
     return {
         name: [None if math.isnan(value) else value for value in values.tolist()]

@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.evaluation.label_errors import LabelError, find_label_errors
 from geoseg.metrics import count
 from geoseg.page.batches import Work, by_shape
 from geoseg.page.browse import Patches
 from geoseg.page.live import encode, first_line
 from geoseg.page.request import fields, models
-from geoseg.evaluation.label_errors import Suspect, find_suspects
 
 MOST_SUSPECTS = 200  # labels in one list; nobody reviews more at a sitting
 _JUDGED_PIXELS = 32 * 36 * 36  # whose labels are doubted in one go
@@ -73,7 +73,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranks:
+class ProcessGroup:
     """A set as several models see it.
 
     Attributes:
@@ -84,13 +84,13 @@ class Ranks:
 
     verdicts: dict[str, Verdict]
     disagreement: NDArray[np.float32]
-    suspects: list[Suspect]
+    suspects: list[LabelError]
 
 
 @dataclass
 class _Known:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    suspects: dict[tuple[str, ...], list[Suspect]] = field(default_factory=dict)
+    suspects: dict[tuple[str, ...], list[LabelError]] = field(default_factory=dict)
 
 
 class Ranking:
@@ -120,13 +120,13 @@ class Ranking:
             return
         told = 0.0
         for step in self.score(patches, models(message, self._segmenter.names)):
-            if isinstance(step, Ranks):
+            if isinstance(step, ProcessGroup):
                 yield _describe(patches, step)
             elif time.monotonic() - told > _TOLD_SECONDS:
                 told = time.monotonic()
                 yield step._asdict()
 
-    def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | Ranks]:
+    def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | ProcessGroup]:
         """Score a set with the models `names`: steps, the first before any work, then the ranks.
 
         What a model cannot do becomes its verdict's `reason`; nothing is raised.
@@ -159,7 +159,7 @@ class Ranking:
             if all(verdict.lasting for verdict in verdicts.values()):
                 known.suspects[tuple(names)] = suspects
         differ = disagreement(groups, list(verdicts.values()), len(patches))
-        yield Ranks(verdicts, differ, suspects)
+        yield ProcessGroup(verdicts, differ, suspects)
 
     def _judge(self, patches: Patches, groups: Groups, name: str) -> Iterator[int | Verdict]:
         """One model's verdict, and before it the number of patches of every batch."""
@@ -191,7 +191,7 @@ class Ranking:
 
     def _doubt(
         self, patches: Patches, groups: Groups, verdicts: Sequence[Verdict]
-    ) -> Iterator[tuple[list[Suspect], int]]:
+    ) -> Iterator[tuple[list[LabelError], int]]:
         """The labels most likely wrong, some patches at a time, and how many patches those were."""
         for shape, indices in groups.items():
             able = [verdict for verdict in verdicts if shape in verdict.answers]
@@ -205,7 +205,9 @@ class Ranking:
                 answers = np.stack([verdict.answers[shape][places] for verdict in able])
                 truth = _truths(patches, indices[places])
                 with self._work.turn:
-                    found = find_suspects(torch.from_numpy(answers), limits, truth, MOST_SUSPECTS)
+                    found = find_label_errors(
+                        torch.from_numpy(answers), limits, truth, MOST_SUSPECTS
+                    )
                 yield [s._replace(patch=int(indices[places[s.patch]])) for s in found], len(places)
 
 
@@ -242,7 +244,7 @@ def _count(mask: NDArray[np.bool_], truth: Tensor, valid: NDArray[np.bool_]) -> 
     return torch.stack(counts, 1).int().numpy()
 
 
-def _describe(patches: Patches, ranks: Ranks) -> dict[str, Any]:
+def _describe(patches: Patches, ranks: ProcessGroup) -> dict[str, Any]:
     labelled = [patches.entry(i).truth is not None for i in range(len(patches))]
     return {
         "count": len(patches),

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from geoseg.page.exchange import sentence
-from geoseg.patches import PatchError, printable
+from geoseg.patches import PatchError, printable_name
 
 MAX_FILES = 512
 MAX_FILE_BYTES = 2**20
@@ -37,7 +37,7 @@ logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it reports e
 def clean(name: str) -> str:
     """A file's base name, printable, of a length that fits on a page."""
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return printable(base)[:120] or "unnamed"
+    return printable_name(base)[:120] or "unnamed"
 
 
 def file_name(file: Any) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from geoseg.page.browse import Entry, PatchSet, Rejected, check_size, natural_key
+from geoseg.natural_sort import natural_key
+from geoseg.page.browse import Entry, PatchSet, Rejected, check_size
 from geoseg.page.uploads import MAX_FILES, check_length, clean
 from geoseg.patches import PatchError, read_patch
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from geoseg.atomic_files import replace_text
+from geoseg.atomic_files import atomic_write_text
 from geoseg.patches import read_mask, read_patch
 from geoseg.synthetic.logs import synthesize
 from geoseg.synthetic.validation.log_statistics import COLUMNS, LATTICE_ROWS, UNITS, measure
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             comparison(synthetic, real)
         )
         if options.json:
-            replace_text(options.json, _report(options, synthetic, real))
+            atomic_write_text(options.json, _report(options, synthetic, real))
         if options.picture:
             _picture(options, {name: well[0] for name, well in wells.items()}, logs)
     except KeyboardInterrupt:
@@ -187,7 +187,10 @@ def _report(
 def _picture(
     options: argparse.Namespace, synthetic: Mapping[str, Image], real: Mapping[str, Image]
 ) -> None:
-    from geoseg.synthetic.validation.strips import draw_strips, save_picture  # Pillow takes its time
+    from geoseg.synthetic.validation.strips import (  # Pillow takes its time
+        draw_strips,
+        save_picture,
+    )
 
     random = np.random.default_rng(options.seed)
     order = random.permutation(list(synthetic))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geoseg.dataset import PatchDataset
 from geoseg.dataset.folder import MAX_NULL_FRACTION
-from geoseg.synthetic.grooves import spoil_labels
+from geoseg.synthetic.grooves import corrupt_labels
 from geoseg.synthetic.logs import synthesize
 
 SIDE = 36  # rows and columns of a patch
@@ -72,7 +72,7 @@ def fresh_dataset(
     For training that never sees a pipe twice: many wells, made together, are quicker to make than
     a few long ones, and tell more. The second half of the wells are twins, as in
     `synthetic_dataset`. What is made is a hash of seed and turn: others share a log by chance only,
-    once in four billion. A share `faults` of the grooves' labels is spoilt as by `spoil_labels`.
+    once in four billion. A share `faults` of the grooves' labels is spoilt as by `corrupt_labels`.
 
     >>> len(fresh_dataset(100, wells=8, turn=3))
     100
@@ -96,7 +96,7 @@ def fresh_dataset(
     order = (well * slices + slice_).argsort()
     well, slice_ = well[order], slice_[order]
     images = images[well, slice_]
-    labels = spoil_labels(masks[well, slice_], faults, int(keys[2]))
+    labels = corrupt_labels(masks[well, slice_], faults, int(keys[2]))
     return PatchDataset(
         images=images,
         masks=labels.masked_fill(images.isnan(), 0),

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.well_parameters import Character
-from geoseg.synthetic.random import Draw
 from geoseg.synthetic.grooves import relief, taper
+from geoseg.synthetic.random import RandomStream
+from geoseg.synthetic.well_parameters import WellParameters
 
 
 class Kind(NamedTuple):
@@ -35,18 +35,20 @@ PITS = Kind(1, (4, 40), (1.5, 7), (0.015, 0.07), dark=0.75, share=0.3)
 ROUGH = Kind(1, (20, 250), (2, 9), (0.02, 0.15), dark=0.0, share=0.06)
 
 
-def lookalikes(draw: Draw, character: Character, rows: int, columns: int) -> Tensor:
+def lookalikes(draw: RandomStream, character: WellParameters, rows: int, columns: int) -> Tensor:
     """Relief of the bands, streaks and pits, float32 inches (W, Z, A)."""
     kinds = (BANDS, STREAKS, PITS)
     return torch.stack([_scatter(draw, character, kind, rows, columns) for kind in kinds]).sum(0)
 
 
-def roughness(draw: Draw, character: Character, rows: int, columns: int) -> Tensor:
+def roughness(draw: RandomStream, character: WellParameters, rows: int, columns: int) -> Tensor:
     """Standard deviation (inches) of the noise of patches that echo badly, (W, Z, A)."""
     return _scatter(draw, character, ROUGH, rows, columns)
 
 
-def _scatter(draw: Draw, character: Character, kind: Kind, rows: int, columns: int) -> Tensor:
+def _scatter(
+    draw: RandomStream, character: WellParameters, kind: Kind, rows: int, columns: int
+) -> Tensor:
     each = (len(character.bands), kind.tracks, int(rows / kind.rows[0]) + 3)
     lengths = draw.log_uniform(*kind.rows, *each)
     idle = (1 / (kind.share * character.bands) - 1)[:, None, None]

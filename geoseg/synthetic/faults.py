@@ -8,21 +8,23 @@ from math import pi
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.well_parameters import Character
-from geoseg.synthetic.random import Draw
+from geoseg.synthetic.random import RandomStream
+from geoseg.synthetic.well_parameters import WellParameters
 
 STEEP = 0.03  # inches from column to column, where a flank begins to lose the echo
 LONGEST_NULL = 30  # rows: shorter than a patch, so that no patch is ever wholly null
 
 
-def _arc(draw: Draw, count: int, columns: int) -> Tensor:
+def _arc(draw: RandomStream, count: int, columns: int) -> Tensor:
     """A random arc of the circumference in each of `count` rows, never the whole: (count, A)."""
     angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
     away = (angle - 2 * pi * draw.unit(count, 1)).cos()
     return away > draw.uniform(-0.9, 0.9, count, 1)
 
 
-def add_collars(draw: Draw, character: Character, images: Tensor, since: Tensor) -> None:
+def add_collars(
+    draw: RandomStream, character: WellParameters, images: Tensor, since: Tensor
+) -> None:
     """Overwrite, in place, the collars' rows and stray lines of `images` (W, Z, A).
 
     `since` (W, Z): rows since the joint's collar began. Some arcs of them become NaN.
@@ -48,7 +50,7 @@ def add_collars(draw: Draw, character: Character, images: Tensor, since: Tensor)
     images[well, row] = torch.where(lost, torch.nan, images[well, row])
 
 
-def add_scars(draw: Draw, images: Tensor, joint: Tensor, since: Tensor) -> Tensor:
+def add_scars(draw: RandomStream, images: Tensor, joint: Tensor, since: Tensor) -> Tensor:
     """Brighten, in place, the disturbed side below some collars.
 
     Returns how strongly each pixel is disturbed, 0 to 1, (W, Z, A).
@@ -65,8 +67,8 @@ def add_scars(draw: Draw, images: Tensor, joint: Tensor, since: Tensor) -> Tenso
 
 
 def add_noise(
-    draw: Draw,
-    character: Character,
+    draw: RandomStream,
+    character: WellParameters,
     images: Tensor,
     scar: Tensor,
     rough: Tensor,
@@ -97,7 +99,9 @@ def add_noise(
         images[well[kept], row[kept], (column[kept] + step) % columns] += height[kept]
 
 
-def hold_still(draw: Draw, character: Character, images: Tensor, label: Tensor) -> None:
+def hold_still(
+    draw: RandomStream, character: WellParameters, images: Tensor, label: Tensor
+) -> None:
     """Repeat, in place, a row while the tool stands still, in `images` and `label` (W, Z, A)."""
     wells, rows, _ = images.shape
     each = (wells, 1, rows // 15 + 3)
@@ -110,7 +114,7 @@ def hold_still(draw: Draw, character: Character, images: Tensor, label: Tensor) 
         plane[well, row] = plane[well, here[well, row]]
 
 
-def add_nulls(draw: Draw, character: Character, images: Tensor) -> None:
+def add_nulls(draw: RandomStream, character: WellParameters, images: Tensor) -> None:
     """Set, in place, runs of whole rows or of arcs of them to NaN."""
     wells, rows, columns = images.shape
     each = (wells, 1, rows // 9 + 3)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geoseg.synthetic.well_parameters import Character
-from geoseg.synthetic.random import Draw, Runs
+from geoseg.synthetic.random import RandomStream, Runs
+from geoseg.synthetic.well_parameters import WellParameters
 
 SHORTEST = 20  # rows, of a groove
 LEAST_GAP = 45  # rows between grooves of a track: more than a label bridges
@@ -46,7 +46,9 @@ def taper(runs: Runs, rows: Tensor) -> Tensor:
     return (torch.minimum(runs.above + 1, runs.below) / rows).clamp(0, 1)
 
 
-def grooves(draw: Draw, character: Character, joint: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+def grooves(
+    draw: RandomStream, character: WellParameters, joint: Tensor, columns: int
+) -> tuple[Tensor, Tensor]:
     """Relief of the grooves, float32 inches (W, Z, A), at most 0, and their label, bool.
 
     `joint` (W, Z): the joint's number; a groove runs through collars, but not every joint wears
@@ -87,7 +89,9 @@ def grooves(draw: Draw, character: Character, joint: Tensor, columns: int) -> tu
     return image, bands(path, spread, seen, columns)
 
 
-def _path(draw: Draw, character: Character, rows: int, columns: int, tracks: int) -> Tensor:
+def _path(
+    draw: RandomStream, character: WellParameters, rows: int, columns: int, tracks: int
+) -> Tensor:
     """Drift from each groove's own column: the sum of a smooth slope, (W, T, Z) columns."""
     wells = len(character.drift)
     z = torch.arange(rows, device=draw.device)
@@ -128,7 +132,7 @@ def bands(path: Tensor, width: Tensor, seen: Tensor, columns: int) -> Tensor:
     return label
 
 
-def spoil_labels(masks: Tensor, share: float, seed: int) -> Tensor:
+def corrupt_labels(masks: Tensor, share: float, seed: int) -> Tensor:
     """Masks (N, Z, A) of which about a `share` of those with a groove are wrong as annotators are.
 
     A third of them has lost its grooves, a third is a column off and a third is two columns too
@@ -136,7 +140,7 @@ def spoil_labels(masks: Tensor, share: float, seed: int) -> Tensor:
     """
     if not 0 <= share <= 1:
         raise ValueError(f"the share of spoilt labels is {share}; it must be from 0 to 1")
-    draw = Draw(seed, masks.device)
+    draw = RandomStream(seed, masks.device)
     kind = (draw.unit(len(masks), 1, 1) / max(share, 1e-9) * 3).floor()
     side = torch.where(draw.chance(0.5, len(masks), 1, 1), masks.roll(1, -1), masks.roll(-1, -1))
     wide = masks | masks.roll(1, -1) | masks.roll(-1, -1)

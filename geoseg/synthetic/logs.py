@@ -6,12 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.well_parameters import draw_character, fix_character
-from geoseg.synthetic.random import Draw
+from geoseg.synthetic.distractors import lookalikes, roughness
 from geoseg.synthetic.faults import add_collars, add_noise, add_nulls, add_scars, hold_still
 from geoseg.synthetic.grooves import grooves
-from geoseg.synthetic.distractors import lookalikes, roughness
+from geoseg.synthetic.random import RandomStream
 from geoseg.synthetic.wall import joints, wall
+from geoseg.synthetic.well_parameters import override_parameters, sample_well_parameters
 
 MOST_PIXELS = 1 << 22  # made at a time
 
@@ -40,7 +40,7 @@ def synthesize(
     """Make logs of `wells` pipes, each with a character of its own.
 
     `rows` >= 1 along depth, `columns` >= 8 round the full circumference. `fixed` gives all wells
-    the same value of some of `Character`'s fields, as `fix_character` does; `collar_row` lays a
+    the same value of some fields of `WellParameters`, see `override_parameters`; `collar_row` lays a
     collar over the wall from that row on, beside the well's own. The same arguments give the same
     logs. Beside the result it takes about 100 bytes a pixel, of one well or, where those are small,
     of as many as make MOST_PIXELS.
@@ -52,7 +52,7 @@ def synthesize(
     for name, value, least in (("wells", wells, 1), ("rows", rows, 1), ("columns", columns, 8)):
         if value < least:
             raise ValueError(f"{name} is {value}; give at least {least}")
-    draw = Draw(seed, device)
+    draw = RandomStream(seed, device)
     together = max(1, MOST_PIXELS // (rows * columns))
     batches = [
         _batch(draw, min(together, wells - first), rows, columns, fixed or {}, collar_row)
@@ -62,14 +62,14 @@ def synthesize(
 
 
 def _batch(
-    draw: Draw,
+    draw: RandomStream,
     wells: int,
     rows: int,
     columns: int,
     fixed: Mapping[str, float | Sequence[float]],
     collar_row: int | None,
 ) -> Logs:
-    character = fix_character(draw_character(draw, wells), fixed)
+    character = override_parameters(sample_well_parameters(draw, wells), fixed)
     joint, since = joints(draw, character, rows)
     if collar_row is not None:
         here = torch.arange(rows, device=draw.device) - collar_row

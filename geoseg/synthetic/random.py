@@ -1,7 +1,7 @@
 """Random numbers for the generator: one explicit stream, and the two shapes all parts are made of.
 
 W well, T track, Z depth, A azimuth, C channel. The two shapes are smooth paths along depth
-(`Draw.smooth`) and stretches of depth with gaps between them (`Draw.runs`).
+(`RandomStream.smooth`) and stretches of depth with gaps between them (`RandomStream.runs`).
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Runs:
         return table.gather(-1, self.index)
 
 
-class Draw:
+class RandomStream:
     """A seeded stream of random tensors on one device; never touches the global state."""
 
     def __init__(self, seed: int, device: torch.device | str) -> None:

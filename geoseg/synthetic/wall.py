@@ -10,13 +10,13 @@ from math import pi
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.well_parameters import HARMONICS, Character
-from geoseg.synthetic.random import Draw
+from geoseg.synthetic.random import RandomStream
+from geoseg.synthetic.well_parameters import HARMONICS, WellParameters
 
 RIPPLES = 9  # cycles round that may change from row to row
 
 
-def joints(draw: Draw, character: Character, rows: int) -> tuple[Tensor, Tensor]:
+def joints(draw: RandomStream, character: WellParameters, rows: int) -> tuple[Tensor, Tensor]:
     """Joint number (int64) and rows since its collar began (float32) of each row, both (W, Z)."""
     count = int(rows / (0.9 * character.joint.min())) + 3
     lengths = character.joint[:, None] * draw.uniform(0.95, 1.05, len(character.joint), count)
@@ -24,7 +24,7 @@ def joints(draw: Draw, character: Character, rows: int) -> tuple[Tensor, Tensor]
     return runs.index[:, 0], runs.above[:, 0]
 
 
-def wall(draw: Draw, character: Character, joint: Tensor, columns: int) -> Tensor:
+def wall(draw: RandomStream, character: WellParameters, joint: Tensor, columns: int) -> Tensor:
     """The wall of a pipe without grooves, float32 inches (W, Z, A)."""
     rows = joint.shape[1]
     cycles = torch.arange(1, HARMONICS + 1, device=draw.device)
@@ -43,7 +43,9 @@ def _complex(paths: Tensor) -> Tensor:
     return torch.view_as_complex(paths.unflatten(-1, (-1, 2)).contiguous()) / 2**0.5
 
 
-def _texture(draw: Draw, character: Character, joint: Tensor, cycles: Tensor) -> Tensor:
+def _texture(
+    draw: RandomStream, character: WellParameters, joint: Tensor, cycles: Tensor
+) -> Tensor:
     """A slow part whose eccentricity turns, and a quick part that leans; anew at each joint."""
     z = torch.arange(joint.shape[1], device=draw.device)
     anew = 4 * joint
@@ -66,7 +68,9 @@ def _texture(draw: Draw, character: Character, joint: Tensor, cycles: Tensor) ->
     return slow + quick * lean(character.twist, cycles)
 
 
-def _lattice(draw: Draw, character: Character, joint: Tensor, cycles: Tensor) -> Tensor:
+def _lattice(
+    draw: RandomStream, character: WellParameters, joint: Tensor, cycles: Tensor
+) -> Tensor:
     """Two crossing helices, constant within a joint, random between joints."""
     wells, count = len(joint), int(joint.max()) + 1
     z = torch.arange(joint.shape[1], device=draw.device)

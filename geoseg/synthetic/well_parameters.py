@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.random import Draw
+from geoseg.synthetic.random import RandomStream
 
 HARMONICS = 18  # cycles round the pipe that the wall's Fourier series holds
 
 
 @dataclass(frozen=True)
-class Character:
+class WellParameters:
     """One value a well: tensors (W,), but `spectrum` (W, HARMONICS) and `occupancy` (W, 3)."""
 
     joint: Tensor  # rows between collars
@@ -64,7 +64,7 @@ class Character:
         return (1.6 * power.sqrt()).clamp(min=0.008).maximum(0.3 * self.contrast)
 
 
-def _spectrum(draw: Draw, wells: int) -> Tensor:
+def _spectrum(draw: RandomStream, wells: int) -> Tensor:
     cycles = torch.arange(1, HARMONICS + 1, device=draw.device)
     steepness = draw.uniform(0.7, 1.5, wells, 1)
     texture = draw.log_uniform(0.0014, 0.0045, wells, 1) * (4 / cycles) ** steepness
@@ -76,7 +76,7 @@ def _spectrum(draw: Draw, wells: int) -> Tensor:
     return torch.cat((torch.stack(low, 1), texture[:, 3:]), 1)
 
 
-def _occupancy(draw: Draw, wells: int) -> Tensor:
+def _occupancy(draw: RandomStream, wells: int) -> Tensor:
     """Most wells have one groove nearly everywhere, some are broken, a few have almost none."""
     kind = draw.unit(wells)
     most, some, few = ((a, b) for a, b in ((0.88, 0.995), (0.3, 0.88), (0.01, 0.06)))
@@ -89,7 +89,7 @@ def _occupancy(draw: Draw, wells: int) -> Tensor:
     return torch.cat((first[:, None], others.clamp(min=0.004)), 1)
 
 
-def draw_character(draw: Draw, wells: int) -> Character:
+def sample_well_parameters(draw: RandomStream, wells: int) -> WellParameters:
     """Draw the character of `wells` wells."""
 
     def choice(*values: float) -> Tensor:
@@ -99,7 +99,7 @@ def draw_character(draw: Draw, wells: int) -> Character:
     helical = choice(1.0, 4.0, 4.0)
     speckled = draw.chance(0.15, wells)
     contrast = draw.log_uniform(0.015, 0.085, wells)
-    return Character(
+    return WellParameters(
         joint=choice(80.0, 165.0, 165.0, 345.0) * draw.uniform(0.93, 1.07, wells),
         spectrum=_spectrum(draw, wells),
         moods=draw.uniform(0, 0.4, wells),
@@ -143,7 +143,9 @@ def draw_character(draw: Draw, wells: int) -> Character:
     )
 
 
-def fix_character(character: Character, fixed: Mapping[str, float | Sequence[float]]) -> Character:
+def override_parameters(
+    character: WellParameters, fixed: Mapping[str, float | Sequence[float]]
+) -> WellParameters:
     """The wells with the same value of some fields, by name, instead of their own.
 
     `spectrum` and `occupancy` take one value for all their columns, or one each, of which NaN

@@ -2,20 +2,18 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import textbook
+from benchmarks.server import make_checkpoints
 from geoseg.checkpoint import load_checkpoint
 from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
-from benchmarks.server import make_checkpoints
+from tests.helpers import ROOT
 from train.experiments import find_experiments
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture

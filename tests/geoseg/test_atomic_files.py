@@ -5,13 +5,13 @@ import stat
 
 import pytest
 
-from geoseg.atomic_files import check_writable, replace_text, replacing
+from geoseg.atomic_files import atomic_write, atomic_write_text, check_writable
 
 
 def test_replaces_and_makes_folders(tmp_path):
     path = tmp_path / "new" / "file.txt"
     for text in ("first", "second"):
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text)
         assert path.read_text() == text
     assert os.listdir(path.parent) == ["file.txt"]
@@ -22,7 +22,7 @@ def test_a_failure_harms_nothing(tmp_path):
     path.write_text("good")
 
     def interrupted():
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
@@ -35,7 +35,7 @@ def test_a_failure_harms_nothing(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 def test_gives_the_rights_of_any_new_file(tmp_path):
     (tmp_path / "plain").touch()
-    with replacing(tmp_path / "file") as temporary:
+    with atomic_write(tmp_path / "file") as temporary:
         temporary.unlink()
         temporary.touch(0o600)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == stat.S_IMODE(
@@ -54,10 +54,10 @@ def test_checking_leaves_nothing_behind(tmp_path):
 def test_links_are_followed_and_devices_left_alone(tmp_path):
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
-    replace_text(tmp_path / "link.txt", "new")
+    atomic_write_text(tmp_path / "link.txt", "new")
     assert (tmp_path / "link.txt").is_symlink()
     assert (tmp_path / "real.txt").read_text() == "new"
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="it is a device"):
-        replace_text(tmp_path / "pipe", "new")
+        atomic_write_text(tmp_path / "pipe", "new")
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

@@ -13,11 +13,13 @@ from huggingface_hub import constants
 
 import app
 import geoseg
+from benchmarks.server import ROOT, free_port, make_patch
+from geoseg import __main__ as predict
 from geoseg.checkpoint import CheckpointError, checkpoint_name, find_checkpoints, load_checkpoint
 from tests.helpers.hub_server import use
 from tests.helpers.synthetic_data import make_checkpoint, make_data
-from benchmarks.server import ROOT, free_port, make_patch
-from train import evaluate, predict, quantise
+from train import quantise
+from train.evaluate import __main__ as evaluate
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.server import ROOT
 from geoseg import Segmenter, create_model, find_checkpoints, load_checkpoint, read_patch
 from geoseg.inference import Runner, native_precision, record
 from geoseg.synthetic import synthetic_dataset
-from tests.helpers.synthetic_data import make_checkpoint
-from benchmarks.server import ROOT
 from tests.geoseg.models.test_models import SMALL
+from tests.helpers.synthetic_data import make_checkpoint
 
 SHIPPED = find_checkpoints(ROOT / "checkpoints")
 CPU = torch.device("cpu")

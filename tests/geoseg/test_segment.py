@@ -5,12 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from making import make_checkpoint
 from PIL import Image
 
 from geoseg import Segmenter, read_mask, read_patch
+from geoseg import __main__ as predict
 from geoseg.twins import join_twins, split_twins
-from train import predict
+from tests.helpers.synthetic_data import make_checkpoint
 
 THRESHOLD = 0.78  # where both models find some pixels and leave others
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from geoseg.transforms import Views, add_noise, cycle_views, draw_views, look, roll
+from geoseg.transforms import Views, add_noise, apply_views, cycle_views, draw_views, roll
 
 
 def generator(seed=0):
@@ -19,7 +19,7 @@ def test_look_rolls_and_flips_each_patch_its_own_way():
         torch.tensor([False, True, False]),
         torch.tensor([False, False, True]),
     )
-    seen = look(patches, views, torch.tensor([2, 0, 1]))
+    seen = apply_views(patches, views, torch.tensor([2, 0, 1]))
     assert torch.equal(seen[0], patches[2])
     assert torch.equal(seen[1], patches[0].flip(1).roll(2, 2))
     assert torch.equal(seen[2], patches[1].flip(2).roll(5, 2))
@@ -30,7 +30,7 @@ def test_look_rolls_and_flips_each_patch_its_own_way():
 def test_image_and_mask_take_the_same_view(draw):
     images = torch.randn(8, 1, 36, 36, generator=generator())
     views = draw(8, 36, roll=True, flip=True, generator=generator(1))
-    pairs = look(torch.cat((images, images > 0), 1), views, torch.arange(8))
+    pairs = apply_views(torch.cat((images, images > 0), 1), views, torch.arange(8))
     assert torch.equal(pairs[:, 0] > 0, pairs[:, 1] == 1)
     assert not torch.equal(pairs[:, :1], images)
 

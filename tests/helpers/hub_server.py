@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.helpers.http_servers import running_app
 from benchmarks.server import free_port
+from tests.helpers.http_servers import running_app
 
 LARGE = (".safetensors", ".npy")  # what the Hub keeps apart from git
 USERS, READER = {"hf_writer": "me", "hf_reader": "you"}, "hf_reader"  # by token

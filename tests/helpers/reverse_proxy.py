@@ -1,4 +1,7 @@
-"""A small reverse proxy: `python -m tests.helpers.reverse_proxy PORT TARGET PREFIX`, with `--cut` less PREFIX."""
+"""Run a reverse proxy: `python -m tests.helpers.reverse_proxy PORT TARGET PREFIX [--cut]`.
+
+With `--cut` it removes PREFIX from the path.
+"""
 
 import sys
 from collections.abc import AsyncIterator

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.helpers.http_servers import running_app
 from benchmarks.server import free_port
+from tests.helpers.http_servers import running_app
 
 
 class Lender:

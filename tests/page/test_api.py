@@ -17,6 +17,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from benchmarks.server import MODELS, ROOT, make_checkpoints, make_folder, make_patch, serve
 from geoseg.checkpoint import find_checkpoints
 from geoseg.metrics import scores
 from geoseg.page import choose
@@ -25,7 +26,6 @@ from geoseg.page.exchange import MAX_BODY
 from geoseg.page.given import MAX_CALL_FILES, MAX_CALL_WORK
 from geoseg.page.uploads import inbox
 from geoseg.segmenter import Segmenter
-from benchmarks.server import MODELS, ROOT, make_checkpoints, make_folder, make_patch, serve
 from tests.helpers.requests import API, ask, call, post, send, upload, upload_paths
 
 NAMES = tuple(MODELS)

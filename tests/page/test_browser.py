@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from geoseg.metrics import METRICS, scores
 from benchmarks.browser import READ
 from benchmarks.server import MODELS, make_patch
+from geoseg.metrics import METRICS, scores
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)

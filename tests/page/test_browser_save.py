@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.browser import Screen
+from benchmarks.server import MODELS, make_checkpoints, make_folder, make_patch, serve
 from geoseg import Segmenter, find_checkpoints
 from geoseg.page import load_set
 from geoseg.page.live import view
-from benchmarks.browser import Screen
-from benchmarks.server import MODELS, make_checkpoints, make_folder, make_patch, serve
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.browser import Screen, screens
+from benchmarks.server import ROOT, free_port, make_checkpoints, make_patch, serve
 from geoseg.checkpoint import find_checkpoints
+from geoseg.evaluation.label_errors import find_label_errors
 from geoseg.metrics import METRICS, scores
 from geoseg.page import PatchSet, build, launch, load_set
 from geoseg.segmenter import Segmenter
-from geoseg.evaluation.label_errors import find_suspects
-from benchmarks.browser import Screen, screens
-from benchmarks.server import ROOT, free_port, make_checkpoints, make_patch, serve
 
 pytestmark = pytest.mark.browser
 NAMES = ["1004-flexible-unet", "1004-flexible-unet-8bit"]
@@ -266,7 +266,7 @@ def test_uploads_have_no_truth_but_can_be_compared(screen, tmp_path):
 @pytest.fixture
 def doubted(patches, probabilities, segmenter):
     labelled = [i for i, e in enumerate(patches.entries) if e.truth is not None]
-    found = find_suspects(
+    found = find_label_errors(
         torch.stack([torch.from_numpy(probabilities[name][labelled]) for name in NAMES]),
         [segmenter.cards[name].threshold for name in NAMES],
         torch.from_numpy(np.stack([patches.entry(i).truth for i in labelled])) == 1,

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoseg.page.catalogue import small_picture
 from benchmarks.browser import READ, Screen
 from benchmarks.server import MODELS, make_patch
+from geoseg.page.catalogue import small_picture
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from benchmarks.server import make_checkpoints, make_patch
 from geoseg.page import PatchSet
 from geoseg.page import export as module
 from geoseg.page.batches import Work
@@ -17,7 +18,6 @@ from geoseg.page.pipes import Pipes, stamped
 from geoseg.page.ranking import Ranking
 from geoseg.segmenter import Segmenter
 from geoseg.synthetic.toy_labels import MODES
-from benchmarks.server import make_checkpoints, make_patch
 
 
 @pytest.fixture(scope="module")

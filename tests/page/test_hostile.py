@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.hostile_files import hostile_files
 from benchmarks.server import Server, make_checkpoints, make_folder, running
+from tests.helpers.hostile_files import hostile_files
 from tests.helpers.requests import API, ask, call, form, post, send, send_files, upload
 
 FILES = 5_000

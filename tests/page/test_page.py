@@ -14,10 +14,12 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from benchmarks.server import make_checkpoints, make_folder, make_patch
 from geoseg import create_model, find_checkpoints, save_checkpoint
-from geoseg.card import last_of_families
+from geoseg.card import latest_per_architecture
+from geoseg.natural_sort import natural_key
 from geoseg.page import NoPatchesError, PatchSet, build, load_set
-from geoseg.page.browse import MAX_PIXELS, Entry, find_files, natural_key
+from geoseg.page.browse import MAX_PIXELS, Entry, find_files
 from geoseg.page.live import answer, view
 from geoseg.page.request import MAX_NOISE, MAX_SHIFT, Request
 from geoseg.page.uploads import (
@@ -32,7 +34,6 @@ from geoseg.page.uploads import (
 from geoseg.page.users import KEPT_SECONDS, LEAST_PIXELS, Users, read_uploads
 from geoseg.patches import PatchError, read_patch
 from geoseg.segmenter import Segmenter
-from benchmarks.server import make_checkpoints, make_folder, make_patch
 
 NAMES = ("200-stacked", "300-vanilla", "402-unet")
 
@@ -289,6 +290,6 @@ def test_at_first_the_last_of_each_family_is_shown_three_at_most(tmp_path):
     for name, architecture in made.items():
         save_checkpoint(tmp_path / f"{name}.safetensors", create_model(architecture))
     segmenter = Segmenter(find_checkpoints(tmp_path))
-    assert last_of_families(segmenter.cards) == ["7-c", "8-d", "9-e"]
+    assert latest_per_architecture(segmenter.cards) == ["7-c", "8-d", "9-e"]
     two = Segmenter(find_checkpoints(tmp_path)[:3])
-    assert last_of_families(two.cards) == ["6-b", "7-c"]
+    assert latest_per_architecture(two.cards) == ["6-b", "7-c"]

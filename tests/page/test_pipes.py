@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.server import make_patch
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.catalogue import catalogue
 from geoseg.page.live import view
 from geoseg.page.pipes import COUNT, KNOBS, Pipes, Stamped, stamped
 from geoseg.synthetic import synthesize
 from geoseg.synthetic.toy_labels import MODES, stamp_toys
-from benchmarks.server import make_patch
 
 SEEDS = 24
 

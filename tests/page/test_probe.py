@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.server import MODELS, make_checkpoints, make_patch
 from geoseg import scores
+from geoseg.evaluation.perturbations import GAIN, MOST_TURNS, NOISE, SEEDS, blanked, compare, turned
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.live import view
 from geoseg.page.probe import PROBES, probe
-from geoseg.evaluation.perturbations import GAIN, MOST_TURNS, NOISE, SEEDS, blanked, compare, turned
 from geoseg.segmenter import Segmenter
-from benchmarks.server import MODELS, make_checkpoints, make_patch
 
 NAMES = list(MODELS)
 CIRCULAR, FLAT = "200-stacked", "402-unet"

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.server import make_checkpoints, make_patch
+from geoseg.evaluation.label_errors import find_label_errors
 from geoseg.metrics import Counts, average_scores, score, scores
 from geoseg.page import PatchSet, batches
 from geoseg.page import ranking as module
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry
-from geoseg.page.ranking import Ranking, Ranks, Verdict
+from geoseg.page.ranking import ProcessGroup, Ranking, Verdict
 from geoseg.segmenter import Segmenter
-from geoseg.evaluation.label_errors import find_suspects
 from geoseg.synthetic import synthetic_dataset
-from benchmarks.server import make_checkpoints, make_patch
 
 NAMES = ("200-stacked", "300-vanilla", "402-unet")
 
@@ -78,7 +78,7 @@ def unlabelled(patches: PatchSet) -> PatchSet:
     return PatchSet("Your files", tuple(Entry(e.name, e.patch) for e in patches.entries))
 
 
-def rank(ranking: Ranking, patches: PatchSet, names=NAMES) -> Ranks:
+def rank(ranking: Ranking, patches: PatchSet, names=NAMES) -> ProcessGroup:
     *steps, ranks = ranking.score(patches, names)
     assert steps[0].done == 0
     return ranks
@@ -155,7 +155,7 @@ def test_suspects_are_the_librarys_in_one_order(ranking, segmenter, agreeing, mo
         places = [i for i in range(parity, 20, 2) if i != 7]
         images = torch.stack([torch.from_numpy(agreeing.entry(i).patch) for i in places])
         truth = torch.stack([torch.from_numpy(agreeing.entry(i).truth) == 1 for i in places])
-        found = find_suspects(images.expand(3, -1, -1, -1), limits, truth)
+        found = find_label_errors(images.expand(3, -1, -1, -1), limits, truth)
         expected += [s._replace(patch=places[s.patch]) for s in found]
     ranks = rank(ranking, agreeing)
     assert ranks.suspects == sorted(expected, key=lambda s: -s.doubt)
@@ -171,7 +171,7 @@ def test_one_more_model_costs_that_model_alone(ranking, segmenter, patches):
     segmenter.asked.clear()
     steps = list(ranking.score(patches, NAMES))
     assert not segmenter.asked
-    assert [type(step) for step in steps] == [module.Step, Ranks]
+    assert [type(step) for step in steps] == [module.Step, ProcessGroup]
     assert steps[0].total == 0
 
 

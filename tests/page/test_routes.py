@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import pytest
 from starlette.applications import Starlette
 
+from benchmarks.server import free_port, make_checkpoints, make_patch
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.routes import Desk, _Lane
 from geoseg.segmenter import Segmenter
 from tests.helpers.http_servers import running_app
-from benchmarks.server import free_port, make_checkpoints, make_patch
 from tests.helpers.requests import ask, job
 
 

@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
+from benchmarks.server import ROOT, Server, make_checkpoints, make_folder, running
 from geoseg.page import build, load_set
 from geoseg.page.api import NAMES
 from geoseg.page.callers import MAX_WRONG, SHARE, WRONG_SECONDS, Accounts, client
@@ -32,7 +33,6 @@ from geoseg.page.server import forget_unread, options
 from geoseg.page.uploads import MAX_FILES
 from geoseg.page.users import MAX_CLIENT_PIXELS, MAX_TOTAL_PIXELS
 from geoseg.segmenter import Segmenter
-from benchmarks.server import ROOT, Server, make_checkpoints, make_folder, running
 from tests.helpers.requests import (
     API,
     Reply,

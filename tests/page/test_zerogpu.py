@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 
+from benchmarks.server import EXACT, make_checkpoints, make_patch, running
 from geoseg import Segmenter, find_checkpoints
 from geoseg.page import zerogpu
-from benchmarks.server import EXACT, make_checkpoints, make_patch, running
 from tests.helpers.zerogpu_scheduler import lending
 
 pytest.importorskip("spaces", reason="spaces is not installed; pip install spaces")
@@ -39,7 +39,14 @@ def lender():
 
 def page(lender, models, patience):
     """The page on a Space whose processor waits so many seconds for a GPU."""
-    program = [sys.executable, "-m", "tests.helpers.zerogpu_app", *EXACT[2:], "--checkpoints", str(models)]
+    program = [
+        sys.executable,
+        "-m",
+        "tests.helpers.zerogpu_app",
+        *EXACT[2:],
+        "--checkpoints",
+        str(models),
+    ]
     wishes = {"WORTH_SECONDS": "0", "PATIENCE_SECONDS": str(patience)}
     return running(program=program, **lender.environment, SPACE_ID="me/geoseg", **wishes)
 

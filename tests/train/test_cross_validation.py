@@ -11,7 +11,7 @@ from geoseg import PatchDataset, Segmenter, scores
 from geoseg.metrics import METRICS
 from tests.helpers.synthetic_data import make_data
 from train.__main__ import main
-from train.checkpointing import Keeper
+from train.checkpointing import RunCheckpointer
 
 RUN = "3-unet-8-halving"
 FOLDS = [f"{RUN}-fold-{i}-of-3" for i in (1, 2, 3)]
@@ -130,7 +130,7 @@ def test_the_table_is_printed_and_nothing_done_is_done_again(folds, data, capsys
 def test_a_stopped_cross_validation_goes_on_where_it_was(
     folds, data, tmp_path, capsys, monkeypatch
 ):
-    note = Keeper.note
+    note = RunCheckpointer.note
 
     def stop_in_the_second(keeper, epoch):
         note(keeper, epoch)
@@ -138,7 +138,7 @@ def test_a_stopped_cross_validation_goes_on_where_it_was(
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "note", stop_in_the_second)
+        patch.setattr(RunCheckpointer, "note", stop_in_the_second)
         assert train(data, tmp_path, "--folds", "3") == 143
     assert "--resume goes on from here" in capsys.readouterr().out
     assert [(tmp_path / fold / "report.json").exists() for fold in FOLDS] == [True, False, False]

@@ -23,16 +23,16 @@ from geoseg import create_model, read_card
 from geoseg.losses import LOSSES
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import synthetic_dataset
+from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
 from train.__main__ import main
+from train.distributed import SINGLE_PROCESS, ProcessGroup, local_device
 from train.experiments import Experiment, Linear, Plateau
 from train.loop import Trainer
-from train.distributed import ALONE, Ranks, local_device
-from train.sampling import VOID, PreparedSet, prepare
+from train.sampling import IGNORED, PreparedSet, prepare
 from train.teacher import Teacher
 from train.tuning import Tuning
 
-ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
 RUN = "3-unet-8-halving"
 SMALL = Experiment(9000, "small", "unet", {"width": 4}, batch=8, learning_rate=3e-3, roll=True)
@@ -58,7 +58,7 @@ def uneven_sets():
     sets = [prepare(dataset.select(c), Normalisation(), CPU) for c in (~validation, validation)]
     for part in sets:
         for i, pair in enumerate(part.pairs):
-            pair[1, : 30 * i // len(part)] = VOID
+            pair[1, : 30 * i // len(part)] = IGNORED
     return sets
 
 
@@ -219,12 +219,12 @@ def work(rank, folder, data, ports):
     torch.set_num_threads(1)
     ports = iter(ports)
     place(rank, 3, ports)
-    ranks = Ranks.join(CPU)
+    ranks = ProcessGroup.join(CPU)
     answers = {"place": (ranks.rank, ranks.world), "exchange": exchange(ranks)}
     ranks.leave()
     if rank < 2:
         place(rank, 2, ports)
-        ranks = Ranks.join(CPU)
+        ranks = ProcessGroup.join(CPU)
         answers |= {"exchange2": exchange(ranks), **compute(ranks)}
         answers["stops"] = [ask_one_to_stop(ranks, which) for which in (0, 1)]
         ranks.leave()
@@ -262,7 +262,7 @@ def alone():
     """What a single process computes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield compute(ALONE)
+    yield compute(SINGLE_PROCESS)
     torch.set_num_threads(threads)
 
 
@@ -270,16 +270,16 @@ def alone():
 def test_shares_are_even_and_make_the_whole(world, rank):
     for count in range(8):
         values = torch.arange(count)
-        shares = [Ranks(r, world).share(values) for r in range(world)]
+        shares = [ProcessGroup(r, world).share(values) for r in range(world)]
         assert torch.equal(torch.cat(shares), values)
         sizes = [len(share) for share in shares]
         assert max(sizes) - min(sizes) <= 1
-        assert torch.equal(Ranks(rank, world).share(values), shares[rank])
+        assert torch.equal(ProcessGroup(rank, world).share(values), shares[rank])
 
 
 def test_one_process_alone_passes_everything_through(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    ranks = Ranks.join(CPU)
+    ranks = ProcessGroup.join(CPU)
     assert (ranks.rank, ranks.world, ranks.alone) == (0, 1, True)
     values = random(3, 2)
     before = values.clone()

@@ -9,12 +9,12 @@ from rich.console import Console
 
 from geoseg.checkpoint import load_checkpoint
 from geoseg.synthetic import fresh_dataset
-from geoseg.synthetic.grooves import spoil_labels
+from geoseg.synthetic.grooves import corrupt_labels
 from train.__main__ import main, parse
 from train.data import load_data
 from train.experiments import find_experiments
 from train.loop import Trainer
-from train.run import Setting, run
+from train.run import RunSettings, run
 from train.sampling import prepare
 from train.signals import StopRequest
 
@@ -69,10 +69,10 @@ def test_too_many_wells():
 def test_spoilt_labels_are_wrong_in_the_ways_of_annotators():
     masks = torch.zeros(3000, 8, 36, dtype=torch.uint8)
     masks[..., 34:36] = 1
-    spoilt = spoil_labels(masks, 0.3, seed=0)
+    spoilt = corrupt_labels(masks, 0.3, seed=0)
     assert spoilt.dtype == torch.uint8
-    assert torch.equal(spoilt, spoil_labels(masks, 0.3, seed=0))
-    assert torch.equal(spoil_labels(masks, 0.0, seed=0), masks)
+    assert torch.equal(spoilt, corrupt_labels(masks, 0.3, seed=0))
+    assert torch.equal(corrupt_labels(masks, 0.0, seed=0), masks)
     missing = (spoilt == 0).flatten(1).all(1)
     shifted = [(spoilt == masks.roll(s, -1)).flatten(1).all(1) for s in (-1, 1)]
     wide = spoilt[..., [33, 34, 35, 0]].flatten(1).all(1)
@@ -86,7 +86,7 @@ def test_spoilt_labels_are_wrong_in_the_ways_of_annotators():
 
 def test_a_share_is_a_share():
     with pytest.raises(ValueError, match="from 0 to 1"):
-        spoil_labels(torch.zeros(1, 2, 2, dtype=torch.uint8), 1.5, seed=0)
+        corrupt_labels(torch.zeros(1, 2, 2, dtype=torch.uint8), 1.5, seed=0)
 
 
 FRESH = ["-e", "3", "-nowb", "--cpu", "--fresh", "64"]
@@ -140,7 +140,7 @@ def test_resumed_in_another_epoch_it_sees_what_it_would_have_seen(tmp_path):
 def test_a_model_that_sees_the_mask_trains_and_says_so_in_its_checkpoint(tmp_path):
     small = replace(find_experiments(["ring-unet"])[0], arguments={"widths": (4, 4)}, epochs=1)
     (data,) = load_data(parse(FRESH), Console())
-    setting = Setting(tmp_path, torch.device("cpu"), precision="fp32")
+    setting = RunSettings(tmp_path, torch.device("cpu"), precision="fp32")
     report = run(small, data, setting, StopRequest(), Console())
     assert 0 <= report["best"]["iou"] <= 1
     card = load_checkpoint(tmp_path / "3000-ring-unet" / "best.safetensors").card

@@ -10,7 +10,7 @@ from geoseg.synthetic import synthetic_dataset
 from tests.helpers.synthetic_data import CPU, make_sets
 from train.experiments import Experiment, Plateau
 from train.loop import Trainer, TrainingError
-from train.sampling import VOID, Plan, PreparedSet, prepare
+from train.sampling import IGNORED, Plan, PreparedSet, prepare
 from train.tuning import Tuning
 from train.validation import best_threshold
 
@@ -83,9 +83,9 @@ def test_nulls_do_not_teach(sets):
     trainer = Trainer(SMALL, *sets)
     logits = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     half = truth.clone()
-    half[:, :, :18] = VOID
+    half[:, :, :18] = IGNORED
     trainer._loss(logits, half).backward()
-    assert torch.equal(logits.grad == 0, half == VOID)
+    assert torch.equal(logits.grad == 0, half == IGNORED)
 
 
 def test_a_loss_that_is_not_finite_names_its_batch(sets):
@@ -115,7 +115,7 @@ def test_every_patch_once_an_epoch_in_another_order(sets):
     assert not torch.equal(*orders)
     assert Trainer(plain, *sets).steps == len(plans[0].batches) == -(-count // 7)
     for step, chosen in enumerate(plans[0].batches):
-        assert torch.equal(plans[0].look(step), sets[0].pairs[chosen])
+        assert torch.equal(plans[0].batch(step), sets[0].pairs[chosen])
 
 
 def test_plateau_lowers_the_learning_rate(sets):
@@ -130,8 +130,8 @@ def test_prepared_truth_is_void_at_nulls():
     dataset = synthetic_dataset(4, 40, seed=5)
     dataset.images[0, 2] = torch.nan
     prepared = prepare(dataset, Normalisation(), CPU)
-    assert (prepared.truth[0, 0, 2] == VOID).all()
-    assert torch.equal(prepared.truth[:, 0] == VOID, dataset.images.isnan())
+    assert (prepared.truth[0, 0, 2] == IGNORED).all()
+    assert torch.equal(prepared.truth[:, 0] == IGNORED, dataset.images.isnan())
     assert prepared.inputs.isfinite().all()
 
 
@@ -153,7 +153,7 @@ def test_best_threshold_recovers_a_known_one():
     logits = torch.tensor([[[0.3, 0.35, 0.62, 0.9]]]).logit()
     assert 0.35 <= best_threshold(logits, torch.tensor([[[0, 0, 1, 1]]])) <= 0.62
     # What is void decides nothing: 0.62 alone would forbid any threshold above it.
-    assert best_threshold(logits, torch.tensor([[[0, 1, VOID, 1]]])) < 0.35
+    assert best_threshold(logits, torch.tensor([[[0, 1, IGNORED, 1]]])) < 0.35
 
 
 def test_of_equal_thresholds_the_middle_one_is_taken():

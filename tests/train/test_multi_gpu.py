@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,12 +13,12 @@ from rich.console import Console
 
 import train.__main__ as program
 from geoseg import read_card
+from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
+from train.checkpointing import lock_folder
 from train.multi_gpu import list_gpus, run_fleet
-from train.checkpointing import alone_in
 from train.signals import StopRequest
 
-ROOT = Path(__file__).resolve().parent.parent
 RUNS = {"3": "3-unet-8-halving", "0": "0-unet-24-short", "2": "2-unet-24-halving"}
 FLEET = """
 import sys
@@ -108,7 +107,7 @@ def test_a_signal_stops_all_saves_all_and_starts_no_more(data, tmp_path):
     # Both have ended, and those that waited never began.
     assert sorted(tmp_path.iterdir()) == sorted(folders)
     for folder in folders:
-        with alone_in(folder):
+        with lock_folder(folder):
             states = sorted((folder / "resume").glob("*.safetensors"))
         assert int(states[-1].stem) > 0
         assert not list(folder.rglob("*.tmp"))

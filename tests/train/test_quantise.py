@@ -15,7 +15,7 @@ from geoseg import (
 )
 from tests.helpers.synthetic_data import make_data
 from train import cards, evaluate
-from geoseg.evaluation.evaluation_set import labelled_set
+from train.evaluate.data import load_labelled_patches
 from train.quantise import ALL, compare, main, quantise, quantised_name
 
 
@@ -71,7 +71,7 @@ def test_eight_bits_stand_beside_the_full_checkpoint(full, data, capsys):
 def test_the_scores_are_those_of_evaluate(full, data):
     small = full.with_name("small.safetensors")
     quantise(full, small, Quantisation(4, "layer"))
-    dataset, _ = labelled_set(data, "validation", None)
+    dataset, _ = load_labelled_patches(data, "validation", None)
     outcomes = compare([full, small], dataset, "cpu")
     table = evaluate.evaluate(Segmenter([full, small], "cpu"), dataset)
     for outcome, scores in zip(outcomes, table.values(), strict=True):

@@ -20,19 +20,19 @@ from safetensors.torch import load_file
 
 from geoseg import read_card
 from geoseg.synthetic import synthetic_dataset
+from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
 from train import experiments
 from train.__main__ import main
+from train.checkpointing import CHECKPOINTS
 from train.data import Data
 from train.experiments import Linear, Plateau, find_experiments
-from train.checkpointing import CHECKPOINTS
-from train.run import Setting, run
-from train.state import StateError, States
+from train.run import RunSettings, run
 from train.signals import StopRequest
+from train.state import StateError, StateStore
 from train.tracking import Tracker
 from train.wandb_options import UNTRACKED
 
-ROOT = Path(__file__).resolve().parent.parent
 TIMING = {"seconds", "patches_per_second"}
 SMALL = "3-unet-8-halving"
 RUN = "runpy.run_module('train', run_name='__main__', alter_sys=True)"
@@ -140,7 +140,7 @@ def straight(start, tmp_path_factory):
 def outcome(folder):
     """All of a run that must not depend on how often it was stopped."""
     assert not leftovers(folder)
-    state, damaged = States(folder / "resume").load()
+    state, damaged = StateStore(folder / "resume").load()
     assert not damaged
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return {
@@ -290,7 +290,7 @@ def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(start, straight, dat
     assert_refused(start_limited(100), "config.json", "File too large")
     assert contents(folder) == before
     assert_refused(start_limited(100_000), "File too large")
-    assert States(folder / "resume").load()[1] == []
+    assert StateStore(folder / "resume").load()[1] == []
     finish(resume())
     assert outcome(folder) == expected
 
@@ -595,7 +595,9 @@ def tiny():
     data = Data(dataset.select(~validation), dataset.select(validation), "tiny")
 
     def tiny(output, **options):
-        setting = Setting(output, torch.device("cpu"), precision="fp32", save_every=0, **options)
+        setting = RunSettings(
+            output, torch.device("cpu"), precision="fp32", save_every=0, **options
+        )
         with StopRequest() as stop:
             run(TINY, data, setting, stop, Console(quiet=True))
         return output / TINY.label

@@ -27,7 +27,7 @@ def patches():
 def seen(experiment, patches, seed=0, epoch=1):
     """Everything an epoch shows, in its order: indices (N,) and pairs (N, 2, Z, A)."""
     plan = Plan(experiment, patches, seed, epoch)
-    looks = [plan.look(step) for step in range(len(plan.batches))]
+    looks = [plan.batch(step) for step in range(len(plan.batches))]
     return torch.cat(plan.batches), torch.cat(looks)
 
 
@@ -52,9 +52,9 @@ def test_a_plan_does_not_depend_on_what_was_planned_before(experiment, patches):
 def test_steps_may_be_looked_at_in_any_order_and_again(patches):
     plan = Plan(RICH, patches, 3, 5)
     steps = range(len(plan.batches))
-    backwards = [plan.look(step) for step in reversed(steps)]
-    assert same(backwards[::-1], [plan.look(step) for step in steps])
-    assert same([Plan(RICH, patches, 3, 5).look(2)], [plan.look(2)])
+    backwards = [plan.batch(step) for step in reversed(steps)]
+    assert same(backwards[::-1], [plan.batch(step) for step in steps])
+    assert same([Plan(RICH, patches, 3, 5).batch(2)], [plan.batch(2)])
 
 
 @pytest.mark.parametrize("experiment", [RICH, CYCLING])

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from tests.helpers.synthetic_data import make_sets
 from train.experiments import Experiment, Linear, Plateau
 from train.loop import Trainer
-from train.state import State, StateError, States
+from train.state import State, StateError, StateStore
 from train.tuning import Tuning
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def contents(folder):
 @pytest.fixture
 def states(tmp_path):
     """Two states, after 9 and 10 steps."""
-    states = States(tmp_path / "resume")
+    states = StateStore(tmp_path / "resume")
     for steps in (9, 10):
         states.save(steps, make_state(steps))
     return states
@@ -65,7 +65,7 @@ def test_what_is_saved_comes_back_to_the_bit(states):
 
 
 def test_where_nothing_was_saved_there_is_nothing(tmp_path):
-    assert States(tmp_path / "none").load() == (None, [])
+    assert StateStore(tmp_path / "none").load() == (None, [])
 
 
 def test_the_last_two_are_kept_by_progress(states):
@@ -284,7 +284,7 @@ def test_a_trainer_stopped_after_any_step_goes_on_bit_for_bit(experiment, tuning
     stopped, records = trainer(), []
     for steps in range(total + 1):
         records += go_on(stopped, steps) if steps else []
-        states = States(tmp_path / str(steps))
+        states = StateStore(tmp_path / str(steps))
         states.save(steps, stopped.state())
         resumed = trainer()
         resumed.restore(states.load()[0])
@@ -296,7 +296,7 @@ def test_a_trainer_stopped_after_any_step_goes_on_bit_for_bit(experiment, tuning
 def test_a_trainer_stopped_after_every_step_goes_on_bit_for_bit(experiment, tuning, sets, tmp_path):
     straight = Trainer(experiment, *sets, tuning=tuning)
     expected = go_on(straight)
-    states, records = States(tmp_path), []
+    states, records = StateStore(tmp_path), []
     for steps in range(1, experiment.epochs * straight.steps + 2):
         trainer = Trainer(experiment, *sets, tuning=tuning)
         if steps > 1:
@@ -312,7 +312,7 @@ def test_a_plateaus_state_can_be_saved_where_rates_are_tensors(sets, tmp_path):
     experiment = Experiment(1, "small", "unet", {"width": 3}, schedule=Plateau(0.5, 1))
     trainer, other = (Trainer(experiment, *sets, tuning=Tuning(graph=True)) for _ in range(2))
     trainer._plateau.step(0.25)
-    states = States(tmp_path)
+    states = StateStore(tmp_path)
     states.save(0, trainer.state())
     other.restore(states.load()[0])
     assert other._plateau.best == 0.25

@@ -16,7 +16,7 @@ from tests.helpers.synthetic_data import CPU, make_data, make_sets
 from train.__main__ import main
 from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
-from train.sampling import VOID, Plan, PreparedSet
+from train.sampling import IGNORED, Plan, PreparedSet
 from train.teacher import Teacher, find_teacher, load_teacher
 
 SMALL = Experiment(
@@ -93,7 +93,7 @@ def test_a_step_weighs_teacher_and_labels_of_the_same_view(sets, teacher):
     seen = Plan(SMALL, sets[0], 0, 1).look(0)
     with torch.no_grad():
         logits, taught = trainer.model(seen[:, :1]), teacher.models[0](seen[:, :1])
-    truth, valid = seen[:, 1:] == 1, seen[:, 1:] != VOID
+    truth, valid = seen[:, 1:] == 1, seen[:, 1:] != IGNORED
     expected = 0.7 * distillation(logits, taught, 2.0, valid) + 0.3 * bce(logits, truth, valid)
     trainer.run_epoch(lambda _: False)
     assert trainer._losses[0].item() == pytest.approx(expected.item(), rel=1e-5)
@@ -111,8 +111,8 @@ def test_several_teachers_answer_with_the_mean_of_their_logits(tmp_path, sets):
 def test_a_teacher_of_two_channels_sees_what_was_measured(sets):
     model = create_model("vanilla", in_channels=2, widths=(4,))
     seen = sets[0].pairs[:2].clone()
-    seen[0, 1, 3] = VOID
-    measured = (seen[:, 1:] != VOID).float()
+    seen[0, 1, 3] = IGNORED
+    measured = (seen[:, 1:] != IGNORED).float()
     answer = Teacher([model], {})(seen)
     assert torch.equal(answer, model(torch.cat((seen[:, :1], measured), 1)))
     wider = torch.cat((seen[:, :1], measured, seen[:, 1:]), 1)  # a student that sees it as well
@@ -121,7 +121,7 @@ def test_a_teacher_of_two_channels_sees_what_was_measured(sets):
 
 def test_with_all_weight_on_the_teacher_labels_count_for_nothing(sets, teacher):
     pairs = sets[0].pairs.clone()
-    pairs[:, 1] = torch.where(pairs[:, 1] == VOID, VOID, 1 - pairs[:, 1])
+    pairs[:, 1] = torch.where(pairs[:, 1] == IGNORED, IGNORED, 1 - pairs[:, 1])
     turned = (PreparedSet(pairs, *sets[0][1:]), sets[1])
     alone = replace(SMALL, distillation=1.0)
     assert torch.equal(

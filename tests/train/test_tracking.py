@@ -17,14 +17,14 @@ from safetensors.torch import load_file
 
 from geoseg.dataset import PatchDataset
 from geoseg.normalisation import Normalisation
+from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
 from tests.helpers.wandb_server import Run, Server
 from train import tracking
 from train.__main__ import main
-from train.prediction_samples import Samples
+from train.prediction_samples import PredictionSamples
 from train.sampling import prepare
 
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = "3-unet-8-halving"
 KEY = "a" * 40
 
@@ -143,7 +143,7 @@ def test_samples_are_of_all_validation_wells(data):
     dataset = PatchDataset.load(data)
     grooves = dataset.select(dataset.masks.bool().flatten(1).any(1))
     prepared = prepare(grooves, Normalisation(), torch.device("cpu"))
-    samples = Samples(grooves, prepared)
+    samples = PredictionSamples(grooves, prepared)
     assert len(set(samples.names)) == 8
     wells = {int(well) for well in grooves.wells}
     assert len(wells) > 2

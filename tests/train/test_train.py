@@ -7,18 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
 from geoseg import Segmenter, load_checkpoint, read_card
+from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
 from train import cards, evaluate
 from train.__main__ import main
 from train.experiments import EXPERIMENTS
 
-ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- checkpoints: python -m train.cards -->", "<!-- /checkpoints -->"
 
 

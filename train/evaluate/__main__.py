@@ -13,19 +13,20 @@ from typing import get_args
 import torch
 from rich.console import Console
 
-from geoseg.checkpoint import checkpoint_name, load_checkpoint, locate, save_checkpoint
-from geoseg.dataset import PatchDataset
 from geoseg.atomic_files import check_writable
-from geoseg.hub import is_address
+from geoseg.checkpoint import checkpoint_name, load_checkpoint, resolve_checkpoint, save_checkpoint
+from geoseg.dataset import PatchDataset
+from geoseg.evaluation.evaluation_set import EvaluationSet
+from geoseg.evaluation.label_errors import find_label_errors
+from geoseg.hub import is_hub_address
 from geoseg.metrics import EmptyRule
 from geoseg.segmenter import Segmenter
-from geoseg.evaluation.label_errors import find_suspects
-from train import tables
+from train.evaluate import tables
 from train.evaluate.assessment import Assessment, assess
-from geoseg.evaluation.evaluation_set import Case, load_case
+from train.evaluate.data import load_evaluation_set
+from train.evaluate.page import write_page
 from train.evaluate.results import Findings, write_json
 from train.evaluate.robustness import Robustness, examine
-from train.evaluate.page import write_page
 from train.evaluate.submission import submission_paths, write_submission
 
 
@@ -35,13 +36,15 @@ def evaluate(
     """Scores of every model on a labelled set, at its checkpoint's threshold.
 
     The five metrics are means over patches; `micro_iou` and `micro_dice` pool all pixels;
-    `threshold` is the one that was used. `train.evaluate.assessment.assess` says what the others are.
+    `threshold` is the one that was used. for the others see `train.evaluate.assessment`.
     """
-    case = Case.of_patches(dataset)
+    case = EvaluationSet.of_patches(dataset)
     return {name: a.scores for name, a in assess_all(segmenter, case, empty).items()}
 
 
-def assess_all(segmenter: Segmenter, case: Case, empty: EmptyRule) -> dict[str, Assessment]:
+def assess_all(
+    segmenter: Segmenter, case: EvaluationSet, empty: EmptyRule
+) -> dict[str, Assessment]:
     """Judge every model on one case."""
     return {
         name: assess(
@@ -51,7 +54,9 @@ def assess_all(segmenter: Segmenter, case: Case, empty: EmptyRule) -> dict[str, 
     }
 
 
-def investigate(segmenter: Segmenter, case: Case, arguments: argparse.Namespace) -> Findings:
+def investigate(
+    segmenter: Segmenter, case: EvaluationSet, arguments: argparse.Namespace
+) -> Findings:
     """Everything that the command line asks to know."""
     assessments = assess_all(segmenter, case, arguments.empty)
     robustness: dict[str, Robustness] = {}
@@ -60,7 +65,7 @@ def investigate(segmenter: Segmenter, case: Case, arguments: argparse.Namespace)
             robustness[name] = examine(case, segmenter, name, found.mask, arguments.rolls)
     suspects = None
     if len(assessments) > 1:
-        suspects = find_suspects(
+        suspects = find_label_errors(
             torch.stack([found.probability for found in assessments.values()]),
             [found.threshold for found in assessments.values()],
             case.patches(case.truth),
@@ -75,7 +80,7 @@ def record(paths: list[Path], key: str, table: dict[str, dict[str, float]], abou
         card = model.card
         assert card
         entry = {**{k: round(v, 6) for k, v in table[checkpoint_name(path)].items()}, "on": about}
-        told = {**card.story, "metrics": {**card.metrics, key: entry}}
+        told = {**card.provenance, "metrics": {**card.metrics, key: entry}}
         save_checkpoint(path, model, **told, quantisation=card.quantisation)
 
 
@@ -172,7 +177,7 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
     """What is wrong with a command line, in words."""
     if arguments.record and arguments.empty != "challenge":
         return "--record keeps scores by the challenge's rule only; leave --empty away"
-    if arguments.record and any(map(is_address, arguments.checkpoints)):
+    if arguments.record and any(map(is_hub_address, arguments.checkpoints)):
         return "--record writes into the checkpoints; give files of your own, not hf:// addresses"
     if arguments.log and arguments.data:
         return "--log and --data name two things to score on; choose one"
@@ -205,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     try:
-        arguments.checkpoints = [locate(name) for name in arguments.checkpoints]
+        arguments.checkpoints = [resolve_checkpoint(name) for name in arguments.checkpoints]
         segmenter = Segmenter(arguments.checkpoints, arguments.device)
         _check_writable(arguments, segmenter)
         if arguments.submission:
@@ -215,7 +220,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             if not (arguments.labels or (folder.parent / "labels").is_dir()):
                 console.print(f"{arguments.split} has no labels, so nothing is scored or written.")
                 return 0
-        case = load_case(arguments, console)
+        case = load_evaluation_set(arguments, console)
         findings = investigate(segmenter, case, arguments)
     except (OSError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)

@@ -12,9 +12,14 @@ import torch
 from torch import Tensor
 
 from geoseg.evaluation.calibration import Calibration, calibrate
-from geoseg.evaluation.groove_matching import Detection, centreline_dice, detect, tolerant_dice
+from geoseg.evaluation.evaluation_set import EvaluationSet
+from geoseg.evaluation.groove_matching import (
+    GrooveMatches,
+    centreline_dice,
+    match_grooves,
+    tolerant_dice,
+)
 from geoseg.metrics import Counts, EmptyRule, average_scores, count, score
-from geoseg.evaluation.evaluation_set import Case
 
 Row = dict[str, float]
 
@@ -42,12 +47,12 @@ class Assessment:
     scores: Row
     wells: dict[str, Row]
     soundness: Row
-    grooves: Detection
+    grooves: GrooveMatches
     calibration: Calibration
 
 
 def assess(
-    case: Case, probability: Tensor, threshold: float, empty: EmptyRule = "challenge"
+    case: EvaluationSet, probability: Tensor, threshold: float, empty: EmptyRule = "challenge"
 ) -> Assessment:
     """Judge one model's probabilities (B, Z, A) of a case's images.
 
@@ -78,7 +83,7 @@ def assess(
         scores,
         _by_well(case.wells, counts, empty),
         false_alarms(counts),
-        detect(images_mask, case.truth),
+        match_grooves(images_mask, case.truth),
         calibration,
     )
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from geoseg.atomic_files import replace_text
+from geoseg.atomic_files import atomic_write_text
 from geoseg.metrics import METRICS
+from geoseg.pictures import Colours, data_uri, errors, grey
 from train.evaluate.assessment import Assessment, patch_iou
 from train.evaluate.charts import calibration_chart, curves_chart
 from train.evaluate.results import Findings, examples
-from geoseg.pictures import Colours, data_uri, errors, grey
 from train.evaluate.tables import describe_kind, number, percent
 from train.report.webpage import document, section, table
 
@@ -22,7 +22,7 @@ _SUSPECTS = 12  # how many are shown
 
 def write_page(path: Path, findings: Findings) -> None:
     """Write the page; OSError names the file."""
-    replace_text(path, page(findings))
+    atomic_write_text(path, page(findings))
 
 
 def page(findings: Findings) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.atomic_files import replace_text
+from geoseg.atomic_files import atomic_write_text
+from geoseg.evaluation.evaluation_set import EvaluationSet
+from geoseg.evaluation.label_errors import LabelError
 from geoseg.metrics import EmptyRule
-from geoseg.evaluation.label_errors import Suspect
 from train.evaluate.assessment import Assessment, Row, patch_iou
-from geoseg.evaluation.evaluation_set import Case
 from train.evaluate.robustness import Robustness
 
 
@@ -23,11 +23,11 @@ class Findings:
     `robustness` is empty where it was not asked for, `suspects` None for a single model.
     """
 
-    case: Case
+    case: EvaluationSet
     empty: EmptyRule
     assessments: dict[str, Assessment]
     robustness: dict[str, Robustness]
-    suspects: list[Suspect] | None
+    suspects: list[LabelError] | None
 
     def record(self, name: str) -> Row:
         """What a model's checkpoint should say of it, in numbers."""
@@ -91,10 +91,10 @@ def write_json(path: Path, findings: Findings) -> None:
             {**suspect._asdict(), "patch": case.names[suspect.patch]}
             for suspect in findings.suspects
         ]
-    replace_text(path, json.dumps(_without_nan(report), indent=2, allow_nan=False) + "\n")
+    atomic_write_text(path, json.dumps(_without_nan(report), indent=2, allow_nan=False) + "\n")
 
 
-def _named(found: Assessment, case: Case) -> dict[str, list[str]]:
+def _named(found: Assessment, case: EvaluationSet) -> dict[str, list[str]]:
     return {kind: [case.names[i] for i in places] for kind, places in examples(found).items()}
 
 

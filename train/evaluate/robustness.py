@@ -12,17 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg import probes
-from geoseg.metrics import average_scores, count
+from geoseg.evaluation import perturbations
+from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.perturbations import amplify
+from geoseg.metrics import average_scores, count
+from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
 from geoseg.transforms import add_noise, roll
-from geoseg.evaluation.evaluation_set import Case
-from geoseg.progress import shown
 
 # Every other step of the page's probe.
-NOISE = probes.NOISE[::2]
-GAIN = probes.GAIN[::2]
+NOISE = perturbations.NOISE[::2]
+GAIN = perturbations.GAIN[::2]
 _NOISE_SEED = 0
 
 
@@ -66,7 +66,7 @@ class Robustness(NamedTuple):
 
 
 def examine(
-    case: Case, segmenter: Segmenter, name: str, mask: Tensor, rolls: int | None = None
+    case: EvaluationSet, segmenter: Segmenter, name: str, mask: Tensor, rolls: int | None = None
 ) -> Robustness:
     """Examine one model whose mask (N, Z, A) of the unchanged images is known.
 
@@ -87,7 +87,7 @@ def _add_noise(sigma: float, images: Tensor) -> Tensor:
 class Subject(NamedTuple):
     """One model on one case, and its mask (N, Z, A) of the unchanged images."""
 
-    case: Case
+    case: EvaluationSet
     segmenter: Segmenter
     name: str
     mask: Tensor
@@ -99,7 +99,7 @@ class Subject(NamedTuple):
         shifts = [1 + i * (columns - 1) // tried for i in range(tried)]
         scored = self.case.patches(self.case.known).flatten(1).any(1)
         same, kept = [], []
-        for shift in shown(shifts, f"{self.name}: turning"):
+        for shift in track_progress(shifts, f"{self.name}: turning"):
             turned = self.look(partial(roll, shift=shift), -shift)
             same.append((turned == self.mask).flatten(1).all(1)[scored])
             kept.append(self.iou(turned, self.mask))
@@ -113,7 +113,7 @@ class Subject(NamedTuple):
         """Change the images by each of the values."""
         truth = self.case.patches(self.case.truth)
         curve = Curve([], [], [])
-        for value in shown(values, f"{self.name}: {what}"):
+        for value in track_progress(values, f"{self.name}: {what}"):
             mask = self.look(partial(change, value))
             curve.at.append(value)
             curve.iou.append(self.iou(mask, truth))

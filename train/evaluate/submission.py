@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.dataset.challenge import write_masks
+from geoseg.natural_sort import natural_key
 from geoseg.patches import AllNullError, PatchError, read_patch
+from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
-from geoseg.progress import shown
 
 _NAME = re.compile(r"well_\d+_patch_\d+\.npy")
 _AT_ONCE = 256
@@ -36,7 +37,7 @@ def write_submission(segmenter: Segmenter, folder: Path, path: Path) -> dict[Pat
     written = {}
     for name, target in submission_paths(path, segmenter.names).items():
         limit = segmenter.cards[name].threshold
-        parts = shown(batches, f"{name}: submission")
+        parts = track_progress(batches, f"{name}: submission")
         answers = [segmenter.probabilities(part, [name])[name] > limit for part in parts]
         masks = np.concatenate(answers).astype(np.uint8)
         write_masks(target, dict(zip(labels, masks, strict=True)))
@@ -47,7 +48,7 @@ def write_submission(segmenter: Segmenter, folder: Path, path: Path) -> dict[Pat
 def _read_images(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
     """Names, and images (N, Z, A)."""
     files = [file for file in folder.glob("*.npy") if _NAME.fullmatch(file.name)]
-    files.sort(key=natural)
+    files.sort(key=lambda file: natural_key(file.name))
     if not files:
         raise ValueError(f"{folder} holds no .npy named well_K_patch_I to write masks of")
     images: dict[str, NDArray[np.float32] | None] = {}
@@ -64,9 +65,3 @@ def _read_images(folder: Path) -> tuple[list[str], NDArray[np.float32]]:
     nothing = np.full(shapes.pop(), np.nan, np.float32)
     filled = [nothing if image is None else image for image in images.values()]
     return list(images), np.stack(filled)
-
-
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts file names by their numbers: 2 before 10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

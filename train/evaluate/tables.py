@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
+from geoseg.evaluation.label_errors import LabelError
 from geoseg.metrics import METRICS
-from geoseg.evaluation.label_errors import Suspect
 from train.evaluate.assessment import Assessment
 from train.evaluate.robustness import Robustness
 
@@ -78,7 +78,9 @@ def robustness_table(robustness: dict[str, Robustness]) -> Table:
     return table
 
 
-def suspects_table(suspects: Sequence[Suspect], names: Sequence[str], at_most: int = 10) -> Table:
+def suspects_table(
+    suspects: Sequence[LabelError], names: Sequence[str], at_most: int = 10
+) -> Table:
     """The labels most likely wrong, worst first."""
     title = f"Labels most likely wrong: {len(suspects):,} to look at"
     more = "" if len(suspects) <= at_most else f", the first {at_most}"
@@ -96,7 +98,7 @@ def suspects_table(suspects: Sequence[Suspect], names: Sequence[str], at_most: i
     return table
 
 
-def describe_kind(suspect: Suspect) -> str:
+def describe_kind(suspect: LabelError) -> str:
     """What seems to be wrong with a label, in words."""
     if suspect.kind != "shifted":
         return suspect.kind

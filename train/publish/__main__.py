@@ -12,8 +12,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from geoseg.checkpoint import locate
-from geoseg.hub import ENDING, HubError
+from geoseg.checkpoint import resolve_checkpoint
+from geoseg.hub import CHECKPOINT_SUFFIX, HubError
 from geoseg.models import Model
 from train.cards import load_named, sizes
 from train.git import CloneError, find_origin
@@ -32,7 +32,7 @@ def make_bundle(files: list[Path], repo: str, licence: str, revision: str | None
     return {
         "README.md": str(card).encode(),
         "config.json": _config(models),
-        **{f"{name}{ENDING}": file for name, file in zip(models, files, strict=True)},
+        **{f"{name}{CHECKPOINT_SUFFIX}": file for name, file in zip(models, files, strict=True)},
     }
 
 
@@ -44,7 +44,7 @@ def look(bundle: Bundle, replace: bool) -> Look:
         if files and library != "geoseg":
             what = f"a model of {library}" if library else "something else"
             raise HubError(f"{info.id} holds {what}; choose another name")
-        others = {name for name in files if name.endswith(ENDING)} - bundle.keys()
+        others = {name for name in files if name.endswith(CHECKPOINT_SUFFIX)} - bundle.keys()
         if others and not replace:
             raise HubError(
                 f"{info.id} also holds {', '.join(sorted(others))}, which the new card would not "
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     """Publish what the command line names; gives the exit code."""
     arguments = parse(argv)
     try:
-        paths = [locate(name) for name in arguments.checkpoints]
+        paths = [resolve_checkpoint(name) for name in arguments.checkpoints]
         repo, revision = arguments.target.repo, arguments.target.revision
         bundle = make_bundle(paths, repo, arguments.license, revision)
     except (OSError, ValueError) as error:
@@ -98,14 +98,22 @@ def main(argv: list[str] | None = None) -> int:
     check = look(bundle, arguments.replace)
     code = deliver("publish", bundle, arguments.target, check, arguments.dry_run)
     if not code and arguments.dry_run is None:
-        names = [name.removesuffix(ENDING) for name in bundle if name.endswith(ENDING)]
+        names = [
+            name.removesuffix(CHECKPOINT_SUFFIX)
+            for name in bundle
+            if name.endswith(CHECKPOINT_SUFFIX)
+        ]
         print(f"load it by {' or '.join(addresses(names, repo, revision).values())}")
     return code
 
 
 def _config(models: dict[str, Model]) -> bytes:
     """What a program may want to know before it downloads a checkpoint."""
-    told = {f"{name}{ENDING}": asdict(model.card) for name, model in models.items() if model.card}
+    told = {
+        f"{name}{CHECKPOINT_SUFFIX}": asdict(model.card)
+        for name, model in models.items()
+        if model.card
+    }
     return (json.dumps({"library_name": "geoseg", "checkpoints": told}, indent=2) + "\n").encode()
 
 

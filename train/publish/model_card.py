@@ -8,7 +8,7 @@ import textwrap
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from geoseg.card import Card
-from geoseg.hub import ENDING, address_of
+from geoseg.hub import CHECKPOINT_SUFFIX, hub_address
 from geoseg.models import Model
 from train.cards import MEANING, details, recorded_scores, summary, trained_scores
 
@@ -71,7 +71,9 @@ def addresses(names: list[str], repo: str, revision: str | None) -> dict[str, st
     ({'a': 'hf://me/grooves'}, 'hf://me/grooves@v2/b.safetensors')
     """
     only = len(names) == 1
-    return {n: address_of(repo, revision, "" if only else f"{n}{ENDING}") for n in names}
+    return {
+        n: hub_address(repo, revision, "" if only else f"{n}{CHECKPOINT_SUFFIX}") for n in names
+    }
 
 
 def _results(name: str, model: Model) -> list[EvalResult]:
@@ -123,7 +125,7 @@ def _use(addresses: dict[str, str], project: str) -> str:
 
         ```sh
         python -m train.predict {address} "my_logs/*.npy" -o masks
-        python app.py --checkpoints {address.removesuffix(f"/{name}{ENDING}")}
+        python app.py --checkpoints {address.removesuffix(f"/{name}{CHECKPOINT_SUFFIX}")}
         ```""")
 
 

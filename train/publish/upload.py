@@ -26,9 +26,9 @@ from huggingface_hub.errors import HfUriError, HTTPError
 from rich.console import Console
 from rich.table import Table
 
-from geoseg.atomic_files import naming
-from geoseg.hub import HubError, explaining
-from train.signals import Abandoned, unbroken
+from geoseg.atomic_files import name_in_errors
+from geoseg.hub import HubError, explain_hub_errors
+from train.signals import InterruptedTwice, defer_interrupt
 
 Bundle = Mapping[str, Path | bytes]  # what goes there, by its path there: a file here, or a content
 Kind = Literal["model", "space"]
@@ -119,7 +119,7 @@ def deliver(
     except ValueError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
-    except Abandoned:
+    except InterruptedTwice:
         where = f"its page shows what has become of {target.repo}"
         print(f"{program}: left before the Hub had answered; {where}.", file=sys.stderr)
         return 130
@@ -155,7 +155,7 @@ def write(bundle: Bundle, folder: Path) -> None:
         raise ValueError(f"{folder} is not empty; name a new folder")
     for name, source in bundle.items():
         path = folder / name
-        with naming(path):
+        with name_in_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content(source))
 
@@ -174,7 +174,7 @@ def send(bundle: Bundle, target: Target, look: Look, hardware: SpaceHardware | N
         )
     left: list[str] = []
     try:
-        with explaining(target.repo):
+        with explain_hub_errors(target.repo):
             return _commit(HfApi(), bundle, target, look, hardware, left)
     except (HubError, KeyboardInterrupt) as error:
         if not left:
@@ -206,7 +206,7 @@ def _commit(
         added = [CommitOperationAdd(name, source) for name, source in bundle.items()]
         where: dict[str, Any] = {"repo_type": target.kind, "revision": target.revision}
         api.preupload_lfs_files(target.repo, added, **where)  # takes long, and may be broken off
-        with unbroken():
+        with defer_interrupt():
             commit = api.create_commit(
                 target.repo,
                 [*added, *(CommitOperationDelete(name) for name in sorted(removed))],
@@ -249,7 +249,7 @@ def _prepare(
     repo: dict[str, Any] = {"repo_id": target.repo, "repo_type": target.kind}
 
     def make(work: Callable[..., object], what: str, take_back: Callable[[], object]) -> None:
-        with unbroken() as held:
+        with defer_interrupt() as held:
             work()
             undo.callback(_try, left, what, take_back)
         if held:
@@ -284,7 +284,7 @@ def _prepare(
 def _try(left: list[str], what: str, take_back: Callable[[], object]) -> None:
     """Undo what can be undone: the error that made it necessary is the one to tell."""
     try:
-        with unbroken():
+        with defer_interrupt():
             take_back()
     except (HTTPError, OSError):
         left.append(what)

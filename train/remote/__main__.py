@@ -16,10 +16,9 @@ from rich.console import Console
 from geoseg.checkpoint import CheckpointError
 from geoseg.dataset.download import HANDLE
 from train.__main__ import parse as parse_training
-from train.git import ROOT, CloneError, describe_unsent
 from train.experiments import Experiment, find_experiments
+from train.git import ROOT, CloneError, describe_unsent
 from train.remote import jobs, kaggle
-from train.remote.results import bring_home, is_of, ordered
 from train.remote.job import (
     RemoteError,
     choose_name,
@@ -28,7 +27,8 @@ from train.remote.job import (
     find_teachers,
     pack_code,
 )
-from train.remote.remote_script import Order
+from train.remote.remote_script import TrainingJob
+from train.remote.results import install_runs, is_of, ordered
 from train.wandb_options import tracking_settings
 
 BACKENDS = {"kaggle": kaggle, "hf-jobs": jobs}
@@ -101,7 +101,7 @@ def _send(
 
 def _order(
     arguments: argparse.Namespace, experiments: list[Experiment], name: str, console: Console
-) -> Order:
+) -> TrainingJob:
     commit, changed = find_commit()
     if warning := describe_unsent(changed, "not in the commit"):
         console.print(warning)
@@ -122,7 +122,7 @@ def _order(
     there = arguments.there
     mode = there.wandb_mode or os.environ.get("WANDB_MODE")
     tracked = not (there.no_wandb or mode == "disabled")
-    return Order(
+    return TrainingJob(
         name=name,
         arguments=arguments.training,
         commit=commit,
@@ -149,7 +149,9 @@ def _fetch(
                 trouble = jobs.collect(arguments.user, name, arguments.repository, collected)
         labels = [experiment.label for experiment in experiments]
         try:
-            outcomes, failure = bring_home(collected, arguments.output, arguments.overwrite, labels)
+            outcomes, failure = install_runs(
+                collected, arguments.output, arguments.overwrite, labels
+            )
         except RemoteError as error:
             raise RemoteError(trouble or str(error)) from error
         if command := ordered(collected):

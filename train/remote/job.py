@@ -10,10 +10,10 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from train.git import ROOT, CloneError, find_origin, git
 from train.experiments import Experiment
-from train.remote import payload
-from train.remote.remote_script import Order
+from train.git import ROOT, CloneError, find_origin, git
+from train.remote import remote_script
+from train.remote.remote_script import TrainingJob
 from train.teacher import find_teacher
 
 # What training needs of the code.
@@ -37,10 +37,10 @@ def choose_name(experiments: Sequence[Experiment]) -> str:
     return name if len(name) <= 50 else f"geoseg-{ids[0]}-to-{ids[-1]}-{len(ids)}-in-all"
 
 
-def script(order: Order, last: str) -> tuple[str, str, str]:
+def script(order: TrainingJob, last: str) -> tuple[str, str, str]:
     """The three parts of what is run there: the settings, the code, and its call."""
     settings = ",\n".join(f"    {json.dumps(k)}: {_python(v)}" for k, v in order.items())
-    return f"ORDER = {{\n{settings},\n}}\n", inspect.getsource(payload), last
+    return f"ORDER = {{\n{settings},\n}}\n", inspect.getsource(remote_script), last
 
 
 def _python(value: object) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
-from geoseg.atomic_files import replace_text
-from geoseg.hub import HubError, explaining
+from geoseg.atomic_files import atomic_write_text
+from geoseg.hub import HubError, explain_hub_errors
 from train.git import ROOT
-from train.remote import payload
-from train.remote.job import Order, RemoteError, script
+from train.remote import remote_script
+from train.remote.job import RemoteError, TrainingJob, script
 
 HARDWARE, WITHOUT_GPU = "t4-small", "cpu-upgrade"
 MOST_HOURS = 100.0
@@ -37,10 +37,10 @@ runpy.run_path(script, run_name="__main__")
 _OVER = {"COMPLETED", "CANCELED", "ERROR", "DELETED"}
 
 
-def write(order: Order, user: str, hardware: str, folder: Path) -> list[str]:
+def write(order: TrainingJob, user: str, hardware: str, folder: Path) -> list[str]:
     """Write the script; gives in words what a push would do."""
     settings, code, call = script(order, "raise SystemExit(main(ORDER))\n")
-    replace_text(folder / SCRIPT, f"{code}\n\n{settings}\n{call}")
+    atomic_write_text(folder / SCRIPT, f"{code}\n\n{settings}\n{call}")
     return [
         f"job of {user} on {hardware}, at most {order['hours'] + _SPARE_HOURS:g} hours, which are "
         "paid for",
@@ -49,7 +49,7 @@ def write(order: Order, user: str, hardware: str, folder: Path) -> list[str]:
     ]
 
 
-def push(order: Order, user: str, hardware: str, folder: Path) -> str:
+def push(order: TrainingJob, user: str, hardware: str, folder: Path) -> str:
     """Send the script and start the job; gives the address where to watch it.
 
     The job gets the login, to send its results, and of the keys of Weights & Biases and Kaggle that
@@ -98,7 +98,7 @@ def _check_free(api: HfApi, user: str, name: str) -> None:
             )
 
 
-def _secrets(order: Order) -> dict[str, Any]:
+def _secrets(order: TrainingJob) -> dict[str, Any]:
     needed = {
         "WANDB_API_KEY": order["tracking"] is not None,
         "KAGGLE_API_TOKEN": bool(order["data"]),
@@ -143,7 +143,9 @@ def _stage(job: Any) -> str:
 
 def _dependencies() -> list[str]:
     return [
-        part for line in [*payload.requirements(ROOT), "kagglehub"] for part in ("--with", line)
+        part
+        for line in [*remote_script.requirements(ROOT), "kagglehub"]
+        for part in ("--with", line)
     ]
 
 
@@ -153,7 +155,7 @@ def _hub(repository: str) -> Iterator[HfApi]:
     if not get_token():
         raise RemoteError("there is no login to Hugging Face; hf auth login, or set HF_TOKEN")
     try:
-        with explaining(f"{repository} and its jobs"):
+        with explain_hub_errors(f"{repository} and its jobs"):
             api = HfApi()
             api.whoami()  # fails at once, where others try again and again
             yield api

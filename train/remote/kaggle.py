@@ -9,9 +9,9 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+from geoseg.atomic_files import atomic_write_text
 from geoseg.dataset.download import LOGIN, answered, innermost
-from geoseg.atomic_files import replace_text
-from train.remote.job import Order, RemoteError, script
+from train.remote.job import RemoteError, TrainingJob, script
 
 HARDWARE, WITHOUT_GPU = "NvidiaTeslaT4", ""  # two of them; torch no longer runs on the P100
 MOST_HOURS = 11.5  # Kaggle ends a notebook after 12, and keeps nothing then
@@ -20,7 +20,7 @@ LARGEST = 1_000_000  # bytes of a notebook that Kaggle takes
 NOTEBOOK, METADATA = "train.ipynb", "kernel-metadata.json"
 
 
-def write(order: Order, user: str, hardware: str, folder: Path) -> list[str]:
+def write(order: TrainingJob, user: str, hardware: str, folder: Path) -> list[str]:
     """Write the notebook and what Kaggle is to know of it; gives what that is, in words."""
     notebook = json.dumps(_notebook(order), indent=1) + "\n"
     if len(notebook) > LARGEST:
@@ -45,15 +45,15 @@ def write(order: Order, user: str, hardware: str, folder: Path) -> list[str]:
         "kernel_sources": [],
         "model_sources": [],
     }
-    replace_text(folder / NOTEBOOK, notebook)
-    replace_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
+    atomic_write_text(folder / NOTEBOOK, notebook)
+    atomic_write_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
     return [
         f"kernel {metadata['id']}, private, {hardware or 'no GPU'}, internet on",
         f"by hand: kaggle kernels push -p {folder}",
     ]
 
 
-def push(order: Order, user: str, hardware: str, folder: Path) -> str:
+def push(order: TrainingJob, user: str, hardware: str, folder: Path) -> str:
     """Send the folder and start the notebook; gives the address where to watch it.
 
     RemoteError where it runs already: what it makes then could no longer be fetched.
@@ -120,7 +120,7 @@ def _tail(log: Path, lines: int = 5) -> str:
     return "\n" + "\n".join(text.strip().splitlines()[-lines:])
 
 
-def _notebook(order: Order) -> dict[str, Any]:
+def _notebook(order: TrainingJob) -> dict[str, Any]:
     """A notebook of format 4.5."""
     settings, code, call = script(order, "main(ORDER)\n")
     command = " ".join(["python -m train", *order["arguments"]])

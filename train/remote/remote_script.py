@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 
-class Order(TypedDict):
+class TrainingJob(TypedDict):
     """What is to be done.
 
     `arguments` are those of `python -m train`. The code at `commit` is cloned from `clone`, or,
@@ -44,7 +44,7 @@ class Order(TypedDict):
     repository: str
 
 
-def main(order: Order) -> int:
+def main(order: TrainingJob) -> int:
     """Do all of it; gives the exit code of the training. Failures before it raise."""
     scratch = Path(tempfile.mkdtemp(prefix="geoseg-"))
     kept = Path("/kaggle/working")  # what Kaggle keeps, if this is Kaggle
@@ -73,7 +73,7 @@ def main(order: Order) -> int:
     return status
 
 
-def get_code(order: Order, folder: Path) -> None:
+def get_code(order: TrainingJob, folder: Path) -> None:
     """Put the code at its commit into `folder`."""
     if order["clone"]:
         subprocess.run(["git", "clone", "--quiet", order["clone"], str(folder)], check=True)
@@ -110,7 +110,7 @@ def set_up_tracking(settings: dict[str, str]) -> None:
             print("No WANDB_API_KEY among the secrets: Weights & Biases is tracked offline.")
 
 
-def find_data(order: Order, code: Path, scratch: Path) -> Path | None:
+def find_data(order: TrainingJob, code: Path, scratch: Path) -> Path | None:
     """The folder of the data set, mounted or downloaded; None where none is asked for."""
     if not order["data"]:
         return None
@@ -124,7 +124,7 @@ def find_data(order: Order, code: Path, scratch: Path) -> Path | None:
     return folder
 
 
-def train(order: Order, code: Path, data: Path | None, runs: Path, log: Path) -> int:
+def train(order: TrainingJob, code: Path, data: Path | None, runs: Path, log: Path) -> int:
     """Train, showing and keeping what it says; gives its exit code.
 
     When the time is over it is asked to stop, and saves all that --resume needs.
@@ -149,7 +149,7 @@ def train(order: Order, code: Path, data: Path | None, runs: Path, log: Path) ->
     return process.returncode
 
 
-def pack(order: Order, runs: Path, output: Path, **facts: int) -> None:
+def pack(order: TrainingJob, runs: Path, output: Path, **facts: int) -> None:
     """Write runs.tar and result.json, which says what came of the order."""
     result = {"commit": order["commit"], "arguments": order["arguments"], **facts}
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")

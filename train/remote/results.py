@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 from geoseg.card import Card
 from geoseg.checkpoint import CheckpointError, load_checkpoint, read_card
-from train.checkpointing import CHECKPOINTS, alone_in
+from train.checkpointing import CHECKPOINTS, lock_folder
 from train.remote.job import RemoteError
-from train.state import StateError, States
+from train.state import StateError, StateStore
 
 BEST, LAST = CHECKPOINTS
 ARCHIVE, RESULT, LOG = "runs.tar", "result.json", "training.log"
 
 
-class Outcome(NamedTuple):
+class FetchedRun(NamedTuple):
     """What became of one run: whether it is here now, and why, in words."""
 
     name: str
@@ -29,9 +29,9 @@ class Outcome(NamedTuple):
     words: str
 
 
-def bring_home(
+def install_runs(
     collected: Path, output: Path, overwrite: bool, labels: Sequence[str]
-) -> tuple[list[Outcome], str]:
+) -> tuple[list[FetchedRun], str]:
     """Put the runs of an archive into `output`, each `<id>-<name>/` as the trainer lays it out.
 
     Only those of the experiments `labels` and of their folds. A run whose checkpoints do not load
@@ -77,7 +77,7 @@ def is_of(name: str, label: str) -> bool:
     return name == label or name.startswith(f"{label}-fold")
 
 
-def _settle(run: Path, target: Path, replaced: Path, overwrite: bool) -> Outcome:
+def _settle(run: Path, target: Path, replaced: Path, overwrite: bool) -> FetchedRun:
     """Move one run to where it belongs, if it should be there."""
     best = None
     try:
@@ -85,31 +85,31 @@ def _settle(run: Path, target: Path, replaced: Path, overwrite: bool) -> Outcome
             best = load_checkpoint(run / BEST).card
         last = load_checkpoint(run / LAST).card
     except (CheckpointError, StateError) as error:
-        return Outcome(run.name, False, f"left where it was: {error}")
+        return FetchedRun(run.name, False, f"left where it was: {error}")
     assert last
     score = f"best validation IoU {_iou(best):.4f}" if best else "stopped in its first epoch"
     if not target.exists():
         run.rename(target)
-        return Outcome(run.name, True, score)
-    with alone_in(target):
+        return FetchedRun(run.name, True, score)
+    with lock_folder(target):
         if all(_same(run / name, target / name) for name in CHECKPOINTS):
-            return Outcome(run.name, True, "is here already")
+            return FetchedRun(run.name, True, "is here already")
         stays = "" if overwrite else _why_not(best, last, target)
         if stays:
             words = f"the run in {target} stays; --overwrite replaces it: {stays}"
-            return Outcome(run.name, False, words)
+            return FetchedRun(run.name, False, words)
         target.rename(replaced / run.name)
         try:
             run.rename(target)
         except BaseException:  # Ctrl-C too
             (replaced / run.name).rename(target)
             raise
-    return Outcome(run.name, True, f"{score}, in place of the run that was here")
+    return FetchedRun(run.name, True, f"{score}, in place of the run that was here")
 
 
 def _is_begun(run: Path) -> bool:
     """Whether a run can be gone on with."""
-    return States(run / "resume").load()[0] is not None
+    return StateStore(run / "resume").load()[0] is not None
 
 
 def _same(file: Path, other: Path) -> bool:

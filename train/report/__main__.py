@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from geoseg.atomic_files import naming, replace_text, replacing
+from geoseg.atomic_files import atomic_write, atomic_write_text, name_in_errors
 from train.report.canvas import moved, png, svg
 from train.report.curves import HEIGHT, WIDTH, colour, draw_iou, draw_legend, draw_loss
-from train.report.history import History, find_runs, read_history
+from train.report.history import RunHistory, find_runs, read_history
 from train.report.webpage import document, section, table
 
 _HEADINGS = ("run", "best IoU", "at epoch", "last IoU", "epochs", "loss", "trained on")
@@ -72,9 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     console.print(_summary(runs))
     try:
         if arguments.out.suffix.lower() == ".html":
-            replace_text(arguments.out, page(runs))
+            atomic_write_text(arguments.out, page(runs))
         else:
-            with naming(arguments.out), replacing(arguments.out) as temporary:
+            with name_in_errors(arguments.out), atomic_write(arguments.out) as temporary:
                 temporary.write_bytes(picture(runs))
     except OSError as error:
         print(f"report: {error}", file=sys.stderr)
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _read(folders: Sequence[Path]) -> list[tuple[Path, History]]:
+def _read(folders: Sequence[Path]) -> list[tuple[Path, RunHistory]]:
     """Those that can be read; of each other one it says why it is left out."""
     runs, reasons = [], []
     for folder in folders:
@@ -96,13 +96,13 @@ def _read(folders: Sequence[Path]) -> list[tuple[Path, History]]:
     return runs
 
 
-def name_apart(runs: Sequence[tuple[Path, History]]) -> list[History]:
+def name_apart(runs: Sequence[tuple[Path, RunHistory]]) -> list[RunHistory]:
     """Call runs whose folders have one name by their paths."""
     count = Counter(run.name for _, run in runs)
     return [replace(run, name=str(path)) if count[run.name] > 1 else run for path, run in runs]
 
 
-def page(runs: Sequence[History]) -> str:
+def page(runs: Sequence[RunHistory]) -> str:
     """The curves as a page, with a table."""
     names = ", ".join(run.name for run in runs)
     figures = "".join(
@@ -116,14 +116,14 @@ def page(runs: Sequence[History]) -> str:
     return document("geoseg: curves of runs", "How the runs went", about, content)
 
 
-def picture(runs: Sequence[History]) -> bytes:
+def picture(runs: Sequence[RunHistory]) -> bytes:
     """The curves as a PNG file, with a legend."""
     legend, height = draw_legend(runs)
     shapes = draw_loss(runs) + moved(draw_iou(runs), WIDTH) + moved(legend, 0, HEIGHT)
     return png(shapes, 2 * WIDTH, HEIGHT + height)
 
 
-def _row(run: History) -> list[str]:
+def _row(run: RunHistory) -> list[str]:
     best, last = run.best, run.records[-1]
     return [
         run.name,
@@ -136,7 +136,7 @@ def _row(run: History) -> list[str]:
     ]
 
 
-def _summary(runs: Sequence[History]) -> Table:
+def _summary(runs: Sequence[RunHistory]) -> Table:
     shown = Table(box=None, padding=(0, 2, 0, 0))
     for place, heading in enumerate(_HEADINGS[:-1]):
         shown.add_column(heading, justify="right" if 0 < place < 5 else "left", overflow="fold")

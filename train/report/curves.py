@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from train.report.canvas import Dot, Line, Point, Shape, Words
-from train.report.history import History
+from train.report.history import RunHistory
 from train.report.lettering import length, wrapped
 
 # Okabe and Ito's, which those who see few colours can tell apart; then ever other hues.
@@ -53,7 +53,7 @@ def luminance(shade: Sequence[float]) -> float:
     )
 
 
-def draw_loss(runs: Sequence[History]) -> list[Shape]:
+def draw_loss(runs: Sequence[RunHistory]) -> list[Shape]:
     """The loss of each run against its epochs, on WIDTH x HEIGHT pixels."""
     names = ("loss", "validation_loss")
     values = [value for run in runs for name in names for _, value in run.series(name)]
@@ -65,7 +65,7 @@ def draw_loss(runs: Sequence[History]) -> list[Shape]:
     return shapes + _best_dots(runs, "validation_loss", across, up)
 
 
-def draw_iou(runs: Sequence[History]) -> list[Shape]:
+def draw_iou(runs: Sequence[RunHistory]) -> list[Shape]:
     """The validation IoU of each run against its epochs, on WIDTH x HEIGHT pixels."""
     across, up = _epochs(runs), _linear(max(run.best["iou"] for run in runs))
     shapes = _frame("IoU", "validation; a dot at the best epoch", across, up)
@@ -74,7 +74,7 @@ def draw_iou(runs: Sequence[History]) -> list[Shape]:
     return shapes + _best_dots(runs, "iou", across, up)
 
 
-def _best_dots(runs: Sequence[History], name: str, across: _Axis, up: _Axis) -> list[Shape]:
+def _best_dots(runs: Sequence[RunHistory], name: str, across: _Axis, up: _Axis) -> list[Shape]:
     """Where the best epoch of each run is, to be drawn above all the curves."""
     dots: list[Shape] = []
     for place, run in enumerate(runs):
@@ -83,7 +83,7 @@ def _best_dots(runs: Sequence[History], name: str, across: _Axis, up: _Axis) -> 
     return dots
 
 
-def draw_legend(runs: Sequence[History]) -> tuple[list[Shape], int]:
+def draw_legend(runs: Sequence[RunHistory]) -> tuple[list[Shape], int]:
     """A line in words for each run, for under two plots; and how high all of them are."""
     shapes: list[Shape] = []
     y = _ROW // 2
@@ -96,7 +96,7 @@ def draw_legend(runs: Sequence[History]) -> tuple[list[Shape], int]:
     return shapes, y + _ROW // 2
 
 
-def describe_best(run: History) -> str:
+def describe_best(run: RunHistory) -> str:
     """The best epoch in words."""
     best = run.best
     return f"best IoU {best['iou']:.4f} at epoch {best['epoch']:,} of {run.records[-1]['epoch']:,}"
@@ -166,7 +166,7 @@ def _losses(values: Sequence[float]) -> _Axis:
     return _Axis(low, high, [tick for tick in ticks if low <= tick <= high], True)
 
 
-def _epochs(runs: Sequence[History]) -> _Axis:
+def _epochs(runs: Sequence[RunHistory]) -> _Axis:
     """From 1, where a run has its first numbers; a single epoch is in the middle."""
     last = max(run.records[-1]["epoch"] for run in runs)
     if last == 1:

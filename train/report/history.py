@@ -12,12 +12,12 @@ _LINES = "metrics.jsonl"
 _MOST = 1e9  # beyond it a number is damaged
 
 
-class HistoryError(ValueError):
+class RunHistoryError(ValueError):
     """A folder whose history cannot be read; the message says which and why."""
 
 
 @dataclass(frozen=True)
-class History:
+class RunHistory:
     """The epochs of a run.
 
     Attributes:
@@ -52,7 +52,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         runs = [path] if (path / _LINES).is_file() else sorted(_runs_in(path))
         if not runs:
             what = "is not there" if not path.exists() else "holds no run"
-            raise HistoryError(f"{path} {what}; name a folder with a {_LINES}")
+            raise RunHistoryError(f"{path} {what}; name a folder with a {_LINES}")
         for run in runs:
             found.setdefault(run.resolve(), run)
     return list(found.values())
@@ -63,7 +63,7 @@ def _runs_in(folder: Path) -> list[Path]:
     return [lines.parent for lines in folder.glob(f"*/{_LINES}") if lines.stat().st_size]
 
 
-def read_history(folder: Path) -> History:
+def read_history(folder: Path) -> RunHistory:
     """Read a run; HistoryError where it has no complete epoch, OSError where it cannot be read."""
     lines = (folder / _LINES).read_text(encoding="utf-8", errors="replace").splitlines()
     records: dict[int, dict[str, Any]] = {}
@@ -78,11 +78,11 @@ def read_history(folder: Path) -> History:
         why = {0: "it has no complete epoch yet", 1: "its only line is damaged"}.get(
             len(lines), f"all {len(lines)} lines are damaged"
         )
-        raise HistoryError(f"{folder / _LINES} cannot be drawn: {why}")
+        raise RunHistoryError(f"{folder / _LINES} cannot be drawn: {why}")
     file = folder / "config.json"
     config = _parse(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else None
     ordered = [records[epoch] for epoch in sorted(records)]
-    return History(
+    return RunHistory(
         folder.resolve().name, ordered, config if isinstance(config, dict) else {}, damaged
     )
 

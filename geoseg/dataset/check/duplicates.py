@@ -15,7 +15,7 @@ from torch import Tensor
 
 from geoseg.dataset.loading import PatchDataset
 from geoseg.dataset.stitching import well_names
-from geoseg.twins import TWIN_LIKENESS
+from geoseg.twins import TWIN_CORRELATION
 
 # From what on two patches may be copies or twins of each other, and from what on they surely are.
 # Real twins reach 0.6 in 64 and 243 of the 223 and 308 pairs of two wells; the lattices of two
@@ -29,7 +29,7 @@ Hits = tuple[Tensor, Tensor, Tensor]  # positions of two patches each, int64, an
 
 
 @dataclass
-class Lookalike:
+class DuplicateWells:
     """Two wells, by the names of their logs, that hold patches which are alike.
 
     Attributes:
@@ -49,7 +49,9 @@ class Lookalike:
     example: tuple[int, int] = (0, 0)
 
 
-def find_lookalikes(dataset: PatchDataset, console: Console | None = None) -> list[Lookalike]:
+def find_duplicate_wells(
+    dataset: PatchDataset, console: Console | None = None
+) -> list[DuplicateWells]:
     """Every two wells that hold copies or twins of each other's patches, the most patches first.
 
     Not found are twins in much noise or with hardly anything but nulls, copies that were rolled,
@@ -59,14 +61,14 @@ def find_lookalikes(dataset: PatchDataset, console: Console | None = None) -> li
     names = list(dict.fromkeys(well_names(dataset)))
     number = {name: i for i, name in enumerate(names)}
     wells = torch.tensor([number[name] for name in well_names(dataset)])
-    found: dict[int, Lookalike] = {}
+    found: dict[int, DuplicateWells] = {}
     for first, second, likeness in _hits(dataset.images, wells, console):
         swapped = wells[first] > wells[second]
         later, earlier = torch.where(swapped, first, second), torch.where(swapped, second, first)
         pairs = wells[later] * len(names) + wells[earlier]
         for pair in pairs.unique().tolist():
             entry = found.setdefault(
-                pair, Lookalike(names[pair // len(names)], names[pair % len(names)])
+                pair, DuplicateWells(names[pair // len(names)], names[pair % len(names)])
             )
             here = (pairs == pair).nonzero()[:, 0]
             entry.patches.update(later[here].tolist())
@@ -79,7 +81,7 @@ def find_lookalikes(dataset: PatchDataset, console: Console | None = None) -> li
     return sorted(kept, key=lambda entry: -len(entry.patches))
 
 
-def _in_step(dataset: PatchDataset, entry: Lookalike) -> bool:
+def _in_step(dataset: PatchDataset, entry: DuplicateWells) -> bool:
     """Whether two wells are alike all along, as they are laid by the patches most alike."""
     names, indices = well_names(dataset), dataset.indices.tolist()
     well, other = entry.example
@@ -90,7 +92,7 @@ def _in_step(dataset: PatchDataset, entry: Lookalike) -> bool:
     first, second = dataset.images[mine], dataset.images[theirs]
     sides = ((first, second), (_midway(first), second), (first, _midway(second)))
     mean = max(float((_detail(a) * _detail(b)).sum(1).mean()) for a, b in sides)
-    return mean >= TWIN_LIKENESS
+    return mean >= TWIN_CORRELATION
 
 
 def _hits(images: Tensor, wells: Tensor, console: Console | None) -> Iterator[Hits]:

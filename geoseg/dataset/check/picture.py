@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from geoseg.atomic_files import atomic_write, name_in_errors
+from geoseg.dataset.folder import SPLITS, format_count
 from geoseg.dataset.stitching import BOTH, NOWHERE, Log, Well, stitch
-from geoseg.atomic_files import naming, replacing
-from geoseg.dataset.folder import SPLITS, counted
-from geoseg.synthetic.validation.strips import NULL, grey
+from geoseg.pictures import NULL, grey
 
 # Blue, orange and violet for the splits, red for rows of two of them, white where no patch is.
 SHADES = {0: (64, 125, 255), 1: (245, 158, 11), 2: (139, 92, 246), BOTH: (255, 56, 50)}
@@ -62,8 +62,8 @@ def save_picture(wells: Sequence[Well], path: Path, notes: Mapping[str, Sequence
         for row in cuts:
             _mark_cut(pen, left + row * zoom // rows, top, len(strip))
         top += height
-    _explain(pen, top, font, f"{counted(rows, 'row')} a pixel" if rows > 1 else "")
-    with naming(path), replacing(path) as temporary:
+    _explain(pen, top, font, f"{format_count(rows, 'row')} a pixel" if rows > 1 else "")
+    with name_in_errors(path), atomic_write(path) as temporary:
         canvas.save(temporary, format="PNG")
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from geoseg.dataset.check.duplicates import DuplicateWells
+from geoseg.dataset.folder import SPLITS, DatasetError, format_count
 from geoseg.dataset.loading import PatchDataset
-from geoseg.dataset.check.duplicates import Lookalike
 from geoseg.dataset.stitching import Well, well_names
-from geoseg.dataset.folder import SPLITS, DatasetError, counted
 
 # Losing a patch to nulls is in the nature of the data; any other rejection is somebody's mistake.
 NULL_KINDS = frozenset({"mostly null", "null everywhere"})
@@ -35,7 +35,7 @@ class Findings:
 
     dataset: PatchDataset
     wells: Sequence[Well]
-    lookalikes: Sequence[Lookalike]
+    lookalikes: Sequence[DuplicateWells]
 
     @cached_property
     def names(self) -> list[str]:
@@ -83,7 +83,7 @@ class Findings:
 
     def _rejected(self) -> list[str]:
         kinds = Counter(r.kind for r in self.dataset.rejections if r.kind not in NULL_KINDS)
-        return [f"{counted(n, 'file')} left out: {kind}" for kind, n in kinds.most_common()]
+        return [f"{format_count(n, 'file')} left out: {kind}" for kind, n in kinds.most_common()]
 
     def _too_long(self) -> list[str]:
         problems = []
@@ -100,8 +100,8 @@ class Findings:
         if not wells:
             return [
                 "no patch of train/ or validation/ has a label, so there is nothing to train on; "
-                "add labels/ beside images/ (geoseg.dataset.challenge.read_masks reads the masks of the "
-                "challenge's y_train.csv)"
+                "add labels/ beside images/ (geoseg.dataset.challenge.read_masks reads the masks of "
+                "the challenge's y_train.csv)"
             ]
         problems = []
         for split in ("train", "validation"):
@@ -122,7 +122,7 @@ class Findings:
         patches = int(self.dataset.in_splits("validation").sum())
         return [
             f"train/ and validation/ both hold patches of {', '.join(self.leaks)}, so no score is "
-            f"honest: of {counted(patches, 'validation patch')} {same:,} are in train/ too, "
+            f"honest: of {format_count(patches, 'validation patch')} {same:,} are in train/ too, "
             f"{twin:,} have their twin there and {near:,} a neighbour in depth; leave whole wells "
             "out"
         ]
@@ -132,14 +132,16 @@ class Findings:
         pairs = sorted(self.lookalikes, key=lambda p: self.splits[p.well] == self.splits[p.other])
         told = [self._told(pair) for pair in pairs[:_MOST]]
         if len(pairs) > _MOST:
-            told.append(f"{counted(len(pairs) - _MOST, 'more pair')} of wells look alike as well")
+            told.append(
+                f"{format_count(len(pairs) - _MOST, 'more pair')} of wells look alike as well"
+            )
         return told
 
-    def _told(self, pair: Lookalike) -> str:
+    def _told(self, pair: DuplicateWells) -> str:
         names = self.dataset.names
         first, second = (names[i] for i in pair.example)
         whole = self.names.count(pair.well)
-        share = f"{len(pair.patches):,} of its {counted(whole, 'patch')}"
+        share = f"{len(pair.patches):,} of its {format_count(whole, 'patch')}"
         tested = "test" in (*self.splits[pair.well], *self.splits[pair.other])
         advice = "no score on it is honest" if tested else "leave out both or neither"
         return (

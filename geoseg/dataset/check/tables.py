@@ -9,8 +9,8 @@ import torch
 from rich.table import Table
 
 from geoseg.dataset.check.report import Findings, Leak
+from geoseg.dataset.folder import SPLITS, format_count
 from geoseg.dataset.stitching import Log, Well
-from geoseg.dataset.folder import SPLITS, counted
 
 
 def summary(found: Findings) -> Table:
@@ -92,7 +92,7 @@ def row(well: Well, log: Log) -> list[str]:
     return [
         *(well.name, f"{len(well.patches):,}", f"{rows:,}", f"{log.missing:,}"),
         *(f"{columns}{' in twins' * well.twins}", f"{well.pairs:,}", likeness),
-        *(counted(well.overlap, "row"), f"{log.disputed:,}", groove),
+        *(format_count(well.overlap, "row"), f"{log.disputed:,}", groove),
     ]
 
 

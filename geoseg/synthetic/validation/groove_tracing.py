@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.evaluation.morphology import label_components
-from geoseg.patches import UNKNOWN
+from geoseg.patches import UNKNOWN_LABEL
 from geoseg.synthetic.validation.robust_statistics import median, quantile
 
 Floats = NDArray[np.float64]
@@ -78,7 +78,7 @@ def measure_grooves(
     contrast[loud[runs.row % rows]] = np.nan
     crowd = np.bincount(runs.row, minlength=len(mask))
     ends = mask[runs.row, runs.first - 1], mask[runs.row, (runs.first + runs.width) % columns]
-    width = np.where((ends[0] == UNKNOWN) | (ends[1] == UNKNOWN), np.nan, runs.width)
+    width = np.where((ends[0] == UNKNOWN_LABEL) | (ends[1] == UNKNOWN_LABEL), np.nan, runs.width)
     length = _lengths(masks)
     drift = np.abs(_drift(runs, rows, columns))
     return {

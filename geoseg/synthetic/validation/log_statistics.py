@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.synthetic.validation.collar_detection import Collars, find_collars, pairs
-from geoseg.synthetic.validation.robust_statistics import deviation, median, quantile, share
 from geoseg.synthetic.validation.groove_tracing import measure_grooves
+from geoseg.synthetic.validation.robust_statistics import deviation, median, quantile, share
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

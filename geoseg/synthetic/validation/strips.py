@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from geoseg.atomic_files import naming, replacing
+from geoseg.atomic_files import atomic_write, name_in_errors
+from geoseg.pictures import grey
 
-WINDOW = 0.05  # inches either side of zero, as the original's viewer shows logs
-NULL = (92, 96, 104)  # as the page shows them
 SCALE = 3  # screen pixels a pixel
 ROWS, COLUMNS = 200, 36  # of a strip
 GAP, LINE, LETTERS = 12, 14, 6  # screen pixels: between strips, a line of text, a letter
@@ -51,15 +50,6 @@ def draw_strips(
     return [cut[i] for i in random.permutation(len(cut))]
 
 
-def grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colours (Z, A, 3) of an image in inches: black and white at -WINDOW and WINDOW."""
-    null = np.isnan(image)
-    level = np.clip((np.where(null, 0, image) + WINDOW) / (2 * WINDOW), 0, 1) * 255
-    colours = np.repeat(level.round().astype(np.uint8)[..., None], 3, axis=-1)
-    colours[null] = NULL
-    return colours
-
-
 def save_picture(strips: Sequence[Strip], path: Path) -> None:
     """Write the strips, numbered, as a PNG; the answers stand in small letters at the bottom."""
     step = SCALE * COLUMNS + GAP
@@ -77,5 +67,5 @@ def save_picture(strips: Sequence[Strip], path: Path) -> None:
     pen.text((GAP, bottom), "Which are synthetic? The answers stand below.", fill="black")
     for number, line in enumerate(lines, 5):
         pen.text((GAP, bottom + LINE * number), line, fill="grey")
-    with naming(path), replacing(path) as temporary:
+    with name_in_errors(path), atomic_write(path) as temporary:
         canvas.save(temporary, format="PNG")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from geoseg import read_patch
 from geoseg.dataset.__main__ import main
-from geoseg.twins import split_twins, twin_likeness
+from geoseg.twins import split_twins, twin_correlation
 from tests.helpers.synthetic_data import make_data
 
 
@@ -328,11 +328,11 @@ def test_real_twins_are_told_from_neighbours(real):
             even, odd = split_twins(log[:rows]).reshape(2, -1, 36, 36)
         else:
             even, odd = log[:rows].reshape(-1, 2, 36, 36).swapaxes(0, 1)
-        assert (twin_likeness(even, odd) > 0.35) is twins
-        assert twins or abs(twin_likeness(even, odd)) < 0.05
+        assert (twin_correlation(even, odd) > 0.35) is twins
+        assert twins or abs(twin_correlation(even, odd)) < 0.05
 
 
 def test_likeness_of_too_little():
     empty = np.full((2, 36, 36), np.nan, np.float32)
-    assert np.isnan(twin_likeness(empty, empty))
-    assert np.isnan(twin_likeness(np.zeros((2, 36, 36)), np.ones((2, 36, 36))))
+    assert np.isnan(twin_correlation(empty, empty))
+    assert np.isnan(twin_correlation(np.zeros((2, 36, 36)), np.ones((2, 36, 36))))

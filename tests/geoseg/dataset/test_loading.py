@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import geoseg.dataset.loading
 import geoseg.dataset.folder
+import geoseg.dataset.loading
 from geoseg.dataset import (
     CACHE_NAME,
     DatasetError,

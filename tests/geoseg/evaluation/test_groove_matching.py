@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from geoseg.evaluation.groove_matching import centreline_dice, detect, tolerant_dice
+from geoseg.evaluation.groove_matching import centreline_dice, match_grooves, tolerant_dice
 from geoseg.metrics import count, score
 
 
@@ -50,7 +50,7 @@ def test_thin_lines_are_blind_to_width_and_see_length():
 
 
 def test_grooves_across_the_seam_are_one():
-    found = detect(band(35, 0), band(35, 0))
+    found = match_grooves(band(35, 0), band(35, 0))
     assert (found.true, found.found, found.predicted, found.right) == (1, 1, 1, 1)
     assert (found.precision, found.recall) == (1, 1)
     assert found[6:] == (0, 0, 0, 0)
@@ -59,7 +59,7 @@ def test_grooves_across_the_seam_are_one():
 def test_errors_of_width_and_length():
     truth = band(5, 6) | band(20, 21, 22)
     mask = band(5, 6, 7, rows=slice(0, 30)) | band(21, 22)
-    found = detect(mask, truth)
+    found = match_grooves(mask, truth)
     assert found.recall == found.precision == 1
     assert found.width_bias == pytest.approx((1 - 1) / 2)
     assert found.width_error == pytest.approx(1)
@@ -70,14 +70,14 @@ def test_errors_of_width_and_length():
 def test_a_groove_is_found_from_half_of_its_rows_on():
     truth = band(5)
     for rows, found in ((18, 1), (17, 0)):
-        answer = detect(band(6, rows=slice(0, rows)), truth)
+        answer = match_grooves(band(6, rows=slice(0, rows)), truth)
         assert (answer.found, answer.right) == (found, 1), "a column off is close enough"
 
 
 def test_misses_and_false_alarms():
     truth = band(5) | band(15) | band(25)
     mask = band(5) | band(10, rows=slice(3, 6))
-    found = detect(mask, truth)
+    found = match_grooves(mask, truth)
     assert (found.true, found.found, found.predicted, found.right) == (3, 1, 2, 1)
     assert found.precision == 1 / 2
     assert found.recall == 1 / 3
@@ -85,19 +85,19 @@ def test_misses_and_false_alarms():
 
 def test_pieces_of_one_groove_find_it_and_the_largest_is_measured():
     mask = band(5, rows=slice(0, 10)) | band(5, rows=slice(12, 36))
-    found = detect(mask, band(5))
+    found = match_grooves(mask, band(5))
     assert (found.found, found.predicted, found.right) == (1, 2, 2)
     assert found.length_bias == 24 - 36
 
 
 def test_the_same_place_in_two_patches_is_two_grooves():
     both = torch.cat([band(5), band(5)])
-    assert detect(both, both).true == 2
+    assert match_grooves(both, both).true == 2
 
 
 def test_nothing_to_divide_by():
-    found = detect(EMPTY, EMPTY)
+    found = match_grooves(EMPTY, EMPTY)
     assert (found.true, found.predicted) == (0, 0)
     assert all(math.isnan(value) for value in found[4:])
-    assert detect(band(3), EMPTY).precision == 0
-    assert detect(EMPTY, band(3)).recall == 0
+    assert match_grooves(band(3), EMPTY).precision == 0
+    assert match_grooves(EMPTY, band(3)).recall == 0

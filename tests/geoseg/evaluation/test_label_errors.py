@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from geoseg.evaluation.label_errors import find_suspects
+from geoseg.evaluation.label_errors import find_label_errors
 from geoseg.synthetic import synthetic_dataset
 
 SURE = 0.95
@@ -39,7 +39,7 @@ def damage(truth):
 
 
 def test_the_damaged_ones_come_first_with_the_right_kind(truth):
-    suspects = find_suspects(models(truth), [0.5] * 3, damage(truth))
+    suspects = find_label_errors(models(truth), [0.5] * 3, damage(truth))
     kinds = {s.patch: (s.kind, s.shift) for s in suspects}
     assert set(list(kinds)[:4]) == {3, 7, 12, 20}
     assert kinds[3] == ("missing", 0)
@@ -49,14 +49,14 @@ def test_the_damaged_ones_come_first_with_the_right_kind(truth):
 
 
 def test_sound_labels_are_not_suspected(truth):
-    assert find_suspects(models(truth), [0.5] * 3, truth) == []
+    assert find_label_errors(models(truth), [0.5] * 3, truth) == []
 
 
 def test_narrow_and_spurious(truth):
     """The models see wide grooves, or none."""
     wide = torch.stack([widen(label) for label in truth])
     wide[5] = False
-    suspects = find_suspects(models(wide), [0.5] * 3, truth)
+    suspects = find_label_errors(models(wide), [0.5] * 3, truth)
     kinds = {s.patch: s.kind for s in suspects}
     assert kinds[5] == "spurious"
     assert suspects[0].patch == 5
@@ -68,27 +68,27 @@ def test_narrow_and_spurious(truth):
 def test_one_groove_of_two_missing():
     label, both = (torch.zeros(1, 36, 36, dtype=torch.bool) for _ in range(2))
     label[0, :, 5:7] = both[0, :, 5:7] = both[0, :, 20:24] = True
-    assert find_suspects(models(both), [0.5] * 3, label)[0].kind == "missing"
-    assert find_suspects(models(label), [0.5] * 3, both)[0].kind == "spurious"
+    assert find_label_errors(models(both), [0.5] * 3, label)[0].kind == "missing"
+    assert find_label_errors(models(label), [0.5] * 3, both)[0].kind == "spurious"
 
 
 def test_a_stray_pixel_of_the_models_makes_no_label_too_wide():
     label, seen = (torch.zeros(1, 36, 36, dtype=torch.bool) for _ in range(2))
     label[0, :, 5:8] = seen[0, 9:12, 5:8] = True
-    assert find_suspects(models(seen), [0.5] * 3, label)[0].kind == "spurious"
-    assert find_suspects(models(label), [0.5] * 3, seen)[0].kind == "missing"
+    assert find_label_errors(models(seen), [0.5] * 3, label)[0].kind == "spurious"
+    assert find_label_errors(models(label), [0.5] * 3, seen)[0].kind == "missing"
 
 
 def test_models_that_disagree_suspect_nothing(truth):
     answers = models(truth)
     answers[1] = answers[1].roll(6, -1)
-    assert find_suspects(answers, [0.5] * 3, damage(truth)) == []
+    assert find_label_errors(answers, [0.5] * 3, damage(truth)) == []
 
 
 def test_the_threshold_is_each_models_own(truth):
     shy = models(truth) * torch.tensor([1.0, 0.1, 1.0]).view(-1, 1, 1, 1)
-    assert find_suspects(shy, [0.5, 0.5, 0.5], damage(truth)) == []
-    suspects = find_suspects(shy, [0.5, 0.05, 0.5], damage(truth))
+    assert find_label_errors(shy, [0.5, 0.5, 0.5], damage(truth)) == []
+    suspects = find_label_errors(shy, [0.5, 0.05, 0.5], damage(truth))
     assert {suspect.patch for suspect in suspects[:4]} == {3, 7, 12, 20}
 
 
@@ -97,9 +97,9 @@ def test_nulls_do_not_count(truth):
     label = truth.clone()
     label[4, 10:14] = ~label[4, 10:14]
     answers[:, 4, 10:14] = torch.nan
-    assert find_suspects(answers, [0.5] * 3, label) == []
+    assert find_label_errors(answers, [0.5] * 3, label) == []
 
 
 def test_one_model_cannot_agree(truth):
     with pytest.raises(ValueError, match="two or more"):
-        find_suspects(models(truth, 1), [0.5], truth)
+        find_label_errors(models(truth, 1), [0.5], truth)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.server import ROOT
 from geoseg import (
     Normalisation,
     PatchDataset,
@@ -12,7 +13,6 @@ from geoseg import (
     find_checkpoints,
     save_checkpoint,
 )
-from benchmarks.server import ROOT
 
 MASKED = Normalisation(mask=True)
 

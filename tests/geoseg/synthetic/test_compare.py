@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from geoseg.pictures import NULL, grey
 from geoseg.synthetic import synthesize
 from geoseg.synthetic.compare import is_outside, main, make_wells, number, span
 from geoseg.synthetic.validation.log_statistics import UNITS
-from geoseg.synthetic.validation.strips import COLUMNS, GAP, NULL, ROWS, SCALE, draw_strips, grey
+from geoseg.synthetic.validation.strips import COLUMNS, GAP, ROWS, SCALE, draw_strips
 
 SMALL = ["--wells", "3", "--rows", "300"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geoseg.patches import UNKNOWN, read_mask, read_patch
+from geoseg.patches import UNKNOWN_LABEL, read_mask, read_patch
 from geoseg.synthetic import synthesize
 from geoseg.synthetic.validation.log_statistics import UNITS, measure
 
@@ -188,8 +188,8 @@ def test_unknown_pixels_are_left_out():
     mask = groove_mask(10, 3)
     image = noise(0.0001) - 0.03 * mask
     image[:, 13:15] -= 0.5  # whatever this is
-    mask[:, 13:15] = UNKNOWN
-    mask[500:510, 10:13] = UNKNOWN
+    mask[:, 13:15] = UNKNOWN_LABEL
+    mask[500:510, 10:13] = UNKNOWN_LABEL
     values = measure(image, mask)
     assert values["groove contrast"] == pytest.approx(-0.03, rel=0.02)
     assert np.isnan(values["groove width"]), "where it ends is not known"
@@ -216,7 +216,7 @@ def test_a_log_without_grooves():
 @pytest.mark.parametrize("columns", [36, 72])
 def test_turning_the_pipe_changes_nothing(columns):
     image, mask = (x[0].numpy() for x in synthesize(1, 2500, columns=columns, seed=7))
-    mask[200:300, :5] = UNKNOWN
+    mask[200:300, :5] = UNKNOWN_LABEL
     expected = measure(image, mask)
     for turn in (1, 17, columns - 2):
         turned = measure(np.roll(image, turn, 1), np.roll(mask, turn, 1))

@@ -9,12 +9,13 @@ import torch
 from geoseg.dataset import PatchDataset
 from geoseg.synthetic import Logs, sample_dataset, synthesize, synthetic_dataset
 from geoseg.synthetic.__main__ import main
-from geoseg.synthetic.well_parameters import draw_character
-from geoseg.synthetic.random import Draw
-from geoseg.synthetic.grooves import bands
 from geoseg.synthetic.datasets import _slices
+from geoseg.synthetic.grooves import bands
+from geoseg.synthetic.random import RandomStream
+from geoseg.synthetic.well_parameters import sample_well_parameters
+from tests.helpers import ROOT
 
-SAMPLES = Path(__file__).resolve().parent.parent / "geoseg" / "samples"
+SAMPLES = ROOT / "geoseg" / "samples"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_values_are_of_the_real_size(logs: Logs) -> None:
 
 
 def test_wells_have_their_own_character() -> None:
-    character = draw_character(Draw(0, "cpu"), 400)
+    character = sample_well_parameters(RandomStream(0, "cpu"), 400)
     assert character.noise.max() > 3 * character.noise.min()
     assert {80, 165, 345} == {
         min((80, 165, 345), key=lambda x: abs(x - rows)) for rows in character.joint.tolist()

@@ -9,7 +9,7 @@ from geoseg.synthetic import synthetic_dataset
 from geoseg.synthetic.toy_labels import MODES, stamp_toys, toy_dataset
 from tests.helpers.synthetic_data import CPU, make_data
 from train.__main__ import main
-from train.data import Data, with_toys
+from train.data import Data, with_toy_labels
 from train.experiments import Experiment
 from train.loop import Trainer
 from train.sampling import prepare
@@ -76,7 +76,7 @@ def test_mistakes_say_what_to_do(images):
 
 
 def test_training_and_validation_do_not_share_toys(dataset):
-    data = with_toys(Data(dataset, dataset, "pipes"), "easy")
+    data = with_toy_labels(Data(dataset, dataset, "pipes"), "easy")
     assert "easy toys" in data.description
     assert not torch.equal(data.train.masks, data.validation.masks)
     assert torch.equal(data.train.wells, dataset.wells)

@@ -9,15 +9,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from making import make_checkpoint, make_data
 
 from geoseg import PatchDataset, Segmenter, create_model, load_checkpoint, save_checkpoint
 from geoseg.dataset.challenge import read_masks, write_masks
+from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.synthetic import synthesize
 from geoseg.twins import split_twins
-from train import evaluate
+from tests.helpers.synthetic_data import make_checkpoint, make_data
+from train.evaluate import __main__ as evaluate
 from train.evaluate.assessment import assess
-from geoseg.evaluation.evaluation_set import Case
 from train.evaluate.robustness import examine
 
 
@@ -100,7 +100,7 @@ def test_scores_of_the_function_and_of_the_command_are_the_same(checkpoints, dat
 
 def test_a_perfect_and_a_shifted_answer(data):
     dataset = PatchDataset.load(data, ["validation"], cache=False)
-    case = Case.of_patches(dataset)
+    case = EvaluationSet.of_patches(dataset)
     certain = case.truth.float().where(case.known, torch.nan)
     perfect = assess(case, certain, 0.5)
     best = ("iou", "micro_iou", "micro_dice", "tolerant_dice", "centreline_dice")
@@ -121,7 +121,7 @@ def test_false_alarms_on_sound_pipe():
     images = torch.zeros(truth.shape).where(known, torch.nan)
     probability = torch.zeros(truth.shape)
     probability[0, 2, 2] = probability[1, 0, :3] = probability[3] = 1
-    case = Case(images, truth, known, tuple("abcd"), tuple("1122"), "")
+    case = EvaluationSet(images, truth, known, tuple("abcd"), tuple("1122"), "")
     found = assess(case, probability.where(known, torch.nan), 0.5).soundness
     assert found == {"patches": 2, "alarms": 1, "rate": 0.5, "pixels": 1.5}
 
@@ -130,7 +130,7 @@ def test_nothing_counts_where_nothing_is_known(data):
     dataset = PatchDataset.load(data, ["validation"], cache=False)
     images = dataset.images.clone()
     images[:, 10:20] = torch.nan
-    lost = Case.of_patches(PatchDataset(**{**vars(dataset), "images": images}))
+    lost = EvaluationSet.of_patches(PatchDataset(**{**vars(dataset), "images": images}))
     kept = torch.ones(36, dtype=torch.bool)
     kept[10:20] = False
     wrong_there = lost.truth.float()
@@ -141,7 +141,7 @@ def test_nothing_counts_where_nothing_is_known(data):
 
 
 def test_a_log_is_cut_as_the_data_set_cuts_its_own(log_files):
-    case = Case.of_log(*(map(Path, log_files[1::2])), twins=True)
+    case = EvaluationSet.of_log(*(map(Path, log_files[1::2])), twins=True)
     image, mask = (part[0].numpy() for part in log(72))
     assert case.images.shape == (2, 100, 36)
     assert case.patches(case.truth).shape == (6, 36, 36)
@@ -152,7 +152,7 @@ def test_a_log_is_cut_as_the_data_set_cuts_its_own(log_files):
     known[60:70] = known[50, :40] = False
     assert case.truth.sum() == (mask * known).sum()
     assert np.array_equal(case.patches(case.images)[3], split_twins(image)[1, :36])
-    whole = Case.of_log(*(map(Path, log_files[1::2])), twins=False)
+    whole = EvaluationSet.of_log(*(map(Path, log_files[1::2])), twins=False)
     assert whole.images.shape == (1, 100, 72)
     assert whole.truth.sum() == case.truth.sum()
 
@@ -215,7 +215,7 @@ def test_several_models_submit_a_file_each(checkpoints, data, tmp_path):
 
 
 def test_robustness_tells_a_model_that_turns_from_one_that_does_not(checkpoints, data):
-    case = Case.of_patches(PatchDataset.load(data, ["validation"], cache=False))
+    case = EvaluationSet.of_patches(PatchDataset.load(data, ["validation"], cache=False))
     segmenter = Segmenter(checkpoints)
     found = {}
     for name in segmenter.names:
@@ -251,7 +251,7 @@ def test_turning_by_hand():
     images[0, 0, 5] = images[1, 0, 7] = images[1, 0, 9] = 1
     images[3] = torch.nan
     known = ~images.isnan()
-    case = Case(images, (images == 1), known, tuple("abcd"), tuple("abcd"), "")
+    case = EvaluationSet(images, (images == 1), known, tuple("abcd"), tuple("abcd"), "")
     turning = examine(case, BlindInColumn0(), "blind", images == 1).turning
     assert turning.identical_patches == pytest.approx(1 / 3), "only the empty one, nulls left out"
     assert turning.identical_pairs == pytest.approx((34 + 33 + 35) / 105)
@@ -273,7 +273,7 @@ def test_damaged_labels_are_found(data, tmp_path, capsys, monkeypatch):
         paths.append(tmp_path / f"{name}.safetensors")
         save_checkpoint(paths[-1], create_model("vanilla", widths=(4,)))
     truth = dataset.masks.float().clamp(0.02, 0.98).where(~dataset.images.isnan(), torch.nan)
-    monkeypatch.setattr(Case, "probability", lambda *_: truth)
+    monkeypatch.setattr(EvaluationSet, "probability", lambda *_: truth)
     report = tmp_path / "s.json"
     assert run(*paths, "--data", damaged, "--json", report, "--html", tmp_path / "s.html") == 0
     first = json.loads(report.read_text())["suspects"][0]

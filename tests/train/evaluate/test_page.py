@@ -8,17 +8,18 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from PIL import Image
 
-from geoseg.evaluation.label_errors import Suspect
-from train import pictures, scores_page
+from geoseg import pictures
+from geoseg.evaluation.evaluation_set import EvaluationSet
+from geoseg.evaluation.label_errors import LabelError
+from tests.helpers import ROOT
+from train.evaluate import page as scores_page
 from train.evaluate.assessment import assess
-from geoseg.evaluation.evaluation_set import Case
 from train.evaluate.results import Findings, examples
 from train.evaluate.robustness import Curve, Robustness, Turning
-from train.report.stylesheet import STYLE
 from train.evaluate.tables import describe_kind
+from train.report.stylesheet import STYLE
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +35,13 @@ def findings():
     for i in range(8):
         probability[i, : 4 * i] = 0
     names = tuple(f"patch_{i}" for i in range(9))
-    case = Case(images, truth & known, known, names, tuple("111122223"), "<b>a log & more</b>")
+    case = EvaluationSet(
+        images, truth & known, known, names, tuple("111122223"), "<b>a log & more</b>"
+    )
     found = assess(case, probability.where(known, torch.nan), 0.5)
     curve = Curve([0.25, 1.0, 4.0], [0.5, 0.6, 0.4], [0.9, 1.0, 0.8])
     robustness = {"<i>": Robustness(Turning(35, 0.5, 0.9, 0.95), curve, curve)}
-    suspects = [Suspect(7, 0.9, "shifted", 2, 0.95, 0.1)]
+    suspects = [LabelError(7, 0.9, "shifted", 2, 0.95, 0.1)]
     return Findings(case, "challenge", {"<i>": found}, robustness, suspects)
 
 
@@ -127,7 +130,7 @@ def test_errors_and_nulls():
 
 
 def test_a_shifted_label_stands_off_to_the_other_side():
-    shifted = Suspect(0, 0.9, "shifted", 2, 1.0, 0.0)
+    shifted = LabelError(0, 0.9, "shifted", 2, 1.0, 0.0)
     assert describe_kind(shifted) == "2 too far left"
     assert describe_kind(shifted._replace(shift=-1)) == "1 too far right"
     assert describe_kind(shifted._replace(kind="missing", shift=0)) == "missing"

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard, constants
 
+from benchmarks.server import ROOT, free_port
 from geoseg import load_checkpoint, save_checkpoint
 from tests.helpers.hub_server import interrupt_during, use
 from tests.helpers.synthetic_data import exit_code, make_checkpoint
-from benchmarks.server import ROOT, free_port
-from train import publish, upload
 from train.git import CloneError
+from train.publish import __main__ as publish
+from train.publish import upload
 
 # The client's own way of uploading without Xet, which the other tests take, is of yesterday.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

@@ -12,11 +12,12 @@ from gradio_client import Client, handle_file
 from huggingface_hub import RepoCard
 from packaging.requirements import Requirement
 
+from benchmarks.server import ROOT, make_patch, running
 from tests.helpers.hub_server import interrupt_during
 from tests.helpers.synthetic_data import exit_code, make_checkpoint
-from benchmarks.server import ROOT, make_patch, running
 from tests.helpers.zerogpu_scheduler import lending
-from train import space, upload
+from train import space
+from train.publish import upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 SHOWN_FIRST = {"402-unet", "1004-flexible-unet-8bit", "3000-ring-unet"}

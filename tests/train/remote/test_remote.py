@@ -14,14 +14,13 @@ import pytest
 from geoseg import load_checkpoint, read_card, save_checkpoint
 from tests.helpers.synthetic_data import exit_code, make_data
 from train.__main__ import main as train
+from train.checkpointing import RunCheckpointer
 from train.git import CloneError, find_origin
-from train.checkpointing import Keeper
-from train.remote import order, payload
+from train.remote import job, remote_script
 from train.remote.__main__ import main
-from train.remote.results import bring_home
 from train.remote.job import RemoteError
+from train.remote.results import install_runs
 
-ROOT = Path(__file__).resolve().parent.parent
 RUN = "3-unet-8-halving"
 SMALL = ["--", "--epochs", "1", "--cpu", "--precision", "fp32"]
 COMMAND = ["-e", "3", "-u", "me"]
@@ -158,8 +157,8 @@ def test_runs_come_home_from_kaggle(kaggle, tmp_path, capsys):
 
 def rescore(path: Path, iou: float, data: str | None = None) -> None:
     model = load_checkpoint(path)
-    story = {**model.card.story, "metrics": {"validation": {"iou": iou}}}
-    save_checkpoint(path, model, **story | ({} if data is None else {"data": data}))
+    provenance = {**model.card.provenance, "metrics": {"validation": {"iou": iou}}}
+    save_checkpoint(path, model, **provenance | ({} if data is None else {"data": data}))
 
 
 def test_a_better_run_stays_and_a_worse_one_goes(kaggle, tmp_path, capsys):
@@ -189,13 +188,15 @@ def test_a_run_stopped_in_its_first_epoch_comes_home_and_goes_on(tmp_path, monke
     data = ["--data", str(make_data(tmp_path / "data", 4, 40))]
     command = [*COMMAND[:2], *data, *SMALL[1:], "-nowb"]
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "save_when_due", lambda _: signal.raise_signal(signal.SIGTERM))
+        patch.setattr(
+            RunCheckpointer, "save_when_due", lambda _: signal.raise_signal(signal.SIGTERM)
+        )
         assert train([*command, "-o", str(there)]) == 143
     assert not (there / RUN / "best.safetensors").exists()
 
     def collect():
-        payload.pack({"commit": "", "arguments": []}, there, tmp_path, exit_code=143)
-        outcomes, failure = bring_home(tmp_path, home, False, [RUN])
+        remote_script.pack({"commit": "", "arguments": []}, there, tmp_path, exit_code=143)
+        outcomes, failure = install_runs(tmp_path, home, False, [RUN])
         assert "--resume goes on from here" in failure
         return outcomes[0]
 
@@ -222,8 +223,8 @@ def test_what_is_here_and_cannot_be_compared_stays(kaggle, tmp_path, capsys):
     assert fetch(tmp_path, "--overwrite") == 0
     # The best epoch is here, but the fetched run went on for longer.
     last = load_checkpoint(run / "last.safetensors")
-    story = {**last.card.story, "experiment": {**last.card.experiment, "epochs_done": 0}}
-    save_checkpoint(run / "last.safetensors", last, **story)
+    provenance = {**last.card.provenance, "experiment": {**last.card.experiment, "epochs_done": 0}}
+    save_checkpoint(run / "last.safetensors", last, **provenance)
     capsys.readouterr()
     assert fetch(tmp_path) == 0
     said = told(capsys)
@@ -261,7 +262,7 @@ def test_broken_checkpoints_stay_away(made, tmp_path):
         for run in (RUN, "4-good", "4-good-fold-1"):
             archive.add(tmp_path / "bad" / run, run)
         archive.add(tmp_path / "bad" / "4-good", "5-not-asked-for")
-    outcomes, failure = bring_home(collected, tmp_path / "runs", True, [RUN, "4-good"])
+    outcomes, failure = install_runs(collected, tmp_path / "runs", True, [RUN, "4-good"])
     assert {o.name: o.here for o in outcomes} == {RUN: False, "4-good": True}
     assert "last.safetensors: not a whole safetensors file" in outcomes[0].words
     assert not (tmp_path / "runs" / RUN).exists()
@@ -272,7 +273,7 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path):
     with tarfile.open(tmp_path / "runs.tar", "w") as archive:
         archive.add(__file__, "../outside.py")
     with pytest.raises(RemoteError, match=r"runs.tar is damaged"):
-        bring_home(tmp_path, tmp_path / "in" / "runs", False, [RUN])
+        install_runs(tmp_path, tmp_path / "in" / "runs", False, [RUN])
     assert not (tmp_path / "in" / "outside.py").exists()
 
 
@@ -287,7 +288,7 @@ def test_a_failed_training_is_told_with_its_last_lines(tmp_path):
         (-15, "time limit"),
     ):
         (tmp_path / "result.json").write_text(json.dumps({"exit_code": code}))
-        outcomes, failure = bring_home(tmp_path, tmp_path / "home", False, [RUN])
+        outcomes, failure = install_runs(tmp_path, tmp_path / "home", False, [RUN])
         assert outcomes == []
         assert words in failure
 
@@ -582,7 +583,7 @@ def clone(tmp_path, monkeypatch):
 
 def unpacked(archive, folder):
     fake = {"clone": "", "archive": archive}
-    payload.get_code(fake, folder)
+    remote_script.get_code(fake, folder)
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
@@ -592,11 +593,11 @@ PARTS = ["geoseg/a.py", "pyproject.toml", "requirements.txt", "train/b.py"]
 def test_the_commit_comes_along_and_changes_do_not(clone, tmp_path):
     (clone / "geoseg/a.py").write_text("changed")
     (clone / "train/new.py").touch()
-    commit, changed = order.find_commit(clone)
+    commit, changed = job.find_commit(clone)
     assert changed == ["geoseg/a.py", "train/new.py"]
     (tmp_path / "teacher").write_text("t")
     teachers = {"checkpoints/1-t.safetensors": tmp_path / "teacher"}
-    found = unpacked(order.pack_code(commit, teachers, clone), tmp_path / "there")
+    found = unpacked(job.pack_code(commit, teachers, clone), tmp_path / "there")
     assert found == ["checkpoints/1-t.safetensors", *PARTS]
     assert (tmp_path / "there" / "geoseg/a.py").read_text() == "geoseg/a.py"
 
@@ -605,36 +606,36 @@ def test_without_git_the_files_come_along_as_they_are(clone, tmp_path):
     shutil.rmtree(clone / ".git")
     (clone / "train/__pycache__").mkdir()
     (clone / "train/__pycache__/b.pyc").touch()
-    assert order.find_commit(clone) == ("", [])
-    assert unpacked(order.pack_code("", {}, clone), tmp_path / "there") == PARTS
+    assert job.find_commit(clone) == ("", [])
+    assert unpacked(job.pack_code("", {}, clone), tmp_path / "there") == PARTS
 
 
 def test_what_can_be_cloned(clone, tmp_path):
-    commit, _ = order.find_commit(clone)
+    commit, _ = job.find_commit(clone)
     with pytest.raises(RemoteError, match="no remote 'origin'"):
-        order.find_clone_url(commit, clone)
+        job.find_clone_url(commit, clone)
     git(clone, "remote", "add", "origin", str(tmp_path / "else"))
     with pytest.raises(RemoteError, match="nobody else can clone"):
-        order.find_clone_url(commit, clone)
+        job.find_clone_url(commit, clone)
     git(clone, "remote", "set-url", "origin", "http://me:secret@github.com/me/geoseg.git")
     with pytest.raises(RemoteError, match="can clone http://github"):
-        order.find_clone_url(commit, clone)
+        job.find_clone_url(commit, clone)
     with pytest.raises(CloneError, match="no remote 'origin'"):
         find_origin(clone / "geoseg")  # that of a repository around it is another one's
     git(clone, "remote", "set-url", "origin", "git@github.com:me/geoseg.git")
     with pytest.raises(RemoteError, match="git push first"):
-        order.find_clone_url(commit, clone)
+        job.find_clone_url(commit, clone)
     git(clone, "update-ref", "refs/remotes/origin/main", commit)
-    assert order.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"
+    assert job.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"
     git(clone, "remote", "set-url", "origin", "ssh://git@github.com:2222/me/geoseg.git")
     assert find_origin(clone) == "https://github.com/me/geoseg.git"
     token = "https://me:ghp_secret@github.com/me/geoseg.git"
     git(clone, "remote", "set-url", "origin", token)
-    assert order.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"
+    assert job.find_clone_url(commit, clone) == "https://github.com/me/geoseg.git"
     # And what is cloned is at the commit, whatever came after it.
     (clone / "train/b.py").write_text("later")
     git(clone, "commit", "--quiet", "-am", "two")
-    payload.get_code({"clone": str(clone), "commit": commit}, tmp_path / "there")
+    remote_script.get_code({"clone": str(clone), "commit": commit}, tmp_path / "there")
     assert (tmp_path / "there" / "train/b.py").read_text() == "train/b.py"
 
 
@@ -677,7 +678,7 @@ def test_the_key_of_wandb_comes_from_the_secrets(monkeypatch, tmp_path, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("WANDB_API_KEY", "")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    payload.set_up_tracking({"WANDB_MODE": "online"})
+    remote_script.set_up_tracking({"WANDB_MODE": "online"})
     assert os.environ["WANDB_API_KEY"] == "wandb_api_key"
     assert os.environ["WANDB_MODE"] == "online"
 
@@ -692,5 +693,5 @@ def test_when_the_time_is_over_the_training_is_asked_to_stop(tmp_path):
     )
     job = {"arguments": [], "hours": 0.5 / 3600}
     log = tmp_path / "training.log"
-    assert payload.train(job, code.parent, None, tmp_path / "runs", log) == 143
+    assert remote_script.train(job, code.parent, None, tmp_path / "runs", log) == 143
     assert log.read_text().split() == ["begins", "saved"]

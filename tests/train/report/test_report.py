@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from tests.helpers.synthetic_data import make_data
 from benchmarks.server import ROOT
+from tests.helpers.synthetic_data import make_data
 from tests.train.evaluate.test_page import Tags
 from train import curves
 from train.__main__ import main as train
-from train.report.history import History
 from train.report.__main__ import main, picture
+from train.report.history import RunHistory
 
 
 def make_run(folder, epochs, best, **config):
@@ -174,7 +174,7 @@ def test_distinct_names_are_distinct_and_whole_in_the_picture(names):
     record = {"epoch": 100_000, "loss": 0.1, "validation_loss": 0.2, "iou": 0.5}
     legends = []
     for name in names:
-        with Image.open(io.BytesIO(picture([History(name, [record], {}, [])]))) as drawn:
+        with Image.open(io.BytesIO(picture([RunHistory(name, [record], {}, [])]))) as drawn:
             pixels = np.asarray(drawn)
         ground = (pixels == 255).all(-1)
         assert ground[[0, -1]].all(), "nothing is cut at the edges"

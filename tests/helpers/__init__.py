@@ -1,0 +1,6 @@
+"""Servers, data and inputs that several tests share."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared"
