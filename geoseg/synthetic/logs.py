@@ -40,8 +40,8 @@ def synthesize(
     """Make logs of `wells` pipes, each with a character of its own.
 
     `rows` >= 1 along depth, `columns` >= 8 round the full circumference. `fixed` gives all wells
-    the same value of some fields of `WellParameters`, see `override_parameters`; `collar_row` lays a
-    collar over the wall from that row on, beside the well's own. The same arguments give the same
+    the same value of some fields of `WellParameters`, see `override_parameters`; `collar_row` lays
+    a collar over the wall from that row on, beside the well's own. The same arguments give the same
     logs. Beside the result it takes about 100 bytes a pixel, of one well or, where those are small,
     of as many as make MOST_PIXELS.
 

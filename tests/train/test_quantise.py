@@ -14,7 +14,8 @@ from geoseg import (
     save_checkpoint,
 )
 from tests.helpers.synthetic_data import make_data
-from train import cards, evaluate
+from train import cards
+from train.evaluate import __main__ as evaluate
 from train.evaluate.data import load_labelled_patches
 from train.quantise import ALL, compare, main, quantise, quantised_name
 

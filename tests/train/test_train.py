@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from geoseg import Segmenter, load_checkpoint, read_card
 from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
-from train import cards, evaluate
+from train import cards
+from train.evaluate import __main__ as evaluate
 from train.__main__ import main
 from train.experiments import EXPERIMENTS
 

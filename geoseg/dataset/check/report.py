@@ -100,7 +100,7 @@ class Findings:
         if not wells:
             return [
                 "no patch of train/ or validation/ has a label, so there is nothing to train on; "
-                "add labels/ beside images/ (geoseg.dataset.challenge.read_masks reads the masks of "
+                "add labels/ beside images/ (geoseg.dataset.challenge.read_masks reads masks of "
                 "the challenge's y_train.csv)"
             ]
         problems = []
