@@ -200,8 +200,8 @@ def main() -> None:
             row = measure(
                 experiment, data, Path(folder), device, arguments.rounds, arguments.choices
             )
-            families[experiment.label] = row
-            console.print(experiment.label)
+            families[experiment.run_name] = row
+            console.print(experiment.run_name)
             console.print_json(data=row)
     results = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
     results[device.type] = {

@@ -171,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
             for experiment in experiments:
                 reports = [run(experiment, part, setting, stop, console) for part in data]
                 if arguments.folds and ranks.rank == 0:
-                    summarise_folds(reports, arguments.output, experiment.label, console)
+                    summarise_folds(reports, arguments.output, experiment.run_name, console)
                 if ranks.any(stop.number > 0, device):
                     raise Interrupted(stop.number or signal.SIGTERM)
     except Interrupted as interrupted:
@@ -235,7 +235,7 @@ def _check_free(
     experiments: list[Experiment], data: list[Data], arguments: argparse.Namespace
 ) -> None:
     for experiment, part in product(experiments, data):
-        folder = arguments.output / f"{experiment.label}{part.suffix}"
+        folder = arguments.output / f"{experiment.run_name}{part.suffix}"
         if is_run(folder) and not (arguments.overwrite or arguments.resume):
             raise ValueError(
                 f"{folder} holds a run already; add --resume to go on with it, --overwrite to "
@@ -250,7 +250,7 @@ def _check_teachers(
     """ValueError for a teacher that is not there, and will not be when its turn comes."""
     load_teacher(arguments.teacher, Normalisation(), torch.device("cpu"))
     for number, (experiment, part) in enumerate(product(experiments, data)):
-        folder = arguments.output / f"{experiment.label}{part.suffix}"
+        folder = arguments.output / f"{experiment.run_name}{part.suffix}"
         for path in arguments.teacher:
             if path.resolve().parent == folder.resolve():
                 raise ValueError(

@@ -86,7 +86,7 @@ class Experiment:
     distillation: float = 0.8
 
     @property
-    def label(self) -> str:
+    def run_name(self) -> str:
         """`<id>-<name>`."""
         return f"{self.id}-{self.name}"
 
@@ -293,7 +293,7 @@ EXPERIMENTS = ORIGINAL + FAST + FRESH
 
 def find_experiments(keys: Sequence[str]) -> list[Experiment]:
     """The experiments for numbers or names, in the order asked; ValueError lists them all."""
-    known = {key: e for e in EXPERIMENTS for key in (str(e.id), e.name, e.label)}
+    known = {key: e for e in EXPERIMENTS for key in (str(e.id), e.name, e.run_name)}
     for key in keys:
         if key not in known:
             choices = ", ".join(f"{e.id} {e.name}" for e in EXPERIMENTS)

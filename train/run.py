@@ -89,7 +89,7 @@ def run(
     """
     if experiment.toy_labels:
         data = with_toy_labels(data, experiment.toy_labels)
-    folder = setting.output / f"{experiment.label}{data.suffix}"
+    folder = setting.output / f"{experiment.run_name}{data.suffix}"
 
     trainer = _make_trainer(experiment, data, setting)
     config = _config(experiment, data, setting, trainer)

@@ -60,15 +60,15 @@ def find_teacher(experiment: Experiment, output: Path, suffix: str = "") -> list
     if experiment.teacher is None:
         return []
     (teacher,) = find_experiments([str(experiment.teacher)])
-    places = [output / f"{teacher.label}{suffix}" / "best.safetensors"]
+    places = [output / f"{teacher.run_name}{suffix}" / "best.safetensors"]
     if not suffix:
-        places.append(CHECKPOINTS / f"{teacher.label}.safetensors")
+        places.append(CHECKPOINTS / f"{teacher.run_name}.safetensors")
     for path in places:
         if path.exists():
             return [path]
     missing = " nor ".join(map(str, places))
     raise CheckpointError(
-        f"{experiment.label} learns from {teacher.label}, and there is no {missing}; train that "
+        f"{experiment.run_name} learns from {teacher.run_name}, and there is no {missing}; train that "
         f"first (-e {teacher.id}), or name another teacher with --teacher FILE"
     )
 

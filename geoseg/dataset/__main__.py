@@ -19,7 +19,7 @@ from rich.table import Table
 
 from geoseg.atomic_files import atomic_folder, check_writable, name_in_errors
 from geoseg.dataset.check.duplicates import find_duplicate_wells
-from geoseg.dataset.check.report import Findings
+from geoseg.dataset.check.report import DatasetReport
 from geoseg.dataset.check.tables import row, stitched, summary
 from geoseg.dataset.download import HANDLE, DownloadError, check_handle, download, page
 from geoseg.dataset.folder import format_count
@@ -62,7 +62,7 @@ def _check(options: argparse.Namespace, console: Console) -> int:
             raise ValueError(f"--picture {options.picture} would be a PNG; name it FILE.png")
         check_writable(options.picture)
     dataset = PatchDataset.load(options.folder, cache=False)  # a look leaves no trace
-    found = Findings(dataset, find_wells(dataset), find_duplicate_wells(dataset, console))
+    found = DatasetReport(dataset, find_wells(dataset), find_duplicate_wells(dataset, console))
     _show(summary(found))
     print(dataset.rejection_summary())
     if options.picture:

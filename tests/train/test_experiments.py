@@ -41,7 +41,7 @@ def test_every_family_has_a_fast_recipe_for_the_same_model():
         assert (fast.architecture, fast.arguments) == (original.architecture, original.arguments)
 
 
-@pytest.mark.parametrize("experiment", ORIGINAL, ids=lambda e: e.label)
+@pytest.mark.parametrize("experiment", ORIGINAL, ids=lambda e: e.run_name)
 def test_exactly_the_originals_hyperparameters(rows, experiment):
     row = rows[experiment.id]
     model = experiment.create_model()
@@ -79,7 +79,7 @@ def test_receptive_fields_are_the_originals(rows):
             found[key] = found[key].receptive_field()
         row = rows[experiment.id]
         field = (int(row["receptive_field_h"]), int(row["receptive_field_v"]))
-        assert tuple(min(extent, 128) for extent in found[key]) == field, experiment.label
+        assert tuple(min(extent, 128) for extent in found[key]) == field, experiment.run_name
 
 
 def test_found_by_number_name_or_both_and_once():

@@ -15,8 +15,8 @@ from geoseg import Segmenter, load_checkpoint, read_card
 from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
 from train import cards
-from train.evaluate import __main__ as evaluate
 from train.__main__ import main
+from train.evaluate import __main__ as evaluate
 from train.experiments import EXPERIMENTS
 
 START, END = "<!-- checkpoints: python -m train.cards -->", "<!-- /checkpoints -->"

@@ -25,7 +25,7 @@ from train.evaluate import tables
 from train.evaluate.assessment import Assessment, assess
 from train.evaluate.data import load_evaluation_set
 from train.evaluate.page import write_page
-from train.evaluate.results import Findings, write_json
+from train.evaluate.results import EvaluationResults, write_json
 from train.evaluate.robustness import Robustness, examine
 from train.evaluate.submission import submission_paths, write_submission
 
@@ -56,7 +56,7 @@ def assess_all(
 
 def investigate(
     segmenter: Segmenter, case: EvaluationSet, arguments: argparse.Namespace
-) -> Findings:
+) -> EvaluationResults:
     """Everything that the command line asks to know."""
     assessments = assess_all(segmenter, case, arguments.empty)
     robustness: dict[str, Robustness] = {}
@@ -70,7 +70,7 @@ def investigate(
             [found.threshold for found in assessments.values()],
             case.patches(case.truth),
         )
-    return Findings(case, arguments.empty, assessments, robustness, suspects)
+    return EvaluationResults(case, arguments.empty, assessments, robustness, suspects)
 
 
 def record(paths: list[Path], key: str, table: dict[str, dict[str, float]], about: str) -> None:
@@ -254,7 +254,7 @@ def _check_writable(arguments: argparse.Namespace, segmenter: Segmenter) -> None
         check_writable(path)
 
 
-def _show(findings: Findings, console: Console) -> None:
+def _show(findings: EvaluationResults, console: Console) -> None:
     """The tables, the most important one last: that is where a terminal stands."""
     assessments = findings.assessments
     if findings.suspects:

@@ -13,19 +13,19 @@ from geoseg.metrics import METRICS
 from geoseg.pictures import Colours, data_uri, errors, grey
 from train.evaluate.assessment import Assessment, patch_iou
 from train.evaluate.charts import calibration_chart, curves_chart
-from train.evaluate.results import Findings, examples
+from train.evaluate.results import EvaluationResults, examples
 from train.evaluate.tables import describe_kind, number, percent
 from train.report.webpage import document, section, table
 
 _SUSPECTS = 12  # how many are shown
 
 
-def write_page(path: Path, findings: Findings) -> None:
+def write_page(path: Path, findings: EvaluationResults) -> None:
     """Write the page; OSError names the file."""
     atomic_write_text(path, page(findings))
 
 
-def page(findings: Findings) -> str:
+def page(findings: EvaluationResults) -> str:
     """The page as HTML."""
     sections = [
         section("Scores", _scores(findings), _SCORES_NOTE),
@@ -74,7 +74,7 @@ _LEGEND = (
 )
 
 
-def _scores(findings: Findings) -> str:
+def _scores(findings: EvaluationResults) -> str:
     keys = ("micro_iou", "micro_dice", *METRICS[::-1])
     names = {"iou": "IoU", "micro_iou": "micro IoU", "micro_dice": "micro Dice", "dice": "Dice"}
     return table(
@@ -86,7 +86,7 @@ def _scores(findings: Findings) -> str:
     )
 
 
-def _lines(findings: Findings) -> str:
+def _lines(findings: EvaluationResults) -> str:
     headings = ["model", "Dice ±1 column", "clDice", "grooves: precision", "recall"]
     headings += ["width error", "length error", "false alarms", "ECE", "Brier"]
     return table(headings, (_line(*item) for item in findings.assessments.items()))
@@ -108,7 +108,7 @@ def _line(name: str, found: Assessment) -> list[str]:
     ]
 
 
-def _wells(findings: Findings) -> str:
+def _wells(findings: EvaluationResults) -> str:
     models = findings.assessments
     first = next(iter(models.values()))
     rows = (
@@ -125,14 +125,14 @@ def _wells(findings: Findings) -> str:
     return table(["well", "patches", *models], rows)
 
 
-def _calibration(findings: Findings) -> str:
+def _calibration(findings: EvaluationResults) -> str:
     return _charts(
         (name, f"ECE {number(a.calibration.ece)}", calibration_chart(a.calibration))
         for name, a in findings.assessments.items()
     )
 
 
-def _robustness(findings: Findings) -> str:
+def _robustness(findings: EvaluationResults) -> str:
     found = findings.robustness
     turning = table(
         ["model", "same mask at every roll", "same mask at a roll", "IoU kept over rolls"],
@@ -161,7 +161,7 @@ def _charts(charts: Iterable[tuple[str, str, str]]) -> str:
     return f'<div class="charts">{figures}</div>\n'
 
 
-def _patches(findings: Findings) -> str:
+def _patches(findings: EvaluationResults) -> str:
     return "".join(
         f"<h3>{escape(name)}</h3>\n"
         + "".join(
@@ -175,7 +175,7 @@ def _patches(findings: Findings) -> str:
     )
 
 
-def _example(findings: Findings, found: Assessment, place: int) -> str:
+def _example(findings: EvaluationResults, found: Assessment, place: int) -> str:
     case = findings.case
     image, truth, known = (
         case.patches(x)[place].numpy() for x in (case.images, case.truth, case.known)
@@ -185,7 +185,7 @@ def _example(findings: Findings, found: Assessment, place: int) -> str:
     return _pictures(pictures, case.names[place], caption)
 
 
-def _suspects(findings: Findings) -> str:
+def _suspects(findings: EvaluationResults) -> str:
     case = findings.case
     masks = [found.mask for found in findings.assessments.values()]
     figures = []

@@ -17,7 +17,7 @@ from train.evaluate.robustness import Robustness
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class EvaluationResults:
     """What was found on one case, by model.
 
     `robustness` is empty where it was not asked for, `suspects` None for a single model.
@@ -64,7 +64,7 @@ def examples(found: Assessment, count: int = 3) -> dict[str, list[int]]:
     }
 
 
-def write_json(path: Path, findings: Findings) -> None:
+def write_json(path: Path, findings: EvaluationResults) -> None:
     """Write everything that was found; OSError names the file. What has no value is null."""
     case, models = findings.case, findings.assessments
     report: dict[str, Any] = {

@@ -147,7 +147,7 @@ def _fetch(
                 trouble = kaggle.collect(arguments.user, name, collected)
             else:
                 trouble = jobs.collect(arguments.user, name, arguments.repository, collected)
-        labels = [experiment.label for experiment in experiments]
+        labels = [experiment.run_name for experiment in experiments]
         try:
             outcomes, failure = install_runs(
                 collected, arguments.output, arguments.overwrite, labels

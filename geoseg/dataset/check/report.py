@@ -30,7 +30,7 @@ class Leak(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Findings:
+class DatasetReport:
     """A folder, its wells as `find_wells` gives them, and which of them show the same pipe."""
 
     dataset: PatchDataset

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from geoseg.dataset.check.report import Findings, Leak
+from geoseg.dataset.check.report import DatasetReport, Leak
 from geoseg.dataset.folder import SPLITS, format_count
 from geoseg.dataset.stitching import Log, Well
 
 
-def summary(found: Findings) -> Table:
+def summary(found: DatasetReport) -> Table:
     """A row for every well of every split, and one for the split.
 
     The last columns count patches whose answer may be known: those that are in `train` under the
@@ -40,7 +40,7 @@ def summary(found: Findings) -> Table:
     return table
 
 
-def _cells(found: Findings, split: str, wells: Sequence[Well]) -> list[str]:
+def _cells(found: DatasetReport, split: str, wells: Sequence[Well]) -> list[str]:
     """What to say of the patches of some wells in a split."""
     names = {well.name for well in wells}
     chosen = found.dataset.in_splits(split) & torch.tensor([name in names for name in found.names])

@@ -16,7 +16,7 @@ from geoseg.evaluation.label_errors import LabelError
 from tests.helpers import ROOT
 from train.evaluate import page as scores_page
 from train.evaluate.assessment import assess
-from train.evaluate.results import Findings, examples
+from train.evaluate.results import EvaluationResults, examples
 from train.evaluate.robustness import Curve, Robustness, Turning
 from train.evaluate.tables import describe_kind
 from train.report.stylesheet import STYLE
@@ -42,7 +42,7 @@ def findings():
     curve = Curve([0.25, 1.0, 4.0], [0.5, 0.6, 0.4], [0.9, 1.0, 0.8])
     robustness = {"<i>": Robustness(Turning(35, 0.5, 0.9, 0.95), curve, curve)}
     suspects = [LabelError(7, 0.9, "shifted", 2, 0.95, 0.1)]
-    return Findings(case, "challenge", {"<i>": found}, robustness, suspects)
+    return EvaluationResults(case, "challenge", {"<i>": found}, robustness, suspects)
 
 
 class Tags(HTMLParser):

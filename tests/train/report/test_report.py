@@ -16,8 +16,8 @@ from PIL import Image, ImageColor
 from benchmarks.server import ROOT
 from tests.helpers.synthetic_data import make_data
 from tests.train.evaluate.test_page import Tags
-from train.report import curves
 from train.__main__ import main as train
+from train.report import curves
 from train.report.__main__ import main, picture
 from train.report.history import RunHistory
 
