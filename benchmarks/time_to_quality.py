@@ -172,11 +172,11 @@ def main() -> None:
     for original_name, fast_name, patches in FAMILIES:
         original, fast = find_experiments([original_name, fast_name])
         data = synthetic_dataset(WELLS, patches, SET_SEED)
-        result = record.results["families"].setdefault(original.label, {})
+        result = record.results["families"].setdefault(original.run_name, {})
         result |= {"fast": fast_name, "train": len(by_folder(data)[0])}
         if "seconds_a_patch" not in result:
             result["seconds_a_patch"] = seconds_a_patch(original, fast, data, device)
-        complete(original.label, original, data)
+        complete(original.run_name, original, data)
         complete(fast_name, fast, data)
         for name, changes in VARIANTS.items() if fast_name == FAST_VARIED else ():
             complete(name, replace(fast, **changes), data)

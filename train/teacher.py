@@ -68,8 +68,8 @@ def find_teacher(experiment: Experiment, output: Path, suffix: str = "") -> list
             return [path]
     missing = " nor ".join(map(str, places))
     raise CheckpointError(
-        f"{experiment.run_name} learns from {teacher.run_name}, and there is no {missing}; train that "
-        f"first (-e {teacher.id}), or name another teacher with --teacher FILE"
+        f"{experiment.run_name} learns from {teacher.run_name}, and there is no {missing}; train "
+        f"that first (-e {teacher.id}), or name another teacher with --teacher FILE"
     )
 
 

@@ -600,7 +600,7 @@ def tiny():
         )
         with StopRequest() as stop:
             run(TINY, data, setting, stop, Console(quiet=True))
-        return output / TINY.label
+        return output / TINY.run_name
 
     return tiny
 
@@ -626,7 +626,7 @@ def keep_every_moment(folder, into, monkeypatch):
 
 def test_whatever_file_a_run_was_at_when_it_died_it_ends_the_same(tiny, tmp_path, monkeypatch):
     expected = outcome(tiny(tmp_path / "straight"))
-    folder = tmp_path / "run" / TINY.label
+    folder = tmp_path / "run" / TINY.run_name
     folder.mkdir(parents=True)
     with monkeypatch.context() as patch:
         moments = keep_every_moment(folder, tmp_path / "moments", patch)
