@@ -28,6 +28,7 @@ from train.evaluate.page import write_page
 from train.evaluate.results import EvaluationResults, write_json
 from train.evaluate.robustness import Robustness, examine
 from train.evaluate.submission import submission_paths, write_submission
+from train.report.charts import require_matplotlib
 
 
 def evaluate(
@@ -210,6 +211,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     try:
+        if arguments.html:
+            require_matplotlib()
         arguments.checkpoints = [resolve_checkpoint(name) for name in arguments.checkpoints]
         segmenter = Segmenter(arguments.checkpoints, arguments.device)
         _check_writable(arguments, segmenter)

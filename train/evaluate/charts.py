@@ -1,74 +1,48 @@
-"""Small charts as inline SVG, coloured by the page's style sheet."""
+"""Charts of calibration and robustness, drawn on matplotlib axes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from geoseg.evaluation.calibration import Calibration
 from train.evaluate.robustness import Curve
+from train.report.charts import ACCENT, INK
 
-_SIDE = 160  # of the plotted square
-_LEFT, _TOP, _BOTTOM = 30, 8, 22
-
-Point = tuple[float, float]
-
-
-def calibration_chart(calibration: Calibration) -> str:
-    """Share of true grooves against probability, a dot a bin."""
-    most = max(calibration.pixels, default=0) or 1
-    dots, line = [], []
-    rows = zip(calibration.promised, calibration.observed, calibration.pixels, strict=True)
-    for promised, observed, pixels in rows:
-        if promised is None or observed is None:
-            continue
-        line.append((promised, observed))
-        x, y = _place(promised, observed)
-        # From the logarithm: background pixels are a thousand times as many.
-        radius = 2 + 4 * math.sqrt(math.log1p(pixels) / math.log1p(most))
-        dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>')
-    diagonal = _line([(0, 0), (1, 1)], "ideal")
-    return _frame(
-        diagonal + _line(line, "solid") + f'<g class="dots">{"".join(dots)}</g>',
-        {0: "0", 0.5: "0.5", 1: "1"},
-        "probability",
-    )
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def curves_chart(curve: Curve, logarithmic: bool = False) -> str:
-    """IoU with the label and with the unchanged mask against a change of the images."""
-    scale = math.log if logarithmic else float
-    low, high = scale(curve.at[0]), scale(curve.at[-1])
-    places = [(scale(value) - low) / (high - low) for value in curve.at]
-    middle = len(places) // 2
-    ticks = {places[i]: f"{curve.at[i]:g}" for i in (0, middle, len(places) - 1)}
-    drawn = _line(zip(places, curve.kept, strict=True), "dashed")
-    drawn += _line(zip(places, curve.iou, strict=True), "solid")
-    return _frame(drawn, ticks, "gain" if logarithmic else "noise, standard deviation")
+def draw_calibration(axes: Axes, calibration: Calibration) -> None:
+    """Draw the share of groove pixels against the probability, a dot for each bin with pixels."""
+    bins = zip(calibration.promised, calibration.observed, calibration.pixels, strict=True)
+    promised, observed, pixels = np.array([row for row in bins if row[2]]).reshape(-1, 3).T
+    # Logarithmic: background pixels are a thousand times as many.
+    radii = 1.5 + 3 * np.sqrt(np.log1p(pixels) / np.log1p(pixels.max(initial=1)))
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8)
+    axes.plot(promised, observed, color=ACCENT)
+    axes.scatter(promised, observed, (2 * radii) ** 2, color=ACCENT, clip_on=False, zorder=3)
+    axes.set(xlim=(0, 1), xlabel="probability")
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    _finish(axes)
 
 
-def _place(x: float, y: float) -> Point:
-    """Where shares of the two axes are on the canvas."""
-    return _LEFT + x * _SIDE, _TOP + (1 - y) * _SIDE
+def draw_curve(axes: Axes, curve: Curve, logarithmic: bool = False) -> None:
+    """Draw the IoU with the label and with the unchanged mask against a change of the images."""
+    axes.plot(curve.at, curve.kept, color=INK, linestyle="--", clip_on=False)
+    axes.plot(curve.at, curve.iou, color=ACCENT, clip_on=False)
+    axes.set(xlim=(curve.at[0], curve.at[-1]))
+    axes.set_xlabel("gain" if logarithmic else "noise, standard deviation")
+    if logarithmic:
+        axes.set_xscale("log", base=2)
+        axes.minorticks_off()
+    ticks = curve.at[0], curve.at[len(curve.at) // 2], curve.at[-1]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    _finish(axes)
 
 
-def _line(points: Iterable[Point], style: str) -> str:
-    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in (_place(*p) for p in points))
-    return f'<polyline class="{style}" points="{joined}"/>'
-
-
-def _frame(content: str, ticks: dict[float, str], label: str) -> str:
-    """A square from 0 to 1 upwards, with ticks by their place across."""
-    width, height = _LEFT + _SIDE + 14, _TOP + _SIDE + _BOTTOM + 12
-    marks = []
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        x, y = _place(0, share)
-        marks.append(f'<path class="grid" d="M{x:.1f} {y:.1f}h{_SIDE}"/>')
-        if share in (0, 0.5, 1):
-            marks.append(f'<text x="{x - 5:.1f}" y="{y + 3.5:.1f}" class="up">{share:g}</text>')
-    foot = _TOP + _SIDE + 14
-    for place, text in ticks.items():
-        marks.append(f'<text x="{_place(place, 0)[0]:.1f}" y="{foot}" class="across">{text}</text>')
-    centre = _LEFT + _SIDE / 2
-    marks.append(f'<text x="{centre}" y="{foot + 14}" class="across label">{label}</text>')
-    return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(marks)}{content}</svg>'
+def _finish(axes: Axes) -> None:
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    axes.set_box_aspect(1)

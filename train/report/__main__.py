@@ -7,31 +7,36 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from geoseg.atomic_files import atomic_write, atomic_write_text, name_in_errors
-from train.report.canvas import moved, png, svg
-from train.report.curves import HEIGHT, WIDTH, colour, draw_iou, draw_legend, draw_loss
+from train.report.charts import require_matplotlib
+from train.report.curves import make_curve_png, make_curve_svgs, run_colour
 from train.report.history import RunHistory, find_runs, read_history
-from train.report.webpage import document, section, table
+from train.report.html import render_html
 
 _HEADINGS = ("run", "best IoU", "at epoch", "last IoU", "epochs", "loss", "trained on")
-_WORDS = ("loss", "trained on")
-_NOTE = (
-    "Full colour: the validation set. Pale: the training set, of which only the loss is known. The "
-    "dots mark the epoch with the best validation IoU; best.safetensors holds its weights."
-)
-_TABLE_NOTE = (
-    "Losses compare between runs of one loss function only; IoU on one validation set only."
-)
 
 
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+@dataclass(frozen=True)
+class Options:
+    """The command line.
+
+    Attributes:
+        runs: folders of runs, or folders that hold several.
+        out: the file to write, .png or .html.
+    """
+
+    runs: list[Path]
+    out: Path
+
+
+def parse_options(argv: list[str] | None = None) -> Options:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m train.report", description=__doc__)
     parser.add_argument(
         "runs",
@@ -45,22 +50,23 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         default=Path("curves.html"),
         metavar="FILE",
-        help="where to draw them: a .png, or a .html with a table (default: curves.html)",
+        help="the file to write: a .png, or a .html with a table (default: curves.html)",
     )
-    arguments = parser.parse_args(argv)
-    if arguments.out.suffix.lower() not in (".png", ".html"):
-        parser.error(f"--out is {arguments.out}; its name must end in .png or .html")
-    return arguments
+    options = Options(**vars(parser.parse_args(argv)))
+    if options.out.suffix.lower() not in (".png", ".html"):
+        parser.error(f"--out is {options.out}; its name must end in .png or .html")
+    return options
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Draw what the command line names; gives the exit code."""
-    arguments = parse(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have what the terminal cannot show
+    """Draw the runs that the command line names; return the exit code."""
+    options = parse_options(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the terminal may lack characters of a name
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(highlight=False, markup=False)
     try:
-        runs = name_apart(_read(find_runs(arguments.runs)))
+        require_matplotlib()
+        runs = make_names_unique(_read_runs(find_runs(options.runs)))
     except (OSError, ValueError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
@@ -68,23 +74,23 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     for run in runs:
         if run.damaged:
-            console.print(f"{run.name}: left out {_lines(run.damaged)}.", soft_wrap=True)
-    console.print(_summary(runs))
+            console.print(f"{run.name}: left out {_describe_lines(run.damaged)}.", soft_wrap=True)
+    console.print(_make_summary(runs))
     try:
-        if arguments.out.suffix.lower() == ".html":
-            atomic_write_text(arguments.out, page(runs))
+        if options.out.suffix.lower() == ".html":
+            atomic_write_text(options.out, make_page(runs))
         else:
-            with name_in_errors(arguments.out), atomic_write(arguments.out) as temporary:
-                temporary.write_bytes(picture(runs))
+            with name_in_errors(options.out), atomic_write(options.out) as temporary:
+                temporary.write_bytes(make_curve_png(runs))
     except OSError as error:
         print(f"report: {error}", file=sys.stderr)
         return 1
-    console.print(f"Drawn in {arguments.out}.", soft_wrap=True)
+    console.print(f"Drawn in {options.out}.", soft_wrap=True)
     return 0
 
 
-def _read(folders: Sequence[Path]) -> list[tuple[Path, RunHistory]]:
-    """Those that can be read; of each other one it says why it is left out."""
+def _read_runs(folders: Sequence[Path]) -> list[tuple[Path, RunHistory]]:
+    """Read the runs; report those that cannot be read, and leave them out."""
     runs, reasons = [], []
     for folder in folders:
         try:
@@ -96,34 +102,27 @@ def _read(folders: Sequence[Path]) -> list[tuple[Path, RunHistory]]:
     return runs
 
 
-def name_apart(runs: Sequence[tuple[Path, RunHistory]]) -> list[RunHistory]:
-    """Call runs whose folders have one name by their paths."""
+def make_names_unique(runs: Sequence[tuple[Path, RunHistory]]) -> list[RunHistory]:
+    """Name runs by their paths if their folders have the same name."""
     count = Counter(run.name for _, run in runs)
     return [replace(run, name=str(path)) if count[run.name] > 1 else run for path, run in runs]
 
 
-def page(runs: Sequence[RunHistory]) -> str:
-    """The curves as a page, with a table."""
-    names = ", ".join(run.name for run in runs)
-    figures = "".join(
-        f"<figure>{svg(drawn, WIDTH, HEIGHT, f'{what} of {names}')}</figure>\n"
-        for what, drawn in (("Loss", draw_loss(runs)), ("IoU", draw_iou(runs)))
+def make_page(runs: Sequence[RunHistory]) -> str:
+    """Return the HTML page of the curves and a table."""
+    return render_html(
+        "curves.html",
+        title="geoseg: curves of runs",
+        heading="Training curves",
+        subtitle=f"{len(runs)} run{'s' * (len(runs) > 1)}",
+        names=", ".join(run.name for run in runs),
+        charts=make_curve_svgs(runs),
+        headings=_HEADINGS,
+        rows=[(run_colour(index), _make_row(run)) for index, run in enumerate(runs)],
     )
-    colours = [colour(place) for place in range(len(runs))]
-    content = section("Curves", f'<div class="curves">{figures}</div>\n', _NOTE)
-    content += section("Runs", table(_HEADINGS, map(_row, runs), colours, _WORDS), _TABLE_NOTE)
-    about = f"{len(runs)} run{'s' * (len(runs) > 1)}"
-    return document("geoseg: curves of runs", "How the runs went", about, content)
 
 
-def picture(runs: Sequence[RunHistory]) -> bytes:
-    """The curves as a PNG file, with a legend."""
-    legend, height = draw_legend(runs)
-    shapes = draw_loss(runs) + moved(draw_iou(runs), WIDTH) + moved(legend, 0, HEIGHT)
-    return png(shapes, 2 * WIDTH, HEIGHT + height)
-
-
-def _row(run: RunHistory) -> list[str]:
+def _make_row(run: RunHistory) -> list[str]:
     best, last = run.best, run.records[-1]
     return [
         run.name,
@@ -136,16 +135,17 @@ def _row(run: RunHistory) -> list[str]:
     ]
 
 
-def _summary(runs: Sequence[RunHistory]) -> Table:
-    shown = Table(box=None, padding=(0, 2, 0, 0))
-    for place, heading in enumerate(_HEADINGS[:-1]):
-        shown.add_column(heading, justify="right" if 0 < place < 5 else "left", overflow="fold")
+def _make_summary(runs: Sequence[RunHistory]) -> Table:
+    """Return the table for the terminal."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for index, heading in enumerate(_HEADINGS[:-1]):
+        table.add_column(heading, justify="right" if 0 < index < 5 else "left", overflow="fold")
     for run in runs:
-        shown.add_row(*_row(run)[:-1])
-    return shown
+        table.add_row(*_make_row(run)[:-1])
+    return table
 
 
-def _lines(numbers: Sequence[int]) -> str:
+def _describe_lines(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:5])) + ", ..." * (len(numbers) > 5)
     return f"damaged line{'s' * (len(numbers) > 1)} {shown} of metrics.jsonl"
 
