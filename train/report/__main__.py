@@ -1,4 +1,4 @@
-"""Draw the curves of runs from their JSON lines: `python -m train.report runs/300-vanilla`."""
+"""Draw the loss and IoU curves of runs: `python -m train.report runs/300-vanilla`."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def make_page(runs: Sequence[RunHistory]) -> str:
 
 
 def _make_row(run: RunHistory) -> list[str]:
-    best, last = run.best, run.records[-1]
+    best, last = run.best, run.epochs[-1]
     return [
         run.name,
         f"{best['iou']:.4f}",

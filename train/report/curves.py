@@ -68,7 +68,7 @@ def draw_iou(axes: Axes, runs: Sequence[RunHistory]) -> None:
 
 
 def _draw_series(axes: Axes, run: RunHistory, key: str, index: int, **style: Any) -> None:
-    marker = "o" if len(run.records) == 1 else ""
+    marker = "o" if len(run.epochs) == 1 else ""
     axes.plot(*zip(*run.series(key), strict=True), color=run_colour(index), marker=marker, **style)
 
 
@@ -83,7 +83,7 @@ def _finish(axes: Axes, runs: Sequence[RunHistory], key: str, title: str, note: 
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_title(note, loc="right", fontsize="small")
     axes.set_xlabel("epoch")
-    last = max(run.records[-1]["epoch"] for run in runs)
+    last = max(run.epochs[-1]["epoch"] for run in runs)
     locator = MaxNLocator(8, steps=[1, 2, 5, 10], integer=True)
     ticks = locator.tick_values(1, last) if last > 1 else [1]
     axes.set_xlim((1, last) if last > 1 else (0, 2))
@@ -94,7 +94,7 @@ def _finish(axes: Axes, runs: Sequence[RunHistory], key: str, title: str, note: 
 def describe_best(run: RunHistory) -> str:
     """Describe the best epoch in words."""
     best = run.best
-    return f"best IoU {best['iou']:.4f} at epoch {best['epoch']:,} of {run.records[-1]['epoch']:,}"
+    return f"best IoU {best['iou']:.4f} at epoch {best['epoch']:,} of {run.epochs[-1]['epoch']:,}"
 
 
 def make_curve_svgs(runs: Sequence[RunHistory]) -> dict[str, str]:

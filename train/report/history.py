@@ -1,4 +1,4 @@
-"""What a run has written about itself, read back from its folder."""
+"""Read what a run wrote about itself from its folder."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_LINES = "metrics.jsonl"
-_MOST = 1e9  # beyond it a number is damaged
+_METRICS_FILE = "metrics.jsonl"
+_LIMIT = 1e9  # a larger number is damaged
 
 
 class RunHistoryError(ValueError):
-    """A folder whose history cannot be read; the message says which and why."""
+    """A history that cannot be read; the message names the folder and the reason."""
 
 
 @dataclass(frozen=True)
@@ -21,86 +21,86 @@ class RunHistory:
     """The epochs of a run.
 
     Attributes:
-        name: of the folder.
-        records: a complete epoch each, in their order; never none.
-        config: everything that made the run what it is; empty where it is missing or damaged.
-        damaged: the numbers of the lines that were left out.
+        name: name of the folder.
+        epochs: the metrics of each complete epoch, in order; at least one.
+        config: the configuration of the run; empty if it is missing or damaged.
+        damaged: numbers of the lines that were left out.
     """
 
     name: str
-    records: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
     config: dict[str, Any]
     damaged: list[int]
 
     @property
     def best(self) -> dict[str, Any]:
-        """The record with the best validation IoU, the first of equals."""
-        return max(self.records, key=lambda record: record["iou"])
+        """Return the metrics of the epoch with the best validation IoU, the first of equals."""
+        return max(self.epochs, key=lambda epoch: epoch["iou"])
 
-    def series(self, name: str) -> list[tuple[int, float]]:
-        """The epochs with the value of each."""
-        return [(record["epoch"], record[name]) for record in self.records]
+    def series(self, key: str) -> list[tuple[int, float]]:
+        """Return the number of each epoch with its value of a metric."""
+        return [(epoch["epoch"], epoch[key]) for epoch in self.epochs]
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """The runs' folders among `paths`, each once; a folder of runs stands for those in it.
+    """Return the folders of runs at or directly in `paths`, each once.
 
-    HistoryError where there is none in one of them.
+    RunHistoryError if there is none in one of `paths`.
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        runs = [path] if (path / _LINES).is_file() else sorted(_runs_in(path))
+        runs = [path] if (path / _METRICS_FILE).is_file() else sorted(_find_started_runs(path))
         if not runs:
-            what = "is not there" if not path.exists() else "holds no run"
-            raise RunHistoryError(f"{path} {what}; name a folder with a {_LINES}")
+            reason = "is not there" if not path.exists() else "holds no run"
+            raise RunHistoryError(f"{path} {reason}; name a folder with a {_METRICS_FILE}")
         for run in runs:
             found.setdefault(run.resolve(), run)
     return list(found.values())
 
 
-def _runs_in(folder: Path) -> list[Path]:
-    """Those that have begun to write."""
-    return [lines.parent for lines in folder.glob(f"*/{_LINES}") if lines.stat().st_size]
+def _find_started_runs(folder: Path) -> list[Path]:
+    return [file.parent for file in folder.glob(f"*/{_METRICS_FILE}") if file.stat().st_size]
 
 
 def read_history(folder: Path) -> RunHistory:
-    """Read a run; HistoryError where it has no complete epoch, OSError where it cannot be read."""
-    lines = (folder / _LINES).read_text(encoding="utf-8", errors="replace").splitlines()
-    records: dict[int, dict[str, Any]] = {}
+    """Read a run; RunHistoryError if it has no complete epoch, OSError if it cannot be read."""
+    lines = (folder / _METRICS_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    epochs: dict[int, dict[str, Any]] = {}
     damaged = []
     for number, line in enumerate(lines, 1):
-        record = _parse(line)
-        if _is_record(record):
-            records[record["epoch"]] = record
+        epoch = _parse_json(line)
+        if _is_epoch(epoch):
+            epochs[epoch["epoch"]] = epoch
         else:
             damaged.append(number)
-    if not records:
-        why = {0: "it has no complete epoch yet", 1: "its only line is damaged"}.get(
+    if not epochs:
+        reason = {0: "it has no complete epoch yet", 1: "its only line is damaged"}.get(
             len(lines), f"all {len(lines)} lines are damaged"
         )
-        raise RunHistoryError(f"{folder / _LINES} cannot be drawn: {why}")
+        raise RunHistoryError(f"{folder / _METRICS_FILE} cannot be drawn: {reason}")
     file = folder / "config.json"
-    config = _parse(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else None
-    ordered = [records[epoch] for epoch in sorted(records)]
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    config = _parse_json(text)
+    ordered = [epochs[number] for number in sorted(epochs)]
     return RunHistory(
         folder.resolve().name, ordered, config if isinstance(config, dict) else {}, damaged
     )
 
 
-def _parse(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):  # the latter for thousands of brackets
         return None
 
 
-def _is_record(value: Any) -> bool:
+def _is_epoch(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and type(value.get("epoch")) is int
-        and 0 < value["epoch"] < _MOST
+        and 0 < value["epoch"] < _LIMIT
         and all(
-            type(value.get(name)) in (int, float) and 0 <= value[name] < _MOST
-            for name in ("loss", "validation_loss", "iou")
+            type(value.get(key)) in (int, float) and 0 <= value[key] < _LIMIT
+            for key in ("loss", "validation_loss", "iou")
         )
     )

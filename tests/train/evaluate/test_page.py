@@ -1,30 +1,36 @@
-"""The page of an evaluation: whole, escaped, in the original's colours."""
+"""The HTML page of an evaluation and its charts."""
 
 import base64
 import io
+import math
 import re
-from html.parser import HTMLParser
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from geoseg import pictures
+from geoseg.evaluation.calibration import Calibration
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
 from tests.helpers import ROOT
-from train.evaluate import page as scores_page
+from tests.helpers.html import check_page
+from train.evaluate.__main__ import main as evaluate
 from train.evaluate.assessment import assess
+from train.evaluate.charts import draw_calibration, draw_curve
+from train.evaluate.page import make_page
 from train.evaluate.results import EvaluationResults, examples
 from train.evaluate.robustness import Curve, Robustness, Turning
 from train.evaluate.tables import describe_kind
-from train.report.stylesheet import STYLE
 
 
 @pytest.fixture(scope="module")
-def findings():
-    """Eight patches of a groove that the model misses more and more of, and one without any."""
+def results():
+    """Return results on eight patches with a growing part missed, and one without a groove."""
     truth = torch.zeros(9, 36, 36, dtype=torch.bool)
     truth[:8, :, 10:14] = True
     images = torch.zeros(truth.shape)
@@ -45,55 +51,89 @@ def findings():
     return EvaluationResults(case, "challenge", {"<i>": found}, robustness, suspects)
 
 
-class Tags(HTMLParser):
-    """Notes the tags and whether each is closed in turn."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.names = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.names.append(tag)
-        if tag not in {"meta", "img"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.names.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def test_the_page_is_whole_and_safe(findings):
-    page = scores_page.page(findings)
-    tags = Tags(page)
-    assert tags.open == []
-    assert "script" not in tags.names
+def test_page_is_complete_and_escapes_names(results):
+    page = make_page(results)
+    names = check_page(page)
     assert "b>a log" not in page.replace("&lt;b&gt;a log &amp; more", "")
     assert "<i>" not in page
     assert "&lt;i&gt;" in page
-    assert not re.search(r'(src|href)="(?!data:)', page), "nothing is fetched"
-    assert tags.names.count("svg") == 3
+    assert names.count("svg") == 3
 
 
-def test_best_median_and_worst(findings):
-    found = findings.assessments["<i>"]
+def test_hostile_names_of_patches_and_wells_are_escaped(results):
+    hostile = '"><script>alert(1)</script>'
+    case = replace(results.case, names=(hostile,) * 9, wells=(hostile,) * 9)
+    model = results.assessments["<i>"]
+    wells = {hostile: model.wells["1"]}
+    models = {hostile: replace(model, wells=wells)}
+    robustness = {hostile: results.robustness["<i>"]}
+    page = make_page(EvaluationResults(case, "challenge", models, robustness, results.suspects))
+    assert "alert" in page
+    check_page(page)
+
+
+def test_page_shows_best_median_and_worst_patches(results):
+    found = results.assessments["<i>"]
     assert examples(found) == {"best": [0, 1, 2], "median": [2, 3, 4], "worst": [7, 6, 5]}
-    page = scores_page.page(findings)
+    page = make_page(results)
     order = re.findall(r"patch_\d", page.split("<h2>Patches</h2>")[1])
     assert [int(name[-1]) for name in order] == [0, 1, 2, 2, 3, 4, 7, 6, 5]
     assert "<b>IoU 1.000</b> patch_0" in page
 
 
-def decoded(page):
+@pytest.fixture
+def axes():
+    return Figure().subplots()
+
+
+def test_calibration_chart_shows_bins_with_pixels(axes):
+    draw_calibration(axes, Calibration(0.1, 0.1, [0.2, None, 0.9], [0.1, None, 1.0], [99, 0, 3]))
+    diagonal, line = (line.get_xydata().tolist() for line in axes.lines)
+    assert diagonal == [[0, 0], [1, 1]]
+    assert line == [[0.2, 0.1], [0.9, 1.0]]
+    (dots,) = axes.collections
+    assert dots.get_offsets().tolist() == line
+    large, small = dots.get_sizes()
+    assert large > 1.5 * small
+
+
+def test_calibration_chart_of_no_pixels(axes):
+    draw_calibration(axes, Calibration(math.nan, math.nan, [None], [None], [0]))
+    assert len(axes.lines[1].get_xydata()) == 0
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_robustness_chart_shows_both_curves(axes, logarithmic):
+    curve = Curve([0.25, 1.0, 4.0], [0.5, 0.6, math.nan], [0.9, 1.0, 0.8])
+    draw_curve(axes, curve, logarithmic)
+    kept, iou = axes.lines
+    assert (kept.get_linestyle(), iou.get_linestyle()) == ("--", "-")
+    assert kept.get_xydata().tolist() == [[0.25, 0.9], [1, 1], [4, 0.8]]
+    assert np.array_equal(iou.get_ydata(), curve.iou, equal_nan=True)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.25", "1", "4"]
+    assert axes.get_xscale() == ("log" if logarithmic else "linear")
+
+
+def test_page_without_matplotlib_exits_2_before_any_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    page = tmp_path / "page.html"
+    assert evaluate(["missing.safetensors", "--html", str(page)]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("evaluate: charts need matplotlib")
+    assert "pip install -e '.[report]'" in message
+    assert message.count("\n") == 1
+    assert not page.exists()
+
+
+def decode_pictures(page):
     uris = re.findall(r"data:image/png;base64,([^\"]+)", page)
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri)))) for uri in uris]
 
 
-def test_pictures_have_the_colours_of_the_page(findings):
+def test_pictures_and_legend_have_the_colours_of_the_viewer(results):
     source = (ROOT / "geoseg" / "page" / "colours.js").read_text()
     classic = source.split("classic:")[1].split("},")[0]
+    page = make_page(results)
     for name, colour in (
         ("TN", pictures.BACKGROUND),
         ("TP", pictures.CORRECT),
@@ -104,14 +144,14 @@ def test_pictures_have_the_colours_of_the_page(findings):
     ):
         assert f"[{name}]: {list(colour)}" in classic
         if name != "FOUND":
-            assert f".{name.lower()} {{ background: rgb({' '.join(map(str, colour))}); }}" in STYLE
-    worst = decoded(scores_page.page(findings).split("<h4>worst</h4>")[1])[1]
+            assert f'<i style="background: rgb{colour}"></i>' in page
+    worst = decode_pictures(page.split("<h4>worst</h4>")[1])[1]
     assert tuple(worst[0, 10]) == pictures.MISSED
     assert tuple(worst[30, 10]) == pictures.CORRECT
     assert tuple(worst[0, 0]) == pictures.BACKGROUND
 
 
-def test_errors_and_nulls():
+def test_colours_of_errors_and_nulls():
     mask, truth, known = (
         np.array([row]) > 0 for row in ([1, 1, 0, 0, 1], [1, 0, 1, 0, 0], [1, 1, 1, 1, 0])
     )
@@ -129,7 +169,7 @@ def test_errors_and_nulls():
     assert tuple(grey[4]) == pictures.NULL
 
 
-def test_a_shifted_label_stands_off_to_the_other_side():
+def test_shifted_label_is_described_by_its_offset():
     shifted = LabelError(0, 0.9, "shifted", 2, 1.0, 0.0)
     assert describe_kind(shifted) == "2 too far left"
     assert describe_kind(shifted._replace(shift=-1)) == "1 too far right"
