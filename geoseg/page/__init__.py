@@ -1,4 +1,4 @@
-"""What the browser shows: patches and models side by side, live, and the endpoint behind them."""
+"""The page in the browser, patches and models side by side, and the server behind it."""
 
 from geoseg.page.api import choose
 from geoseg.page.blocks import build, launch

@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 
 def endpoints(segmenter: Segmenter) -> dict[str, Callable[..., Any]]:
-    """The functions that `gr.api` publishes, by name, with their types and descriptions."""
+    """Return the functions that `gr.api` publishes, by name, with their types and descriptions."""
     programs = Programs(segmenter)
     functions = (programs.list_models, programs.segment, programs.evaluate)
     return dict(zip(NAMES, functions, strict=True))
 
 
 class _Line:
-    """One thing at a time, a few in line; mistakes become messages for the caller."""
+    """A queue that runs one call at a time; errors become messages for the caller."""
 
     def __init__(self) -> None:
         self._limiter: CapacityLimiter | None = None
@@ -65,7 +65,7 @@ class _Line:
 def _in_line(
     work: Callable[Concatenate[Programs, P], T],
 ) -> Callable[Concatenate[Programs, P], Any]:
-    """A method that is called at once, and works when it is its turn."""
+    """Wrap a method so that its calls wait for their turn in the queue."""
 
     @wraps(work)
     async def call(self: Programs, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -75,7 +75,7 @@ def _in_line(
 
 
 class Programs:
-    """What programs may call; the descriptions are what they and agents read."""
+    """The endpoints for programs; their docstrings are the descriptions that callers read."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.segmenter, self.line = segmenter, _Line()
@@ -170,7 +170,7 @@ class Programs:
 
 
 def choose(names: tuple[str, ...], wanted: str) -> list[str]:
-    """The checkpoints meant by an experiment id ("200"), a name ("stacked") or "200-stacked"."""
+    """Find checkpoints by experiment id ("200"), name ("stacked") or both ("200-stacked")."""
     return [n for n in names if wanted == n or wanted in n.split("-", 1)]
 
 
@@ -238,7 +238,7 @@ def _scores(
     patches: Sequence[NDArray[np.float32]],
     truths: Sequence[NDArray[np.uint8]],
 ) -> dict[str, Any]:
-    """One model's five scores: of each patch, their mean, and of all pixels."""
+    """Compute the five scores of one model: for each patch, their mean, and over all pixels."""
     each = []
     for patch, truth in zip(patches, truths, strict=True):
         probability = torch.from_numpy(segmenter.probabilities(patch[None], [name])[name])

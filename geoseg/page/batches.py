@@ -1,4 +1,4 @@
-"""Many patches through a model in short batches: between two of them it is somebody else's turn.
+"""Segment many patches in short batches; other requests run between two batches.
 
 B patches of a batch, Z depth, A azimuth.
 """
@@ -25,11 +25,11 @@ Indices = NDArray[np.intp]
 
 
 class Work:
-    """The models, for whatever is no live answer.
+    """The models, for all requests but live answers.
 
     Attributes:
         segmenter: has the models.
-        turn: held by whoever computes.
+        turn: the lock that a computation holds.
     """
 
     def __init__(self, segmenter: Segmenter, turn: threading.Lock) -> None:
@@ -38,7 +38,7 @@ class Work:
     def run(
         self, name: str, indices: Indices, images: Callable[[Indices], NDArray[np.float32]]
     ) -> Iterator[NDArray[np.float32]]:
-        """Probabilities (B, Z, A) of the model `name`, as many at once as fit in BATCH_SECONDS.
+        """Yield probabilities (B, Z, A) of the model `name`; a batch takes about BATCH_SECONDS.
 
         `images` makes the patches (B, Z, A) of some of the `indices`. Raises as the segmenter does.
         """
@@ -65,7 +65,7 @@ class Work:
             size = min(max(int(len(batch) * faster), 2), MOST_AT_ONCE)
 
     def run_alike(self, name: str, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        """As `run`, of `images` (N, Z, A) in batches of one size.
+        """Yield as `run` does, for `images` (N, Z, A) in batches of one size.
 
         Kernels are chosen by the size of a batch, and their last bits differ. Where patches are
         compared bit by bit, as turned ones are, only the model may tell them apart.
@@ -79,7 +79,7 @@ class Work:
 
 
 def by_shape(patches: Patches) -> dict[tuple[int, ...], Indices]:
-    """Where in the set the patches of each shape are: only they go together."""
+    """Group the indices of a set by patch shape; a batch has patches of one shape."""
     places = defaultdict(list)
     for i in range(len(patches)):
         places[patches.entry(i).patch.shape].append(i)

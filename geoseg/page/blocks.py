@@ -60,7 +60,7 @@ THEME = gr.themes.Base(font=list(FONTS), font_mono=["ui-monospace", "Consolas", 
 
 
 def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None = None) -> Page:
-    """The page for these models.
+    """Build the page for these models.
 
     `patches` is what everybody sees before uploading their own, `shown` the models that are ticked
     at first, by default the `latest_per_architecture`.
@@ -118,12 +118,12 @@ def launch(
 
 
 def asset(name: str) -> str:
-    """One of the page's own files."""
+    """Read one of the page's own files."""
     return files("geoseg.page").joinpath(name).read_text("utf-8")
 
 
 def _script(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str]) -> str:
-    """All scripts in one scope, then the call that starts them with what they must know."""
+    """Return all scripts in one scope, then the call that starts them with their settings."""
     facts = {
         "models": describe(segmenter),
         "shown": shown,

@@ -24,7 +24,7 @@ MAX_PIXELS = 2**16
 
 
 class NoPatchesError(ValueError):
-    """Nothing to browse; the message is one sentence for the person who asked."""
+    """No patches to browse; the message is one sentence for the user."""
 
 
 class Rejected(NamedTuple):
@@ -52,7 +52,7 @@ class Patches(Protocol):
 
     @property
     def label(self) -> str:
-        """What the set is called, or nothing."""
+        """Return the name of the set, or an empty string."""
 
     @property
     def names(self) -> list[str]:
@@ -66,10 +66,10 @@ class Patches(Protocol):
         """How many patches there are, at least 1."""
 
     def entry(self, index: int) -> Entry:
-        """The patch at `index`, from 0."""
+        """Return the patch at `index`, from 0."""
 
     def find(self, name: str, index: int) -> int:
-        """Where the patch called `name` is, or else the place `index`, counted round and round."""
+        """Return the index of the patch `name`, or else `index` modulo the number of patches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,16 +99,16 @@ class PatchSet:
         return len(self.entries)
 
     def entry(self, index: int) -> Entry:
-        """The patch at `index`, from 0."""
+        """Return the patch at `index`, from 0."""
         return self.entries[index]
 
     def find(self, name: str, index: int) -> int:
-        """Where the patch called `name` is, or else the place `index`, counted round and round."""
+        """Return the index of the patch `name`, or else `index` modulo the number of patches."""
         return self._places.get(name, index % len(self.entries))
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        """Where each name is first."""
+        """Return the first index of each name."""
         return {name: i for i, name in reversed([*enumerate(self.names)]) if name}
 
 
@@ -139,7 +139,7 @@ def load_set(sources: Sequence[str], label: str) -> PatchSet:
 
 
 def find_files(source: str) -> list[Path]:
-    """The patch files of one file, folder or glob, in natural order; NoPatchesError for none."""
+    """List the patch files of a file, folder or glob in natural order; NoPatchesError for none."""
     path = Path(source).expanduser()
     if path.is_file():
         return [path]
@@ -158,7 +158,7 @@ def find_files(source: str) -> list[Path]:
 
 
 def check_size(patch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The patch itself, or a PatchError where it is too large to be segmented live."""
+    """Return the patch; raise PatchError if it is too large to be segmented live."""
     if patch.size > MAX_PIXELS:
         rows, columns = patch.shape
         raise PatchError(
@@ -177,12 +177,12 @@ def _unique(paths: Iterable[Path]) -> list[Path]:
 
 
 def _is_label(path: Path) -> bool:
-    """Whether a file is the truth of another, as `data/**/*.npy` matches both."""
+    """Whether a file is the label of another; `data/**/*.npy` matches both."""
     return path.parent.name == "labels" and (path.parent.parent / "images" / path.name).is_file()
 
 
 def _read_truth(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8] | None, str | None]:
-    """The truth of a patch, or why it has none although a file for it exists."""
+    """Read the label of a patch; return the reason if its file cannot be used."""
     label = path.parent.parent / "labels" / path.name
     if path.parent.name != "images" or not label.is_file():
         return None, None

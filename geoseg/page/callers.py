@@ -1,4 +1,4 @@
-"""Who calls: by which of our names, from whose page, as which user, how much at once."""
+"""Checks of the caller: Host, Origin, user, and number of concurrent requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHOLE = "start geoseg with --root-path and the whole address at which the page i
 
 
 class Names:
-    """By which names this server, which listens on `listening`, may be called.
+    """The host names under which this server, which listens on `listening`, may be called.
 
     The page of a foreign site can do two things in the browser of somebody who runs geoseg for
     themselves. It can let its own name point to 127.0.0.1, so that the browser takes both for one
@@ -46,7 +46,7 @@ class Names:
         self.on_a_space = bool(os.environ.get("SPACE_ID"))
 
     def refusal(self, method: str, headers: Headers) -> Response | None:
-        """The answer to a request by another's name or for another's page, or None."""
+        """Return an error response if the Host or Origin header is not ours, else None."""
         host = headers.get("host", "").lower()
         name = _name(host)
         if self.guarded and not (_is_local(name) or name in self.hosts):
@@ -54,7 +54,7 @@ class Names:
         if method in ("GET", "HEAD") or "origin" not in headers:
             return None
         # A proxy may keep the Host to itself. No foreign page can send this header: a browser asks
-        # first whether it may, which is no door.
+        # first whether it may, by a method that is refused.
         forwarded = headers.get("x-forwarded-host", "").partition(",")[0].strip().lower()
         origin = _netloc(headers["origin"])
         ours = {_plain(host), _plain(forwarded), self.public}
@@ -65,12 +65,12 @@ class Names:
 
 @lru_cache(4)
 def names(listening: str, root: str) -> Names:
-    """The names of a server, found out once."""
+    """Return the names of a server; they are determined once."""
     return Names(listening, root)
 
 
 def _netloc(address: str) -> str:
-    """The host of a whole address, and its port unless that is the usual one; nothing of a path."""
+    """Return the host of a URL, with its port unless that is the default one."""
     return _plain(address.partition("://")[2].partition("/")[0].lower())
 
 
@@ -79,12 +79,12 @@ def _plain(host: str) -> str:
 
 
 def _name(host: str) -> str:
-    """The host without its port."""
+    """Return the host without its port."""
     return re.sub(r":\d*$", "", host)
 
 
 def _is_local(name: str) -> bool:
-    """Whether it is written as this machine is by itself."""
+    """Whether a name is one by which a machine calls itself."""
     try:
         return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
@@ -92,7 +92,7 @@ def _is_local(name: str) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether no other machine reaches a server that listens there."""
+    """Whether a server that listens there is out of reach of other machines."""
     try:
         found = socket.getaddrinfo(host.strip("[]") or "localhost", None)
     except OSError:
@@ -101,14 +101,14 @@ def _is_loopback(host: str) -> bool:
 
 
 class Shares:
-    """Places for what goes on at once, and how many of them each client has."""
+    """Places for concurrent requests, and the number that each client holds."""
 
     def __init__(self, places: int) -> None:
         self.places, self.taken = places, 0
         self.by_client: Counter[str] = Counter()
 
     def refusal(self, client: str) -> Response | None:
-        """The answer where the client has its share, or all places are taken; None where not."""
+        """Return an error response if the client has its share or no place is free, else None."""
         if self.by_client[client] >= self.places // SHARE:
             return sentence("Your address has too many requests under way; wait for them.", 429)
         if self.taken >= self.places:
@@ -132,8 +132,8 @@ class Shares:
 class Accounts:
     """The users who may enter, as "user:password"; all may where there are none.
 
-    A wrong password waits, and only a few may wait at once: else whoever asks for many at once
-    could try as many a second. While its share waits, a client is told nothing of another one.
+    A wrong password is answered late, and only a few may wait at once, which limits the attempts
+    per second. While its share waits, a client gets no answer to further attempts.
     """
 
     def __init__(self, accounts: Sequence[str]) -> None:
@@ -142,7 +142,7 @@ class Accounts:
         self.known: dict[str, None] = {}
 
     async def refusal(self, client: str, headers: Headers) -> Response | None:
-        """The answer to whom is no user, or None."""
+        """Return an error response if the request has no valid user, else None."""
         if not self.digests:
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -172,7 +172,7 @@ class Accounts:
 
 
 def client(scope: Scope) -> str:
-    """Whose share a request counts to: its address, or the network that one household has of IPv6.
+    """Return the client of a request: its IPv4 address, or the /64 network of IPv6.
 
     Behind a proxy that uvicorn believes this is the address that the proxy saw.
     """

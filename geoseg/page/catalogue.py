@@ -1,4 +1,4 @@
-"""What a set holds, before anybody looks at a patch of it: names, wells, small pictures.
+"""The contents of a set without its patches: names, wells, small pictures.
 
 Z depth, A azimuth.
 """
@@ -56,7 +56,7 @@ def catalogue(patches: Patches, raw: Any) -> dict[str, Any]:
 
 
 def small_picture(patch: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A patch (Z, A) in grey, uint8 (SIDE, SIDE), by its nearest pixels; 0 at nulls."""
+    """Reduce a patch (Z, A) to grey uint8 (SIDE, SIDE) by its nearest pixels; 0 at nulls."""
     rows, columns = (np.arange(SIDE) * n // SIDE for n in patch.shape)
     values = patch[np.ix_(rows, columns)]
     grey = 1 + 254 * (np.clip(values, -_RANGE, _RANGE) + _RANGE) / (2 * _RANGE)

@@ -1,4 +1,4 @@
-"""One request and its answer: how much may come in and how slowly, and what is said of failures."""
+"""One request and its response: limits of size and speed, and messages for failures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Exchange:
         self._read: list[Message] = []
 
     async def receive(self) -> Message:
-        """The next part of the body; TooLargeError beyond the limit."""
+        """Receive the next part of the body; TooLargeError beyond the limit."""
         if self._read:
             return self._read.pop(0)
         # Once the body is there, this waits for the client to go away.
@@ -66,7 +66,7 @@ class Exchange:
         return message
 
     def _patience(self) -> float:
-        """Seconds in which the next part of the body must come."""
+        """Return the seconds in which the next part of the body must arrive."""
         due = self._began + BODY_SECONDS + self._size / BODY_RATE
         return min(BODY_SECONDS, due - time.monotonic())
 
@@ -120,7 +120,7 @@ class Exchange:
         return None
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        """Let the application answer; what it cannot is one sentence here, one line in the log."""
+        """Let the application answer; an error becomes one sentence here and one line in the log."""
         try:
             await app(scope, self.receive, self.send)
             return
@@ -141,12 +141,12 @@ class Exchange:
 
 
 def sentence(text: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer that says in one sentence why there is no other."""
+    """Return an error response of one sentence."""
     return JSONResponse({"detail": text}, status, headers)
 
 
 def too_large(limit: int) -> Response:
-    """The answer to a body beyond its limit."""
+    """Return the response to a body beyond its limit."""
     return sentence(f"The request is larger than {limit:,} bytes.", 413)
 
 

@@ -1,4 +1,4 @@
-"""A set's masks and probabilities as one zip file, made step by step and kept nowhere.
+"""A set's masks and probabilities as one zip file, made step by step in memory.
 
 Z depth, A azimuth.
 """
@@ -67,7 +67,7 @@ def export(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
 def _segment(
     work: Work, patches: Patches, request: Request
 ) -> Iterator[tuple[str, int, NDArray[np.float32]]]:
-    """Model, place and probability (Z, A) of every patch as the sliders have it."""
+    """Yield model, index and probability (Z, A) of every patch as the sliders have it."""
 
     def shown(indices: Indices) -> NDArray[np.float32]:
         views = (
@@ -85,7 +85,7 @@ def _segment(
 
 
 def _thresholds(segmenter: Segmenter, request: Request, given: Any) -> dict[str, float]:
-    """What counts as a groove, by model: the threshold of the message, or each model's own."""
+    """Return the threshold of each model: the one in the message, or the model's own."""
     cards = segmenter.cards
     return {
         name: cards[name].threshold if given is None else number(given, 0, 1)
@@ -94,7 +94,7 @@ def _thresholds(segmenter: Segmenter, request: Request, given: Any) -> dict[str,
 
 
 def _refusal(patches: Patches, bytes_a_pixel: int) -> str:
-    """The word for why this set is not packed, or nothing."""
+    """Return the word for the reason why this set cannot be exported, or an empty string."""
     if not bytes_a_pixel:
         return "no_model"
     if not patches.names:
@@ -115,7 +115,7 @@ def _about(request: Request, patches: Patches, thresholds: dict[str, float]) -> 
 
 
 def _stem(patches: Patches, index: int) -> str:
-    """A patch's name without its ending, after its place where the set has the name twice."""
+    """Return a patch's name without its suffix, with its index if the set has the name twice."""
     name = patches.entry(index).name
     stem = name.removesuffix(".npy") or "unnamed"
     # A folder of its own, as no name holds a slash: so nothing can be called the same.

@@ -1,4 +1,4 @@
-"""What stands between the network and Gradio: who may come in, by which door, with how much.
+"""The middleware between the network and Gradio: access, open routes, limits.
 
 Gradio serves many routes that this page has no use for (files by their path, a proxy, an editor of
 code). Only those in `DOORS` are open; what Gradio adds tomorrow is shut until somebody needs it.
@@ -75,9 +75,9 @@ class Gate:
             return await exchange.run(self.app, scope)
 
     async def _refusal(self, scope: Scope, exchange: Exchange) -> Response | None:
-        """Why this request goes no further, or None."""
+        """Return an error response if this request is refused, else None."""
         path, method, headers = _path(scope), scope["method"], Headers(scope=scope)
-        # Until Gradio knows where it listens, only Gradio itself calls, by a local name.
+        # Before `server_name` is set, the only caller is Gradio itself, at a localhost address.
         listening = getattr(scope["app"].get_blocks(), "server_name", "")
         foreign = names(listening, scope.get("root_path", "")).refusal(method, headers)
         if foreign:
@@ -110,7 +110,7 @@ class Gate:
         return None
 
     def _take_places(self, scope: Scope, path: str, exchange: Exchange) -> Response | None:
-        """Take what the request needs of what everybody shares; why it gets none, or None."""
+        """Take the places that the request needs; return an error response if none is free."""
         who = client(scope)
         wanted = []
         if scope["method"] == "GET" and STREAMS.fullmatch(path):
@@ -130,7 +130,7 @@ class Gate:
 
 
 def _path(scope: Scope) -> str:
-    """The path below the one at which a proxy shows the page; empty for that one itself."""
+    """Return the path below the root path of a proxy; empty for the root path itself."""
     path, root = str(scope["path"]), urlsplit(str(scope.get("root_path", ""))).path
     inside = path.removeprefix(root)
     return inside if root and inside[:1] in ("", "/") else path

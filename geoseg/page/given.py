@@ -1,4 +1,4 @@
-"""The files that a program's call gives, within the limits of one call."""
+"""Read the files of a program's call, within the limits of one call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def read_patches(files: Any, models: int) -> list[tuple[str, NDArray[np.float32]]]:
-    """The name and the array of each file, within the limits of a call for so many models."""
+    """Return the name and the array of each file, within the limits for so many models."""
     read = []
     work = 0
     for name, content in _contents(files):
@@ -35,7 +35,7 @@ def read_patches(files: Any, models: int) -> list[tuple[str, NDArray[np.float32]
 
 
 def check_pairs(patches: Any, labels: Any) -> None:
-    """PatchError for labels of another number or order, before any file is read and gone."""
+    """Raise PatchError for labels of another number or order, before any file is read."""
     theirs, names = _file_names(labels), _file_names(patches)
     if len(theirs) != len(names):
         raise PatchError(f"There are {len(names)} patches and {len(theirs)} labels; pair them.")
@@ -46,7 +46,7 @@ def check_pairs(patches: Any, labels: Any) -> None:
 def read_labels(
     files: Any, patches: Sequence[tuple[str, NDArray[np.float32]]]
 ) -> list[NDArray[np.uint8]]:
-    """The label of each patch, its shape checked."""
+    """Read the label of each patch and check its shape."""
     truths = []
     for (name, content), (patch_name, patch) in zip(_contents(files), patches, strict=True):
         truth = _parse(read_mask, name, content)
@@ -60,7 +60,7 @@ def read_labels(
 
 
 def _several(files: Any) -> list[Any]:
-    """The files of a call, one or a list of them; PatchError for none or too many."""
+    """Return the files of a call as a list; PatchError for none or too many."""
     several = files if isinstance(files, list) else [files]
     if not several:
         raise PatchError("No file was given; upload a .npy file first.")

@@ -1,4 +1,4 @@
-"""From what the browser asks to what it draws: one message each way.
+"""Live answers: a request from the browser, the arrays that it draws.
 
 Z depth, A azimuth. The browser gets raw values and probabilities, so that palette, display range,
 threshold, overlays and scores change there, without a call.
@@ -22,7 +22,7 @@ from geoseg.transforms import add_noise, roll
 
 
 def view(entry: Entry, shift: int, noise: float, seed: int) -> Entry:
-    """The entry with seeded noise added, then turned by `shift` columns together with its truth.
+    """Add seeded noise to the entry, then shift it and its label by `shift` columns.
 
     In this order the noise turns with the pipe, so a circular model's mask does exactly so too.
     A shift beyond the width goes round again: a set holds patches of several widths.
@@ -70,17 +70,17 @@ def answer(segmenter: Segmenter, patches: Patches, request: Request) -> dict[str
 
 
 def encode(array: NDArray[np.generic], dtype: str) -> str:
-    """The array's bytes, C order, as base64."""
+    """Encode the array's bytes, C order, as base64."""
     return base64.b64encode(array.astype(dtype, order="C").tobytes()).decode("ascii")
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Return an error's message in one line."""
     return (str(error).splitlines() or ["there is not enough memory"])[0]
 
 
 def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
-    """What the page says of every model before it is loaded."""
+    """Describe every model for the page before it is loaded."""
     return [
         {"name": name, "threshold": card.threshold, "architecture": card.architecture}
         for name, card in segmenter.cards.items()

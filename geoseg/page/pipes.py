@@ -1,4 +1,4 @@
-"""Patches made on the spot: pipes from a seed and a few knobs, and letters stamped on any patch.
+"""Synthetic patches made on request, from a seed and a few knobs, and stamped letters.
 
 Z depth, A azimuth. Nothing is kept but a few patches that were made last: seed and knobs come with
 every message, so a link shows the same patch everywhere.
@@ -26,7 +26,7 @@ _DIGITS = 4  # of a knob's value that count
 
 
 class Knob(NamedTuple):
-    """What a slider sets of a pipe: a field of `Character`, its range there, and its step."""
+    """A slider for a field of `Character`: its range and its step."""
 
     field: str
     low: float
@@ -58,17 +58,17 @@ class Pipes:
 
     @property
     def names(self) -> list[str]:
-        """None: they are too many, and `find` knows them all."""
+        """Return nothing: there are too many names, and `find` knows them all."""
         return []
 
     @property
     def labelled(self) -> int:
-        """All of them."""
+        """Return the number of patches: all have a label."""
         return COUNT
 
     @classmethod
     def parse(cls, raw: Any) -> Pipes:
-        """The pipes of a message; its `knobs` are values by name, brought into range."""
+        """Parse the pipes of a message; its `knobs` are values by name, clamped to their range."""
         given = fields(fields(raw).get("knobs"))
         knobs = tuple(
             (name, round(number(given[name], knob.low, knob.high), _DIGITS))
@@ -78,15 +78,15 @@ class Pipes:
         return cls(knobs)
 
     def __len__(self) -> int:
-        """How many seeds there are."""
+        """Return the number of seeds."""
         return COUNT
 
     def entry(self, index: int) -> Entry:
-        """The patch of seed `index` + 1; `facts["drawn"]` has the pipe's own value of each knob."""
+        """Make the patch of seed `index` + 1; `facts["drawn"]` has the values that the seed draws."""
         return _make(range(COUNT)[index] + 1, self.knobs)
 
     def find(self, name: str, index: int) -> int:
-        """Where "synthetic 17" is, or else the place `index`, counted round and round."""
+        """Return the index of "synthetic 17", or else `index` modulo the number of patches."""
         match = _NAME.fullmatch(name)
         if match and 1 <= int(match[1]) <= COUNT:
             return int(match[1]) - 1
@@ -106,17 +106,17 @@ class Stamped:
 
     @property
     def label(self) -> str:
-        """That of the patches."""
+        """Return the label of the underlying patches."""
         return self.patches.label
 
     @property
     def names(self) -> list[str]:
-        """Those of the patches."""
+        """Return the names of the underlying patches."""
         return self.patches.names
 
     @property
     def labelled(self) -> int:
-        """All of them, small ones apart."""
+        """Return the number of patches: all but small ones have a label."""
         return len(self.patches)
 
     def __len__(self) -> int:
@@ -124,7 +124,7 @@ class Stamped:
         return len(self.patches)
 
     def entry(self, index: int) -> Entry:
-        """The patch at `index` and its letters."""
+        """Return the patch at `index` with its letters."""
         if index not in self._made:
             self._made[index] = self._stamp(index)
         return self._made[index]
@@ -140,12 +140,12 @@ class Stamped:
         return replace(entry, patch=image[0].numpy(), truth=mask[0].numpy())
 
     def find(self, name: str, index: int) -> int:
-        """As the patches have it."""
+        """Find a patch as the underlying patches do."""
         return self.patches.find(name, index)
 
 
 def stamped(patches: Patches, raw: Any) -> Patches:
-    """The patches with the toys that a message asks for, if any."""
+    """Return the patches with the letters that a message asks for, if any."""
     toy = fields(raw).get("toy")
     mode = next((mode for mode in MODES if mode == toy), None)
     if mode is None:
@@ -175,7 +175,7 @@ def _make(seed: int, knobs: tuple[tuple[str, float], ...]) -> Entry:
 
 
 def _fixed(knobs: dict[str, float]) -> dict[str, float | tuple[float, ...]]:
-    """The fields of `Character` that make the knobs' effect seen on one patch."""
+    """Return the fields of `Character` that make the effect of the knobs visible on one patch."""
     fixed: dict[str, float | tuple[float, ...]] = {
         KNOBS[name].field: value for name, value in knobs.items()
     }
@@ -192,5 +192,5 @@ def _fixed(knobs: dict[str, float]) -> dict[str, float | tuple[float, ...]]:
 
 
 def _collar_row(seed: int) -> int:
-    """Where the collar lies that a knob asks for: whole inside the patch, elsewhere by seed."""
+    """Choose the row of the collar that a knob asks for: inside the patch, by seed."""
     return 3 + 7 * seed % (SIDE - 12)

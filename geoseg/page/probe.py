@@ -1,4 +1,4 @@
-"""How every model's mask holds when the patch that is shown is turned, made noisy, louder, or torn.
+"""The change of every model's mask under shift, noise, gain and lost rows.
 
 V values of the change, R repeats, Z depth, A azimuth.
 """
@@ -34,7 +34,7 @@ PROBES = ("shift", "noise", "gain", "nulls")
 
 
 def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
-    """Answer a browser bit by bit; every answer holds what has become known since the last.
+    """Answer a browser in parts; each part holds the results since the last one.
 
     Each probe changes one thing of the patch as the message asks for it, and leaves the others:
     turning keeps the noise, noise keeps the shift. Beside the fields of a Request the message may
@@ -72,7 +72,7 @@ def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
 
 
 class _Subject(NamedTuple):
-    """What one probe looks at; `truth` (Z, A) bool or None lies as the unchanged patch does."""
+    """The subject of one probe; `truth` (Z, A) bool or None is aligned with the unchanged patch."""
 
     name: str
     trials: Perturbations
@@ -107,7 +107,7 @@ def _subjects(entry: Entry, message: dict[str, Any], request: Request) -> list[_
 def _mask(
     segmenter: Segmenter, model: str, probability: NDArray[np.float32], message: dict[str, Any]
 ) -> Tensor:
-    """Where a model's probability (B, Z, A) is above the message's threshold or its own, bool."""
+    """Return bool (B, Z, A): probability above the message's threshold or the model's own."""
     limit = segmenter.cards[model].threshold  # known for sure once the model is loaded
     if message.get("threshold") is not None:
         limit = number(message["threshold"], 0, 1)
@@ -123,7 +123,7 @@ def _curves(subject: _Subject, masks: Tensor) -> dict[str, Any]:
 
 
 def _spread(spread: ScoreRange) -> dict[str, list[float | None]]:
-    """Lists for JSON, which has no NaN."""
+    """Return lists for JSON, with None for NaN."""
     return {
         name: [None if math.isnan(value) else value for value in values.tolist()]
         for name, values in spread._asdict().items()

@@ -1,4 +1,4 @@
-"""A whole set in numbers: how right each model is, how far they differ, which labels they doubt.
+"""Scores of a whole set: each model's errors, their disagreement, likely label errors.
 
 N patches of a set, n of one shape, Z depth, A azimuth.
 """
@@ -35,7 +35,7 @@ Groups = dict[Shape, NDArray[np.intp]]
 
 
 class Step(NamedTuple):
-    """How far a job is: `done` of `total` looks at a patch, the last by `model` ("" for none)."""
+    """The progress of a job: `done` of `total`, patches times models; the last was `model`."""
 
     done: int
     total: int
@@ -44,7 +44,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What one model makes of a set.
+    """The results of one model on a set.
 
     Attributes:
         counts: int32 (N, 4), pixels of each patch that are true positive, false positive, false
@@ -65,7 +65,7 @@ class Verdict:
     lasting: bool = True
 
     def masks(self, shape: Shape) -> NDArray[np.bool_]:
-        """What it marks on the patches of a shape, bool (n, Z, A)."""
+        """Return the masks of the patches of a shape, bool (n, Z, A)."""
         answers = self.answers[shape]
         if answers.dtype == np.bool_:
             return answers.astype(np.bool_, copy=False)
@@ -74,7 +74,7 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class ProcessGroup:
-    """A set as several models see it.
+    """The results of several models on a set.
 
     Attributes:
         verdicts: by model.
@@ -94,7 +94,7 @@ class _Known:
 
 
 class Ranking:
-    """Scores sets, and remembers: one more model costs that model alone.
+    """Scores of sets, cached: one more model costs that model alone.
 
     What is known of a set is kept as long as the set itself: of the start set for everybody, of
     uploads for their user, as nobody else holds that set. A model is read from its file once, so
@@ -127,7 +127,7 @@ class Ranking:
                 yield step._asdict()
 
     def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | ProcessGroup]:
-        """Score a set with the models `names`: steps, the first before any work, then the ranks.
+        """Score a set with the models `names`: yield steps, the first before any work, then the result.
 
         What a model cannot do becomes its verdict's `reason`; nothing is raised.
         """
@@ -162,7 +162,7 @@ class Ranking:
         yield ProcessGroup(verdicts, differ, suspects)
 
     def _judge(self, patches: Patches, groups: Groups, name: str) -> Iterator[int | Verdict]:
-        """One model's verdict, and before it the number of patches of every batch."""
+        """Score one model; yield the number of patches of every batch, then the verdict."""
         counts = np.zeros((len(patches), 4), np.int32)
         answers: dict[Shape, Answers] = {}
         failures, lasting, left_out = [], True, 0
@@ -192,7 +192,7 @@ class Ranking:
     def _doubt(
         self, patches: Patches, groups: Groups, verdicts: Sequence[Verdict]
     ) -> Iterator[tuple[list[LabelError], int]]:
-        """The labels most likely wrong, some patches at a time, and how many patches those were."""
+        """Yield the label errors among some patches at a time, and the number of those patches."""
         for shape, indices in groups.items():
             able = [verdict for verdict in verdicts if shape in verdict.answers]
             known = [k for k, i in enumerate(indices) if patches.entry(i).truth is not None]
@@ -212,7 +212,7 @@ class Ranking:
 
 
 def disagreement(groups: Groups, verdicts: Sequence[Verdict], patches: int) -> NDArray[np.float32]:
-    """How far the masks of models differ on each patch: 0 where all are the same, to 1; (N,).
+    """Measure how far the masks of models differ on each patch, (N,): 0 if all are the same, to 1.
 
     The mean of 1 - IoU over all pairs of models that could take the patch; two empty masks are the
     same. NaN where there is no such pair, or nothing was measured.
@@ -228,12 +228,12 @@ def disagreement(groups: Groups, verdicts: Sequence[Verdict], patches: int) -> N
 
 
 def _images(patches: Patches, indices: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Patches of one shape, (n, Z, A)."""
+    """Stack the patches of one shape, (n, Z, A)."""
     return np.stack([patches.entry(i).patch for i in indices])
 
 
 def _truths(patches: Patches, indices: NDArray[np.intp]) -> Tensor:
-    """Truths of patches of one shape, bool (n, Z, A); empty for those that have none."""
+    """Stack the labels of patches of one shape, bool (n, Z, A); empty for those without."""
     entries = [patches.entry(i) for i in indices]
     empty = np.zeros_like(entries[0].patch, bool)
     return torch.from_numpy(np.stack([empty if e.truth is None else e.truth == 1 for e in entries]))

@@ -1,4 +1,4 @@
-"""What a browser asks for, read from messages that anybody may have written."""
+"""Parse and validate requests from the browser. Input is untrusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SEED = 2**31 - 1
 
 @dataclass(frozen=True)
 class Request:
-    """What a browser wants to see.
+    """A request of a browser.
 
     Attributes:
         source: the set: "start", the user's own "uploads", or "synthetic" pipes.
@@ -37,7 +37,7 @@ class Request:
 
     @classmethod
     def parse(cls, raw: Any, names: tuple[str, ...]) -> Request:
-        """Bring whatever is off into range."""
+        """Parse a message; clamp values that are out of range."""
         message = fields(raw)
         name = message.get("name")
         return cls(
@@ -52,24 +52,24 @@ class Request:
 
 
 def fields(raw: Any) -> dict[str, Any]:
-    """The message, or an empty one."""
+    """Return the message if it is a dictionary, else an empty one."""
     return raw if isinstance(raw, dict) else {}
 
 
 def source(message: dict[str, Any]) -> str:
-    """The set that a message asks for, one of SOURCES."""
+    """Return the set that a message asks for, one of SOURCES."""
     return next((name for name in SOURCES if name == message.get("source")), SOURCES[0])
 
 
 def models(message: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The models of a message that are among `names`, in their order; all where it has none."""
+    """Return the models of a message that are in `names`, in that order; all if it has none."""
     wanted = message.get("models")
     chosen = wanted if isinstance(wanted, list) else names
     return tuple(name for name in names if name in chosen)
 
 
 def number(value: Any, low: float, high: float) -> float:
-    """A finite number clamped to the range, or the value nearest to 0 that the range allows."""
+    """Return a finite number clamped to the range, or the value in the range nearest to 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         value = 0
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""The page's own routes: what its scripts ask, by plain HTTP.
+"""The HTTP routes that the page's scripts call.
 
 `look` and `browse` give one answer each, `files` takes a user's own patches, and a job answers line
 by line until it is done or nobody listens any more. Gradio's events would do the same, but take as
@@ -57,7 +57,7 @@ _log = logging.getLogger("geoseg.page")
 
 
 class _Lane:
-    """Things done one at a time: whoever asks for many waits behind their own."""
+    """A fair lock: one holder at a time, one waiter per client."""
 
     def __init__(self) -> None:
         self._line = asyncio.Lock()
@@ -65,19 +65,19 @@ class _Lane:
 
     @property
     def busy(self) -> bool:
-        """Whether it is somebody's turn."""
+        """Whether the lock is held."""
         return self._line.locked()
 
     @asynccontextmanager
     async def turn(self, who: str) -> AsyncIterator[None]:
-        """Wait for the turn: only one of each client stands in the common line."""
+        """Wait for the lock; only one request of each client is in the common queue."""
         own = self._own.setdefault(who, asyncio.Lock())
         async with own, self._line:
             yield
 
 
 class Desk:
-    """Answers the page's questions about `patches`, which everybody sees, and about uploads.
+    """The handlers of the page's requests about `patches`, which everybody sees, and uploads.
 
     Live answers have a thread of their own, which keeps what their work needs. Jobs compute in
     short batches, and between them it is the turn of whoever waits. A probe of one patch does not
@@ -98,7 +98,7 @@ class Desk:
         }
 
     def routes(self) -> list[Route]:
-        """For Gradio's own application."""
+        """Return the routes for Gradio's own application."""
         handlers: dict[str, Callable[..., Any]] = {
             "look": self.look,
             "browse": self.browse,
@@ -111,7 +111,7 @@ class Desk:
         ]
 
     async def look(self, http: HttpRequest) -> Response:
-        """One patch as the models see it: `live.answer`."""
+        """Return one patch and its segmentation: `live.answer`."""
         asked, found = await self._question(http)
         request = Request.parse(asked, self.segmenter.names)
 
@@ -126,12 +126,12 @@ class Desk:
             return _json(await loop.run_in_executor(self._live, see))
 
     async def browse(self, http: HttpRequest) -> Response:
-        """What a set holds: `catalogue`."""
+        """Return the contents of a set: `catalogue`."""
         asked, found = await self._question(http)
         return _json(_written(await self._aside(lambda: catalogue(found, asked))))
 
     async def files(self, http: HttpRequest) -> Response:
-        """Keep the form's `files` for the `user`; how many, and what was wrong with the others.
+        """Keep the form's `files` for the `user`; return their number and what was rejected.
 
         A form without any makes the server forget what it has of that user.
         """
@@ -156,7 +156,7 @@ class Desk:
         return JSONResponse({"accepted": len(found), "rejected": rejected})
 
     async def job(self, work: Job, lane: _Lane, http: HttpRequest) -> Response:
-        """A job's answers, a line of JSON each; whoever stops listening ends it."""
+        """Stream a job's answers, a line of JSON each; a client that disconnects ends it."""
         asked, found = await self._question(http)
         zerogpu.attend(http)
         lines = (message for message in work(found, asked))  # which can be closed
@@ -164,7 +164,7 @@ class Desk:
         return StreamingResponse(told, media_type="application/x-ndjson")
 
     async def _deliver(self, lane: _Lane, who: str, messages: Messages) -> AsyncIterator[str]:
-        """The lines of a job, in pieces. Who reads slowly keeps nobody else from their turn."""
+        """Send the lines of a job in chunks. A slow reader does not block others."""
         told: asyncio.Queue[str] = asyncio.Queue()
         job = asyncio.create_task(self._run(lane, who, messages, told))
         try:
@@ -177,7 +177,7 @@ class Desk:
     async def _run(
         self, lane: _Lane, who: str, messages: Messages, told: asyncio.Queue[str]
     ) -> None:
-        """Tell a job's lines when it is its turn, and at last an empty one."""
+        """Queue the lines of a job while it holds the lock, and an empty one at the end."""
         if lane.busy:
             told.put_nowait(_written({"waiting": True}) + "\n")
         try:
@@ -192,7 +192,7 @@ class Desk:
             told.put_nowait("")
 
     async def _question(self, http: HttpRequest) -> tuple[dict[str, Any], Patches]:
-        """The message and the patches that it is about; 410 for uploads that are not here."""
+        """Return the message and its patches; raise 410 if the uploads are gone."""
         asked = fields(json.loads(await http.body()))
         sets: dict[str, Callable[[], Patches | None]] = {
             "start": lambda: self.patches,
@@ -205,9 +205,9 @@ class Desk:
         return asked, stamped(found, asked)
 
     async def _aside(self, work: Callable[[], T]) -> T:
-        """Do it in a thread, where few do: each keeps what its models' work needed.
+        """Run a function in one of few threads: each keeps the memory that its models needed.
 
-        Whoever is told to stop meanwhile waits until the thread is done.
+        A cancelled caller waits until the thread is done.
         """
         step = asyncio.ensure_future(run_sync(work, limiter=self._threads))
         try:

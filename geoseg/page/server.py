@@ -1,4 +1,4 @@
-"""Gradio served to strangers: calls that do not fit, limits, what it would keep without end."""
+"""Gradio for untrusted clients: invalid calls, limits, clean-up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _log = logging.getLogger("geoseg.page")
 
 
 class Page(gr.Blocks):
-    """Blocks that answer a call which does not fit in one sentence, without a traceback.
+    """Blocks that answer an invalid call with one sentence, without a traceback.
 
     Attributes:
         desk: answers what the page's scripts ask.
@@ -43,7 +43,7 @@ class Page(gr.Blocks):
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
     ) -> list[Any]:
-        """Gradio's, for files of the inbox only; an endpoint's last parameters may be left out."""
+        """Restrict Gradio's method to inbox files; an endpoint's last parameters are optional."""
         rest = block_fn.inputs[len(inputs) :]
         if all(isinstance(block, Api) for block in rest):
             inputs = [*inputs, *(block.value for block in rest)]
@@ -60,7 +60,7 @@ class Page(gr.Blocks):
 
 
 def options(accounts: Sequence[str], routes: Sequence[Route]) -> dict[str, Any]:
-    """What `launch` takes so that all requests pass the gate; `accounts` are "user:password".
+    """Return the options of `launch` for the gate; `accounts` are "user:password".
 
     `routes` come before Gradio's own.
     """
@@ -79,7 +79,7 @@ def options(accounts: Sequence[str], routes: Sequence[Route]) -> dict[str, Any]:
 
 
 async def misfit(request: Request, error: Exception) -> Response:
-    """In one sentence what FastAPI has a list for, and Gradio, where a name is wrong, nothing."""
+    """Describe an invalid call in one sentence, where FastAPI has a list and Gradio nothing."""
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

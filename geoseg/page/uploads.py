@@ -1,4 +1,4 @@
-"""Files that programs upload for the endpoints: from HTTP to disk, and to memory once asked for."""
+"""Files that programs upload for the endpoints: received to disk, read on use."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it reports e
 
 
 def clean(name: str) -> str:
-    """A file's base name, printable, of a length that fits on a page."""
+    """Return a file's base name, printable and short enough for the page."""
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
     return printable_name(base)[:120] or "unnamed"
 
 
 def file_name(file: Any) -> str:
-    """What to call an uploaded file, whichever way it was sent."""
+    """Return the display name of an uploaded file, whichever way it was sent."""
     if isinstance(file, Mapping):
         file = file.get("orig_name") or file.get("path")
     is_path = isinstance(file, str) and not file.startswith("data:")
@@ -49,7 +49,7 @@ def file_name(file: Any) -> str:
 
 
 def uploaded_bytes(file: Any) -> bytes:
-    """The content of one uploaded file, which is deleted.
+    """Read one uploaded file and delete it.
 
     A file is Gradio's FileData, the path that `/upload` gave, or a `data:` URL of base64. Bytes,
     so that no later message can name the path. PatchError for anything that is not a file in the
@@ -62,7 +62,7 @@ def uploaded_bytes(file: Any) -> bytes:
 
 
 def check_length(content: bytes) -> bytes:
-    """The content itself, or a PatchError where it is longer than MAX_FILE_BYTES."""
+    """Return the content; raise PatchError if it is longer than MAX_FILE_BYTES."""
     if len(content) > MAX_FILE_BYTES:
         raise PatchError(f"The file is larger than {MAX_FILE_BYTES:,} bytes; cut it into slices.")
     return content
@@ -102,9 +102,9 @@ def _find(path: Any) -> Path:
 
 
 def check_paths(value: Any) -> None:
-    """PatchError where anything in a call's JSON names a file outside the inbox, or an address.
+    """Raise PatchError if a call's JSON names a file outside the inbox or an address.
 
-    Before Gradio sees it, which would fetch the one and say where it looked for the other.
+    This runs before Gradio, which would fetch the address or disclose where it looked for the file.
     """
     if isinstance(value, Mapping):
         if "path" in value:
@@ -117,7 +117,7 @@ def check_paths(value: Any) -> None:
 
 
 def inbox() -> Path:
-    """The folder of files that were uploaded and not read yet, which no address shows."""
+    """Return the folder of uploaded files not read yet; no route serves it."""
     return Path(get_upload_folder()) / "inbox"
 
 
@@ -145,7 +145,7 @@ async def receive(request: Request) -> Response:
 
 @asynccontextmanager
 async def read_form(request: Request) -> AsyncIterator[FormData]:
-    """A form with MAX_FILES files at most, which are closed at the end; PatchError for none."""
+    """Open a form of at most MAX_FILES files and close them at the end; PatchError for none."""
     try:
         async with request.form(max_files=MAX_FILES, max_fields=8, max_part_size=1024) as form:
             yield form
@@ -178,7 +178,7 @@ def _size(path: Path) -> int | None:
 
 
 def _on_disk(name: str) -> str:
-    """The name with nothing in it that a file system or a shell could take for more."""
+    """Return the name without characters that are special to a file system or a shell."""
     safe = re.sub(r"[^\w.-]", "_", name).encode()[-200:].decode(errors="ignore")
     return f"_{safe}" if safe.startswith((".", "-")) else safe
 

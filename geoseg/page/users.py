@@ -1,4 +1,4 @@
-"""Users' own files: from a form to memory, kept for whoever knows their key.
+"""Users' own files: read from a form, kept in memory for who has the key.
 
 A key is made at random by a user's page, which sends it with every question.
 """
@@ -46,7 +46,7 @@ class Users:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the latest seen comes last
 
     def uploads(self, key: Any) -> PatchSet | None:
-        """What the user of that key has uploaded, or None."""
+        """Return the uploads of the user with that key, or None."""
         self.sweep()
         kept = self._kept.get(key) if isinstance(key, str) else None
         if kept is None:
@@ -56,7 +56,7 @@ class Users:
         return kept.patches
 
     def keep(self, key: str, client: str, patches: PatchSet) -> None:
-        """Keep what a user at the address `client` uploads, in place of what was there before."""
+        """Replace the uploads of a user at the address `client`."""
         self._kept[key] = _Kept(patches, client, time.monotonic())
         self._kept.move_to_end(key)
 
@@ -65,7 +65,7 @@ class Users:
         self._kept.pop(key, None)
 
     def room(self, key: str, client: str) -> int:
-        """Pixels that this user may keep, beside all that others do: an address has a share."""
+        """Return the pixels that this user may still keep, within the share of the address."""
         self.sweep()
         others = [kept for one, kept in self._kept.items() if one != key]
         held = sum(kept.pixels for kept in others)
@@ -74,14 +74,14 @@ class Users:
         return room if room >= LEAST_PIXELS else 0
 
     def sweep(self) -> None:
-        """Forget what nobody has asked for in a long time."""
+        """Forget uploads that were not used for KEPT_SECONDS."""
         limit = time.monotonic() - KEPT_SECONDS
         while self._kept and next(iter(self._kept.values())).seen < limit:
             self._kept.popitem(last=False)
 
 
 def read_uploads(files: Iterable[tuple[str, bytes]], room: int = MAX_HELD_PIXELS) -> PatchSet:
-    """The patches among uploaded files, each a name and its content; the rest with reasons.
+    """Read the patches among uploaded files (name, content); list the rest with reasons.
 
     `room` is how many pixels the server still has. Unlike a set from `load_set` it may be empty.
     """

@@ -1,4 +1,4 @@
-"""A Space on ZeroGPU: a machine that has no GPU of its own, and borrows one by the call.
+"""Support for Spaces on ZeroGPU, which have no GPU of their own and borrow one per call.
 
 A GPU takes seconds to come, and its use is counted in minutes a day. So live answers are computed
 on the processor there, and a GPU is asked for only where a whole set would keep the processor busy
@@ -44,12 +44,12 @@ _refused: dict[str, float] = {}  # until when a visitor is not asked for
 
 
 def live_device(wanted: str) -> str:
-    """The device that the page's own process may use: "auto" finds no GPU there on ZeroGPU."""
+    """Return the device for the page's own process: on ZeroGPU, "auto" finds no GPU there."""
     return "cpu" if ON and wanted == "auto" else wanted
 
 
 def attend(http: HttpRequest) -> None:
-    """Let whatever this task asks for count as this visitor's, and not as the Space's own.
+    """Charge the GPU time of this task to this visitor instead of the Space.
 
     Gradio does so for its events; `spaces` looks for the visitor's token among the headers, and
     closes the server's connections in the process that it forks.
@@ -61,7 +61,7 @@ def attend(http: HttpRequest) -> None:
 
 
 class Loan:
-    """What a lent GPU does of a set while the processor works through it, patch by patch.
+    """The part of a set that a borrowed GPU does while the CPU works through it.
 
     Args:
         checkpoint: of the model.
@@ -79,7 +79,7 @@ class Loan:
         self._asked: tuple[int, Future[NDArray[np.float32]]] | None = None
 
     def take(self, done: int, each: float) -> NDArray[np.float32] | None:
-        """Probabilities (B, Z, A) from the patch `done` on, if a GPU has them by now.
+        """Return probabilities (B, Z, A) from the patch `done` on, if a GPU has them by now.
 
         Asks for one where that saves time: `each` is the seconds that a patch takes the processor,
         which goes on, since nobody knows how long all GPUs will be taken.
@@ -103,14 +103,14 @@ class Loan:
 
 
 def _in_thread(work: Callable[[], NDArray[np.float32]], who: str) -> Future[NDArray[np.float32]]:
-    """Ask for a visitor, in a thread for which nobody waits at the end of the program."""
+    """Run `work` for a visitor in a daemon thread; a failure delays the next request."""
     future: Future[NDArray[np.float32]] = Future()
     _waiting.add(who)
 
     def run() -> None:
         try:
             found = work()
-        # None is free, the visitor's minutes are used up, the lender is ill: whatever it is, the
+        # No GPU is free, the visitor's quota is used up, ZeroGPU fails: whatever it is, the
         # processor can do the same.
         except BaseException as error:
             _log.warning("no GPU was lent, the processor goes on: %s", repr(error)[:200])
@@ -126,7 +126,7 @@ def _in_thread(work: Callable[[], NDArray[np.float32]], who: str) -> Future[NDAr
 
 
 def _pauses(who: str) -> bool:
-    """Whether a visitor was refused a GPU a moment ago."""
+    """Whether a visitor was recently refused a GPU."""
     now = time.monotonic()
     for other, until in list(_refused.items()):
         if until < now:
@@ -135,7 +135,7 @@ def _pauses(who: str) -> bool:
 
 
 def _on_gpu(checkpoint: str, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What runs in the process with the GPU: probabilities (B, Z, A)."""
+    """Compute probabilities (B, Z, A) in the process with the GPU."""
     (found,) = _segmenter(checkpoint).probabilities(images).values()
     return found
 
@@ -146,7 +146,7 @@ def _segmenter(checkpoint: str) -> Segmenter:
 
 
 def _duration(checkpoint: str, images: NDArray[np.float32]) -> int:
-    """Seconds that a call may take; a visitor must have as many left.
+    """Estimate the seconds of a call; a visitor must have as many left.
 
     Ten to load a model, and one for 1,500 patches, a tenth of what an H100 does.
     """
