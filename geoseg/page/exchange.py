@@ -120,7 +120,7 @@ class Exchange:
         return None
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        """Let the application answer; an error becomes one sentence here and one line in the log."""
+        """Let the application answer; an error becomes one sentence and one line in the log."""
         try:
             await app(scope, self.receive, self.send)
             return

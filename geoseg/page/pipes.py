@@ -82,7 +82,7 @@ class Pipes:
         return COUNT
 
     def entry(self, index: int) -> Entry:
-        """Make the patch of seed `index` + 1; `facts["drawn"]` has the values that the seed draws."""
+        """Make the patch of seed `index` + 1; `facts["drawn"]` has the values drawn."""
         return _make(range(COUNT)[index] + 1, self.knobs)
 
     def find(self, name: str, index: int) -> int:
