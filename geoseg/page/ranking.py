@@ -127,7 +127,7 @@ class Ranking:
                 yield step._asdict()
 
     def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | ProcessGroup]:
-        """Score a set with the models `names`; yield steps, the first before any work, then results.
+        """Score a set with the models `names`; yield steps, one before any work, then results.
 
         What a model cannot do becomes its verdict's `reason`; nothing is raised.
         """

@@ -1,5 +1,6 @@
 """The command `python -m train.report`: its pictures, its pages and its messages."""
 
+import ast
 import io
 import json
 import math
@@ -13,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image, ImageColor
 
+from tests.helpers import ROOT
 from tests.helpers.html import check_page
 from tests.helpers.synthetic_data import make_data
 from train.__main__ import main as train
@@ -205,7 +207,7 @@ LONG = "/a-folder-of-runs" * 5
         ("a  b" * 30, "a b" * 30),
     ],
 )
-def test_legend_has_whole_distinct_names(names):
+def test_legend_has_whole_distinct_names(names, caplog):
     record = {"epoch": 100_000, "loss": 0.1, "validation_loss": 0.2, "iou": 0.5}
     histories = [RunHistory(name, [record], {}, []) for name in names]
     with Image.open(io.BytesIO(curves.make_curve_png(histories))) as picture:
@@ -218,6 +220,7 @@ def test_legend_has_whole_distinct_names(names):
     fonts = ["DejaVu Sans"]
     assert shown == [curves.escape_missing_glyphs(name, fonts) + best for name in names]
     assert shown[0] != shown[1]
+    assert not caplog.records, "matplotlib finds every font"
 
 
 @pytest.mark.parametrize(
@@ -354,3 +357,10 @@ def test_missing_matplotlib_exits_2_and_names_the_command_that_installs_it(
     assert "pip install -e '.[report]'" in said.err
     assert said.err.count("\n") == 1
     assert not (tmp_path / "a.html").exists()
+
+
+def test_matplotlib_is_imported_only_inside_functions():
+    for path in ROOT.glob("train/**/*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                assert "matplotlib" not in ast.unparse(node), path
