@@ -56,7 +56,7 @@ def draw_loss(axes: Axes, runs: Sequence[RunHistory]) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_ylim(bottom=0)
+        _start_at_zero(axes)
 
 
 def draw_iou(axes: Axes, runs: Sequence[RunHistory]) -> None:
@@ -64,7 +64,13 @@ def draw_iou(axes: Axes, runs: Sequence[RunHistory]) -> None:
     for index, run in enumerate(runs):
         _draw_series(axes, run, "iou", index)
     _finish(axes, runs, "iou", "IoU", "validation; a dot at the best epoch")
+    _start_at_zero(axes)
+
+
+def _start_at_zero(axes: Axes) -> None:
     axes.set_ylim(bottom=0)
+    axes.locator_params(axis="y", nbins=6, steps=[1, 2, 5, 10])
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _draw_series(axes: Axes, run: RunHistory, key: str, index: int, **style: Any) -> None:
