@@ -18,7 +18,7 @@ from geoseg.page import PatchSet, batches
 from geoseg.page import ranking as module
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry
-from geoseg.page.ranking import ProcessGroup, Ranking, Verdict
+from geoseg.page.ranking import Ranking, SetScores, Verdict
 from geoseg.segmenter import Segmenter
 from geoseg.synthetic import synthetic_dataset
 
@@ -78,7 +78,7 @@ def unlabelled(patches: PatchSet) -> PatchSet:
     return PatchSet("Your files", tuple(Entry(e.name, e.patch) for e in patches.entries))
 
 
-def rank(ranking: Ranking, patches: PatchSet, names=NAMES) -> ProcessGroup:
+def rank(ranking: Ranking, patches: PatchSet, names=NAMES) -> SetScores:
     *steps, ranks = ranking.score(patches, names)
     assert steps[0].done == 0
     return ranks
@@ -171,7 +171,7 @@ def test_one_more_model_costs_that_model_alone(ranking, segmenter, patches):
     segmenter.asked.clear()
     steps = list(ranking.score(patches, NAMES))
     assert not segmenter.asked
-    assert [type(step) for step in steps] == [module.Step, ProcessGroup]
+    assert [type(step) for step in steps] == [module.Step, SetScores]
     assert steps[0].total == 0
 
 
