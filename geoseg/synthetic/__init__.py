@@ -1,4 +1,4 @@
-"""Pipes with known grooves, from physics alone."""
+"""Synthetic pipes with known grooves."""
 
 from geoseg.synthetic.datasets import fresh_dataset, sample_dataset, synthetic_dataset
 from geoseg.synthetic.logs import Logs, synthesize
