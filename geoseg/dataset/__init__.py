@@ -1,4 +1,4 @@
-"""Folders of patches: one set in memory, its splits, and `python -m geoseg.dataset` to get one."""
+"""Data sets of patches: load a folder, split it, download, check and stitch it."""
 
 from geoseg.dataset.folder import DatasetError, Rejection
 from geoseg.dataset.loading import CACHE_NAME, PatchDataset
