@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,27 +63,19 @@ class StitchOptions:
     dry_run: bool
 
 
-class Command(NamedTuple):
-    """A command: its options, what runs it, and its exit code after an OSError."""
-
-    options: type
-    run: Callable[[Any, Console], int]
-    failure: int
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     values = vars(_make_parser().parse_args(arguments))
-    command = COMMANDS[values.pop("command")]
+    run, make_options, failure = (values.pop(name) for name in ("run", "options", "failure"))
     console = Console(stderr=True, highlight=False, markup=False)
     try:
-        return command.run(command.options(**values), console)
+        return int(run(make_options(**values), console))
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 130
     except (ValueError, OSError, DownloadError) as error:
         console.print(f"error: {error}", style="red", soft_wrap=True)
-        return 2 if isinstance(error, ValueError) else command.failure
+        return 2 if isinstance(error, ValueError) else int(failure)
 
 
 def _download(options: DownloadOptions, console: Console) -> int:
@@ -199,16 +191,9 @@ def _write_log(name: str, log: StitchedLog, out: Path) -> None:
         target.write_bytes(content.getbuffer())
 
 
-COMMANDS = {
-    "download": Command(DownloadOptions, _download, failure=1),
-    "check": Command(CheckOptions, _check, failure=2),
-    "stitch": Command(StitchOptions, _stitch, failure=1),
-}
-
-
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m geoseg.dataset", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_download(commands)
     _add_check(commands)
     _add_stitch(commands)
@@ -230,6 +215,7 @@ def _add_download(commands: Parsers) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="show what would be done, without network access"
     )
+    command.set_defaults(run=_download, options=DownloadOptions, failure=1)
 
 
 def _add_check(commands: Parsers) -> None:
@@ -245,6 +231,7 @@ def _add_check(commands: Parsers) -> None:
     command.add_argument(
         "--picture", type=Path, metavar="FILE.png", help="picture of all wells on one page"
     )
+    command.set_defaults(run=_check, options=CheckOptions, failure=2)
 
 
 def _add_stitch(commands: Parsers) -> None:
@@ -271,6 +258,7 @@ def _add_stitch(commands: Parsers) -> None:
         help="rows that a patch shares with the next one (default: detect equal rows)",
     )
     command.add_argument("--dry-run", action="store_true", help="show the logs, write nothing")
+    command.set_defaults(run=_stitch, options=StitchOptions, failure=1)
 
 
 if __name__ == "__main__":

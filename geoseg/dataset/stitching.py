@@ -42,11 +42,6 @@ class Well:
     overlap: int
 
     @property
-    def number(self) -> str:
-        """Return the number in the name, such as "2"."""
-        return self.name.rpartition("_")[2]
-
-    @property
     def twin_count(self) -> int:
         """Return how many patches lie at one depth, 1 or 2."""
         return 2 if self.has_twins else 1
@@ -88,11 +83,6 @@ class StitchedLog:
     mask: NDArray[np.uint8] | None
     row_splits: NDArray[np.int8]
     conflicts: int
-
-    @property
-    def missing_rows(self) -> int:
-        """Return the number of rows without a patch."""
-        return int((self.row_splits == NO_SPLIT).sum())
 
 
 def well_names(dataset: PatchDataset) -> list[str]:
@@ -161,9 +151,7 @@ def stitch(well: Well) -> StitchedLog:
     return StitchedLog(image, mask, _find_row_splits(well), conflicts)
 
 
-def _place_patches(
-    well: Well,
-) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, int]:
+def _place_patches(well: Well) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, int]:
     """Return image and mask (Z, A) of the log, and the number of conflicting pixels."""
     patches, height = well.patches, well.patches.images.shape[1]
     total, count = np.zeros(well.shape), np.zeros(well.shape, np.uint16)

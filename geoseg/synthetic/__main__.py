@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +18,9 @@ from geoseg.synthetic.datasets import sample_dataset, synthetic_dataset
 NULL_CODES = (-999.25, -999.0, np.nan)  # those of the real data; each well uses one
 
 
-@dataclass(frozen=True)
-class Options:
-    """The parsed command line."""
-
-    out: Path
-    wells: int
-    patches: int
-    seed: int
-    samples: bool
-    force: bool
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = Options(**vars(_parser().parse_args(arguments)))
+    options = _parser().parse_args(arguments)
     console = Console(stderr=True)
     try:
         _check_free(options.out, options.force)

@@ -53,7 +53,9 @@ def synthetic_dataset(
     for well in range(1, wells + 1):
         count = patches // wells + (well <= patches % wells)
         columns = 2 * PATCH_SIZE if well % 2 else PATCH_SIZE
-        parts.append((well, *_cut_log(count, columns, _hash_seed(seed, well), device)))
+        # A hash of 32 bits, all that torch uses of a seed: data sets hardly ever share a log.
+        log_seed = int(np.random.SeedSequence((seed, well)).generate_state(1)[0])
+        parts.append((well, *_cut_log(count, columns, log_seed, device)))
         splits += [("validation" if well > wells - max(1, wells // 5) else "train")] * count
     return _assemble(parts, splits)
 
@@ -130,11 +132,6 @@ def sample_dataset() -> PatchDataset:
         images, masks, indices = (part[first : first + _SAMPLE_PATCHES] for part in log)
         parts.append((well, images, masks, indices))
     return _assemble(parts, ["validation"] * len(_SAMPLES) * _SAMPLE_PATCHES)
-
-
-def _hash_seed(seed: int, well: int) -> int:
-    """Return 32 bits, all that torch uses of a seed, so that data sets hardly ever share a log."""
-    return int(np.random.SeedSequence((seed, well)).generate_state(1)[0])
 
 
 def _cut_log(

@@ -35,28 +35,24 @@ PITS = DistractorType(1, (4, 40), (1.5, 7), (0.015, 0.07), dark=0.75, share=0.3)
 ROUGH = DistractorType(1, (20, 250), (2, 9), (0.02, 0.15), dark=0.0, share=0.06)
 
 
-def make_distractors(
-    random: RandomStream, parameters: WellParameters, rows: int, columns: int
-) -> Tensor:
+def make_distractors(random: RandomStream, well: WellParameters, rows: int, columns: int) -> Tensor:
     """Return the relief of bands, streaks and pits, float32 inches (W, Z, A)."""
     types = (BANDS, STREAKS, PITS)
-    return torch.stack([_scatter(random, parameters, kind, rows, columns) for kind in types]).sum(0)
+    return torch.stack([_scatter(random, well, kind, rows, columns) for kind in types]).sum(0)
 
 
-def make_roughness(
-    random: RandomStream, parameters: WellParameters, rows: int, columns: int
-) -> Tensor:
+def make_roughness(random: RandomStream, well: WellParameters, rows: int, columns: int) -> Tensor:
     """Return the extra noise of patches with a bad echo, standard deviation in inches (W, Z, A)."""
-    return _scatter(random, parameters, ROUGH, rows, columns)
+    return _scatter(random, well, ROUGH, rows, columns)
 
 
 def _scatter(
-    random: RandomStream, parameters: WellParameters, kind: DistractorType, rows: int, columns: int
+    random: RandomStream, well: WellParameters, kind: DistractorType, rows: int, columns: int
 ) -> Tensor:
     """Place distractors of one type at random, float32 inches (W, Z, A)."""
-    shape = (len(parameters.bands), kind.tracks, int(rows / kind.rows[0]) + 3)
+    shape = (len(well.bands), kind.tracks, int(rows / kind.rows[0]) + 3)
     lengths = random.log_uniform(*kind.rows, *shape)
-    gap = (1 / (kind.share * parameters.bands) - 1)[:, None, None]
+    gap = (1 / (kind.share * well.bands) - 1)[:, None, None]
     intervals = random.intervals(lengths, lengths * gap * (0.6 * random.normal(*shape)).exp(), rows)
     sign = 1 - 2 * random.bernoulli(kind.dark, *shape).float()
     rise = make_taper(intervals, intervals.pick(lengths * random.uniform(0.3, 0.5, *shape)))

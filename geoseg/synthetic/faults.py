@@ -24,22 +24,22 @@ def _make_arcs(random: RandomStream, count: int, columns: int) -> Tensor:
 
 
 def add_collars(
-    random: RandomStream, parameters: WellParameters, images: Tensor, collar_distance: Tensor
+    random: RandomStream, well: WellParameters, images: Tensor, collar_distance: Tensor
 ) -> None:
     """Overwrite, in place, the rows of collars and stray lines of `images` (W, Z, A).
 
     `collar_distance` (W, Z) is the rows since the joint's collar began. Some arcs become NaN.
     """
     wells, rows, columns = images.shape
-    in_collar = collar_distance < parameters.collar[:, None]
+    in_collar = collar_distance < well.collar[:, None]
     hit = torch.where(in_collar, random.bernoulli(0.65, wells, rows), False)
-    hit |= random.bernoulli(parameters.strays[:, None], wells, rows)
-    well, row = hit.nonzero(as_tuple=True)
-    count = len(well)
-    is_collar = in_collar[well, row, None]
+    hit |= random.bernoulli(well.strays[:, None], wells, rows)
+    number, row = hit.nonzero(as_tuple=True)
+    count = len(number)
+    is_collar = in_collar[number, row, None]
     step = torch.arange(columns, device=random.device) * 36 // columns  # of 10 degrees
     sign = 1 - 2.0 * (step % 2)
-    ordered = random.bernoulli(parameters.collar_order[well, None], count, 1)
+    ordered = random.bernoulli(well.collar_order[number, None], count, 1)
     pattern = torch.where(ordered, sign, random.normal(count, 36).sign()[:, step])
     pattern = torch.where(
         _make_arcs(random, count, columns), pattern, random.normal(count, 1).sign()
@@ -47,13 +47,13 @@ def add_collars(
     pattern = torch.where(
         random.bernoulli(0.5, count, 1), pattern, pattern * random.rand(count, columns)
     )
-    height = parameters.collar_height[well, None] * random.log_uniform(0.25, 1.2, count, 1)
+    height = well.collar_height[number, None] * random.log_uniform(0.25, 1.2, count, 1)
     height = height * torch.where(is_collar, 1.0, 0.3)
     covered = _make_arcs(random, count, columns) | (is_collar & random.bernoulli(0.6, count, 1))
     mark = torch.where(covered, 1.0, 0.0)
-    images[well, row] = images[well, row] * (1 - 0.5 * mark) + height * pattern * mark
+    images[number, row] = images[number, row] * (1 - 0.5 * mark) + height * pattern * mark
     null = random.bernoulli(0.02, count, 1) & _make_arcs(random, count, columns)
-    images[well, row] = torch.where(null, torch.nan, images[well, row])
+    images[number, row] = torch.where(null, torch.nan, images[number, row])
 
 
 def add_disturbances(
@@ -77,7 +77,7 @@ def add_disturbances(
 
 def add_noise(
     random: RandomStream,
-    parameters: WellParameters,
+    well: WellParameters,
     images: Tensor,
     disturbance: Tensor,
     roughness: Tensor,
@@ -93,44 +93,44 @@ def add_noise(
     paths = random.smooth_paths(z.expand(wells, rows), 4)
     angle = 2 * pi / columns * torch.arange(columns, device=random.device)
     waves = torch.stack((angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()))
-    density = (parameters.patchiness[:, None, None] * (paths @ waves)).exp()
-    deviation = parameters.noise[:, None, None] * density + roughness
+    density = (well.patchiness[:, None, None] * (paths @ waves)).exp()
+    deviation = well.noise[:, None, None] * density + roughness
     images += deviation * random.normal(wells, rows, columns)
     flank = ((grooves - grooves.roll(1, -1)).abs() / STEEP_FLANK).clamp(max=1)
-    rate = parameters.spikes[:, None, None] * density.square() + 0.1 * disturbance.square()
-    rate += parameters.echo_loss[:, None, None] * flank
-    well, row, column = random.bernoulli(rate, *images.shape).nonzero(as_tuple=True)
-    height = random.log_uniform(0.03, 0.3, len(well))
-    height *= (random.normal(len(well)) + parameters.spike_sign[well]).sign()
-    width = random.log_uniform(0.5, parameters.spike_width[well], len(well))
+    rate = well.spikes[:, None, None] * density.square() + 0.1 * disturbance.square()
+    rate += well.echo_loss[:, None, None] * flank
+    number, row, column = random.bernoulli(rate, *images.shape).nonzero(as_tuple=True)
+    height = random.log_uniform(0.03, 0.3, len(number))
+    height *= (random.normal(len(number)) + well.spike_sign[number]).sign()
+    width = random.log_uniform(0.5, well.spike_width[number], len(number))
     for step in range(4):
         wide = width > step
-        images[well[wide], row[wide], (column[wide] + step) % columns] += height[wide]
+        images[number[wide], row[wide], (column[wide] + step) % columns] += height[wide]
 
 
 def repeat_stuck_rows(
-    random: RandomStream, parameters: WellParameters, images: Tensor, label: Tensor
+    random: RandomStream, well: WellParameters, images: Tensor, label: Tensor
 ) -> None:
     """Repeat, in place, a row of `images` and `label` (W, Z, A) while the tool stands still."""
     wells, rows, _ = images.shape
     shape = (wells, 1, rows // 15 + 3)
     lengths = random.log_uniform(5.0, 60.0, *shape)
-    gaps = lengths * (1 / parameters.stuck - 1)[:, None, None]
+    gaps = lengths * (1 / well.stuck - 1)[:, None, None]
     intervals = random.intervals(lengths, gaps, rows)
     z = torch.arange(rows, device=random.device)
     first = (z - intervals.above.floor()).clamp(min=0)
     source = torch.where(intervals.inside, first, z)[:, 0].long()
-    well, row = (source != z).nonzero(as_tuple=True)
+    number, row = (source != z).nonzero(as_tuple=True)
     for plane in (images, label):
-        plane[well, row] = plane[well, source[well, row]]
+        plane[number, row] = plane[number, source[number, row]]
 
 
-def add_nulls(random: RandomStream, parameters: WellParameters, images: Tensor) -> None:
+def add_nulls(random: RandomStream, well: WellParameters, images: Tensor) -> None:
     """Set, in place, runs of rows, or an arc of them, to NaN."""
     wells, rows, columns = images.shape
     shape = (wells, 1, rows // 9 + 3)
     lengths = random.log_uniform(1.0, float(MAX_NULL_ROWS), *shape)
-    gap = (1 / parameters.nulls - 1)[:, None, None] * random.log_uniform(0.3, 2.0, *shape)
+    gap = (1 / well.nulls - 1)[:, None, None] * random.log_uniform(0.3, 2.0, *shape)
     intervals = random.intervals(lengths, (lengths * gap).clamp(min=8), rows)
     whole = intervals.pick(random.rand(*shape))[:, 0, :] < 0.6
     centre = intervals.pick(random.rand(*shape))

@@ -5,6 +5,7 @@ groove at a time; tracks overlap, cross and so branch. Positions and widths are 
 10 degrees.
 """
 
+from collections.abc import Sequence
 from math import log
 
 import torch
@@ -52,67 +53,77 @@ def make_taper(intervals: Intervals, rows: Tensor) -> Tensor:
 
 
 def make_grooves(
-    random: RandomStream, parameters: WellParameters, joint: Tensor, columns: int
+    random: RandomStream, well: WellParameters, joint: Tensor, columns: int
 ) -> tuple[Tensor, Tensor]:
     """Return the relief of the grooves, float32 inches (W, Z, A), at most 0, and the label, bool.
 
     `joint` (W, Z) is the number of the joint: grooves continue through collars, but their depth
     differs from joint to joint.
     """
-    wells, tracks = parameters.occupancy.shape
     rows = joint.shape[1]
-    shape = (wells, tracks, rows // MIN_LENGTH + 3)
-    contrast, width, longest, least = (
-        x[:, None, None]
-        for x in (
-            parameters.contrast,
-            parameters.width,
-            parameters.longest,
-            parameters.min_contrast,
-        )
-    )
+    shape = (*well.occupancy.shape, rows // MIN_LENGTH + 3)  # (W, T, N)
+    intervals = _place_grooves(random, well, rows, shape)
+    depth, envelope = _make_depth(random, well, joint, intervals, shape)
+    centre = intervals.pick(random.uniform(0, 36, *shape))
+    centre = centre + _make_drift(random, well, rows, columns, shape[1])
+    width = well.width[:, None, None] * (0.2 * random.normal(*shape)).exp()
+    width = intervals.pick(width.clamp(1.4, 6)) * (1 + 0.12 * _vary(random, intervals, 120))
+    width = (width * envelope.clamp(0.3, 1.5) ** 0.25).clamp(min=1.4)
+    least = well.min_contrast[:, None, None] * (3 / width).sqrt()
+    labelled = _select_label_rows(depth > least)
+    roughness = (0.18 * _vary(random, intervals, 7)).exp()
+    flatness = intervals.pick(random.rand(*shape) * 0.6)
+    core = (CORE_FACTOR * width**CORE_POWER).clamp(min=1.3)
+    wobble = 0.12 * _vary(random, intervals, 12)
+    image = make_relief(-depth * roughness, centre + wobble, core, flatness, columns)
+    return image, make_label_bands(centre, width, labelled, columns)
+
+
+def _place_grooves(
+    random: RandomStream, well: WellParameters, rows: int, shape: Sequence[int]
+) -> Intervals:
+    least, longest = float(MIN_LENGTH), well.longest[:, None, None]
     # The longer of two samples: most grooves of a well are long.
-    lengths = torch.maximum(
-        *(random.log_uniform(float(MIN_LENGTH), longest, *shape) for _ in range(2))
-    )
-    gap = (1 / parameters.occupancy - 1)[..., None] * (0.6 * random.normal(*shape)).exp()
-    intervals = random.intervals(lengths, (lengths * gap).clamp(min=MIN_GAP), rows)
+    lengths = torch.maximum(*(random.log_uniform(least, longest, *shape) for _ in range(2)))
+    gap = (1 / well.occupancy - 1)[..., None] * (0.6 * random.normal(*shape)).exp()
+    return random.intervals(lengths, (lengths * gap).clamp(min=MIN_GAP), rows)
 
-    def vary(period: float) -> Tensor:
-        z = torch.arange(rows, device=random.device) / period
-        return random.smooth_paths(z.expand(wells, rows) + random.rand(wells, 1), tracks).mT
 
-    depth = intervals.pick(contrast * (0.35 * random.normal(*shape)).exp())
-    depth = torch.maximum(depth, 1.2 * least)
-    wear = random.normal(wells, tracks, int(joint.max()) + 1)
-    wear = wear * parameters.wear_variation[:, None, None]
+def _make_depth(
+    random: RandomStream,
+    well: WellParameters,
+    joint: Tensor,
+    intervals: Intervals,
+    shape: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """Return the depth (inches) and its envelope along each groove, 0 in the gaps, (W, T, Z)."""
+    wells, tracks = shape[:2]
+    depth = well.contrast[:, None, None] * (0.35 * random.normal(*shape)).exp()
+    depth = torch.maximum(intervals.pick(depth), 1.2 * well.min_contrast[:, None, None])
+    wear = random.normal(wells, tracks, int(joint.max()) + 1) * well.wear_variation[:, None, None]
     depth = depth * wear.exp().gather(2, joint[:, None].expand(-1, tracks, -1))
     envelope = make_taper(intervals, intervals.pick(random.log_uniform(1.0, 40.0, *shape)))
-    fade = parameters.fade[:, None, None] * (vary(90) + 0.5 * vary(30))
-    envelope = envelope * (1 + fade).clamp(0, 2)
-    depth = (depth * envelope).clamp(max=MAX_DEPTH)
+    fade = _vary(random, intervals, 90) + 0.5 * _vary(random, intervals, 30)
+    envelope = envelope * (1 + well.fade[:, None, None] * fade).clamp(0, 2)
+    return (depth * envelope).clamp(max=MAX_DEPTH), envelope
 
-    centre = intervals.pick(random.uniform(0, 36, *shape))
-    centre = centre + _make_drift(random, parameters, rows, columns, tracks)
-    spread = intervals.pick((width * (0.2 * random.normal(*shape)).exp()).clamp(1.4, 6))
-    spread = (spread * (1 + 0.12 * vary(120)) * envelope.clamp(0.3, 1.5) ** 0.25).clamp(min=1.4)
-    labelled = _select_label_rows(depth > least * (3 / spread).sqrt())
-    roughness = (0.18 * vary(7)).exp()
-    flatness = intervals.pick(random.rand(*shape) * 0.6)
-    core = (CORE_FACTOR * spread**CORE_POWER).clamp(min=1.3)
-    image = make_relief(-depth * roughness, centre + 0.12 * vary(12), core, flatness, columns)
-    return image, make_label_bands(centre, spread, labelled, columns)
+
+def _vary(random: RandomStream, intervals: Intervals, period: float) -> Tensor:
+    """Return smooth variation of unit variance over `period` rows along each track, (W, T, Z)."""
+    wells, tracks, rows = intervals.index.shape
+    z = torch.arange(rows, device=random.device) / period
+    return random.smooth_paths(z.expand(wells, rows) + random.rand(wells, 1), tracks).mT
 
 
 def _make_drift(
-    random: RandomStream, parameters: WellParameters, rows: int, columns: int, tracks: int
+    random: RandomStream, well: WellParameters, rows: int, columns: int, tracks: int
 ) -> Tensor:
     """Return the drift from each groove's first column, the sum of a smooth slope, (W, T, Z)."""
-    wells = len(parameters.drift)
+    wells = len(well.drift)
     z = torch.arange(rows, device=random.device)
     slope = random.smooth_paths((z / 120).expand(wells, rows), tracks).mT
     burst = (0.8 * random.smooth_paths((z / 250).expand(wells, rows), tracks).mT).exp()
-    rate = parameters.drift[:, None, None] / 100
+    rate = well.drift[:, None, None] / 100
     limit = min(MAX_SLOPE, 0.45 * 36 / columns)
     return (1.4 * rate * slope * burst).clamp(-limit, limit).cumsum(-1)
 

@@ -74,22 +74,22 @@ def _synthesize_batch(
     fixed: Mapping[str, float | Sequence[float]],
     collar_row: int | None,
 ) -> Logs:
-    parameters = override_parameters(sample_well_parameters(random, wells), fixed)
-    joint, collar_distance = make_joints(random, parameters, rows)
+    well = override_parameters(sample_well_parameters(random, wells), fixed)
+    joint, collar_distance = make_joints(random, well, rows)
     if collar_row is not None:
         distance = torch.arange(rows, device=random.device) - collar_row
         collar_distance = torch.where(
             distance >= 0, distance.minimum(collar_distance), collar_distance
         )
-    images = make_wall(random, parameters, joint, columns)
-    images += make_distractors(random, parameters, rows, columns)
-    grooves, label = make_grooves(random, parameters, joint, columns)
+    images = make_wall(random, well, joint, columns)
+    images += make_distractors(random, well, rows, columns)
+    grooves, label = make_grooves(random, well, joint, columns)
     images += grooves
     disturbance = add_disturbances(random, images, joint, collar_distance)
-    roughness = make_roughness(random, parameters, rows, columns)
-    add_noise(random, parameters, images, disturbance, roughness, grooves)
-    repeat_stuck_rows(random, parameters, images, label)
-    add_collars(random, parameters, images, collar_distance)
-    add_nulls(random, parameters, images)
+    roughness = make_roughness(random, well, rows, columns)
+    add_noise(random, well, images, disturbance, roughness, grooves)
+    repeat_stuck_rows(random, well, images, label)
+    add_collars(random, well, images, collar_distance)
+    add_nulls(random, well, images)
     images -= images.nanmean(-1, keepdim=True)  # the instrument's processing does so last
     return Logs(images, (label & ~images.isnan()).to(torch.uint8))

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from geoseg.dataset.check.report import DatasetReport, Leak
 from geoseg.dataset.folder import SPLITS, format_count
-from geoseg.dataset.stitching import StitchedLog, Well
+from geoseg.dataset.stitching import NO_SPLIT, StitchedLog, Well
 
 
 def make_summary_table(report: DatasetReport) -> Table:
@@ -25,7 +25,7 @@ def make_summary_table(report: DatasetReport) -> Table:
     for split in (name for name in SPLITS if name in report.dataset.splits):
         wells = [well for well in report.wells if split in report.splits[well.name]]
         for well in wells:
-            table.add_row(split, well.number, *_make_cells(report, split, [well]))
+            table.add_row(split, well.name.rpartition("_")[2], *_make_cells(report, split, [well]))
         cells = _make_cells(report, split, wells)
         table.add_row(split, "all", *cells, style="bold", end_section=True)
     if any(np.isnan(well.correlation) for well in report.wells):
@@ -89,9 +89,10 @@ def make_stitching_table(rows: Iterable[Sequence[str]]) -> Table:
 def make_stitching_row(well: Well, log: StitchedLog) -> list[str]:
     """Return the row of one log."""
     correlation = "-" if np.isnan(well.correlation) else f"{well.correlation:+.2f}"
+    missing = int((log.row_splits == NO_SPLIT).sum())
     groove = "-" if log.mask is None else f"{(log.mask == 1).mean():.1%}"
     return [
-        *(well.name, f"{len(well.patches):,}", f"{len(log.image):,}", f"{log.missing_rows:,}"),
+        *(well.name, f"{len(well.patches):,}", f"{len(log.image):,}", f"{missing:,}"),
         *(_format_width(well), f"{well.pairs:,}", correlation),
         *(format_count(well.overlap, "row"), f"{log.conflicts:,}", groove),
     ]

@@ -192,7 +192,7 @@ def test_unknown_pixels_are_ignored():
     mask[500:510, 10:13] = UNKNOWN_LABEL
     values = measure_log(image, mask)
     assert values["groove contrast"] == pytest.approx(-0.03, rel=0.02)
-    assert np.isnan(values["groove width"]), "where it ends is not known"
+    assert np.isnan(values["groove width"]), "the width is unknown"
     assert values["groove length"] == ROWS, "unknown rows do not cut it"
     assert values["grooves, rows"] == pytest.approx(1 - 10 / ROWS)
 
@@ -206,7 +206,7 @@ def test_contrast_changes_at_joints():
     assert values["groove contrast, between collars"] == pytest.approx(1, abs=0.05)
 
 
-def test_a_log_without_grooves():
+def test_log_without_grooves_has_no_groove_values():
     values = measure_log(noise(0.001), np.zeros((ROWS, 36), np.uint8))
     assert values["grooves, rows"] == 0
     missing = [name for name in UNITS if name.startswith("groove ")]

@@ -112,7 +112,7 @@ def _count_edge_steps(masks: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("columns", [36, 72])
-def test_label_find_left_edges_step_by_one_column_one_at_a_time(columns: int) -> None:
+def test_label_edges_step_by_one_column_one_at_a_time(columns: int) -> None:
     path = 40 + 0.22 * 36 / columns * torch.cat((torch.arange(500), torch.arange(500, 0, -1)))
     width = 3 + 0.5 * (torch.arange(1000) / 60).sin()
     label = make_label_bands(
