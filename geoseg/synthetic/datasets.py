@@ -69,13 +69,13 @@ def fresh_dataset(
     faults: float = 0.0,
     device: torch.device | str = "cpu",
 ) -> PatchDataset:
-    """Make `patches` labelled patches of short logs of `wells` pipes, new for each `turn` >= 0.
+    """Make `patches` labelled patches of short logs, with new pipes for each `turn` >= 0.
 
     For training that never sees a pipe twice: many short logs, synthesized together, take less
     time than a few long ones and vary more. The second half of the wells is cut into twins, as in
-    `synthetic_dataset`. The logs' seeds are hashes of `seed` and `turn`, so that two data sets
-    share a log with a probability of one in four billion. `corrupt_labels` corrupts a share
-    `faults` of the labels.
+    `synthetic_dataset`. The seeds are hashes of `seed` and `turn`: two data sets share
+    a log with a probability of one in four billion. `corrupt_labels` corrupts a share `faults`
+    of the labels.
 
     >>> len(fresh_dataset(100, wells=8, turn=3))
     100
