@@ -74,8 +74,8 @@ def fresh_dataset(
     For training that never sees a pipe twice: many short logs, synthesized together, take less
     time than a few long ones and vary more. The second half of the wells is cut into twins, as in
     `synthetic_dataset`. The seeds are hashes of `seed` and `turn`: two data sets share
-    a log with a probability of one in four billion. `corrupt_labels` corrupts a share `faults`
-    of the labels.
+    a log with a probability of one in four billion. A share `faults` of the labels is
+    corrupted, see `corrupt_labels`.
 
     >>> len(fresh_dataset(100, wells=8, turn=3))
     100
