@@ -97,13 +97,16 @@ def _match_at_all_depths(dataset: PatchDataset, pair: DuplicateWells) -> bool:
     first = dataset.images[chosen]
     second = dataset.images[[position[indices[i] + offset] for i in chosen]]
     candidates = ((first, second), (_interpolate(first), second), (first, _interpolate(second)))
-    mean = max(float((_describe(a) * _describe(b)).sum(1).mean()) for a, b in candidates)
+    mean = max(
+        float((_compute_descriptors(a) * _compute_descriptors(b)).sum(1).mean())
+        for a, b in candidates
+    )
     return mean >= TWIN_CORRELATION
 
 
 def _find_matches(images: Tensor, wells: Tensor, console: Console | None) -> Iterator[Matches]:
     """Yield matching patches (N, Z, A) of different `wells` (N,), some pairs in both orders."""
-    plain, midway = _describe(images), _describe(_interpolate(images))
+    plain, midway = _compute_descriptors(images), _compute_descriptors(_interpolate(images))
     yield from _find_smooth_copies(images, (plain == 0).all(1).nonzero()[:, 0].tolist(), wells)
     starts: Iterable[int] = range(0, len(images), _BLOCK)
     if console:
@@ -140,7 +143,7 @@ def _interpolate(images: Tensor) -> Tensor:
     return (images + images.roll(-1, 2)) / 2
 
 
-def _describe(images: Tensor) -> Tensor:
+def _compute_descriptors(images: Tensor) -> Tensor:
     """Return differences from row to row, clipped and of norm 1 (N, (Z - 1) A), unique per depth.
 
     They are 0 if there are too few valid differences or no variation.
