@@ -21,13 +21,8 @@ from geoseg.dataset.folder import SPLITS, format_count
 from geoseg.dataset.stitching import NO_SPLIT, SEVERAL_SPLITS, StitchedLog, Well, stitch
 from geoseg.pictures import NULL, grey
 
-# Blue, orange and violet for the splits, red for rows of two of them, white without a patch.
-SPLIT_COLOURS = {
-    0: (64, 125, 255),
-    1: (245, 158, 11),
-    2: (139, 92, 246),
-    SEVERAL_SPLITS: (255, 56, 50),
-}
+# Blue, orange and violet for the splits, red for rows of two of them.
+SPLIT_COLOURS = ((64, 125, 255), (245, 158, 11), (139, 92, 246), (255, 56, 50))
 GROOVE = (92, 214, 232)
 BACKGROUND, CUT, TEXT, ALARM = (255, 255, 255), (150, 155, 162), (24, 26, 30), (205, 20, 20)
 
@@ -59,15 +54,15 @@ def save_picture(wells: Sequence[Well], path: Path, notes: Mapping[str, Sequence
     size = (left + WIDTH + MARGIN, sum(heights) + 2 * MARGIN + LINE)
     canvas = Image.new("RGB", size, BACKGROUND)
     pen, top = ImageDraw.Draw(canvas), MARGIN
+    pen.font = font
     for strip, text, height, (_, cuts) in zip(strips, texts, heights, shortened, strict=True):
         for number, line in enumerate(text):
-            colour = ALARM if len(text) > 1 else TEXT
-            pen.text((MARGIN, top + LINE * number), line, colour, font)
+            pen.text((MARGIN, top + LINE * number), line, ALARM if len(text) > 1 else TEXT)
         canvas.paste(Image.fromarray(strip), (left, top))
         for row in cuts:
             _draw_cut(pen, left + row * zoom // rows, top, len(strip))
         top += height
-    _draw_legend(pen, top, font, f"; {format_count(rows, 'row')} a pixel" if rows > 1 else "")
+    _draw_legend(pen, top, f"; {format_count(rows, 'row')} a pixel" if rows > 1 else "")
     with name_in_errors(path), atomic_write(path) as temporary:
         canvas.save(temporary, format="PNG")
 
@@ -97,10 +92,10 @@ def _draw_log(log: StitchedLog, rows: int) -> Colours:
         groove = (_bin_rows(log.mask, rows, 0) == 1).any(1).T
         colours[groove] = _tint(colours[groove])
     bar = np.full((BAR, len(splits), 3), BACKGROUND, np.uint8)
-    present = {code: (splits == code).any(1) for code in SPLIT_COLOURS}
-    present[SEVERAL_SPLITS] |= sum(present[code].astype(int) for code in range(len(SPLITS))) > 1
-    for code, colour in SPLIT_COLOURS.items():
-        bar[:, present[code]] = colour
+    present = np.array([(splits == code).any(1) for code in range(len(SPLIT_COLOURS))])
+    present[SEVERAL_SPLITS] |= present[:SEVERAL_SPLITS].sum(0) > 1
+    for where, colour in zip(present, SPLIT_COLOURS, strict=True):
+        bar[:, where] = colour
     return np.concatenate([colours, bar])
 
 
@@ -122,19 +117,14 @@ def _draw_cut(pen: ImageDraw.ImageDraw, left: int, top: int, height: int) -> Non
         pen.line((left, y, left, y + 1), CUT)
 
 
-def _draw_legend(
-    pen: ImageDraw.ImageDraw,
-    top: int,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    scale: str,
-) -> None:
+def _draw_legend(pen: ImageDraw.ImageDraw, top: int, scale: str) -> None:
     """Draw the meaning of the colours in one line."""
     left = MARGIN
     groove = tuple(_tint(np.full(3, 127, np.uint8)).tolist())
     names = (*SPLITS, "two splits", "null", "labelled groove")
-    for name, colour in zip(names, (*SPLIT_COLOURS.values(), NULL, groove), strict=True):
+    for name, colour in zip(names, (*SPLIT_COLOURS, NULL, groove), strict=True):
         pen.rectangle((left, top + 3, left + SWATCH, top + 3 + SWATCH), colour)
-        pen.text((left + SWATCH + 5, top), name, TEXT, font)
-        left += SWATCH + 5 + int(font.getlength(name)) + 2 * MARGIN
+        pen.text((left + SWATCH + 5, top), name, TEXT)
+        left += SWATCH + 5 + int(pen.textlength(name)) + 2 * MARGIN
     _draw_cut(pen, left + 3, top + 1, LINE)
-    pen.text((left + MARGIN, top), f"more than {MAX_MISSING} patches missing{scale}", TEXT, font)
+    pen.text((left + MARGIN, top), f"more than {MAX_MISSING} patches missing{scale}", TEXT)
