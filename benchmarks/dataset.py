@@ -23,7 +23,7 @@ from rich.console import Console
 from geoseg import PatchDataset
 from geoseg.dataset import CACHE_NAME
 from geoseg.dataset.check.duplicates import find_duplicate_wells
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 
 ROUNDS = 5
@@ -48,7 +48,7 @@ def main() -> None:
     """Measure, print and write."""
     console = Console()
     made = time.perf_counter()
-    dataset = synthetic_dataset()
+    dataset = make_synthetic_dataset()
     made = time.perf_counter() - made
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -27,7 +27,7 @@ from training import describe
 
 from geoseg.checkpoint import load_checkpoint
 from geoseg.models import Model
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from train.markdown_tables import replace_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60, help="a tenth of them above batch 16")
     arguments = parser.parse_args()
     console = Console()
-    images = synthetic_dataset(15, 1280).images[: max(64, *arguments.batches)]
+    images = make_synthetic_dataset(15, 1280).images[: max(64, *arguments.batches)]
     chosen, absent = contenders.present(arguments.contenders)
     for name, package in absent.items():
         console.print(f"{name} is left out: {package} is not installed")

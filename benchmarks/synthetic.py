@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from geoseg.segmenter import choose_device
-from geoseg.synthetic import fresh_dataset
+from geoseg.synthetic import make_fresh_dataset
 from train.experiments import find_experiments
 from train.loop import Trainer
 from train.sampling import prepare
@@ -33,9 +33,9 @@ def main() -> None:
     device = choose_device()
     (experiment,) = find_experiments([SMALLEST])
     making, training = [], []
-    for turn in range(ROUNDS + 1):
+    for generation in range(ROUNDS + 1):
         start = time.perf_counter()
-        dataset = fresh_dataset(PATCHES, turn=turn, device=device)
+        dataset = make_fresh_dataset(PATCHES, generation=generation, device=device)
         if device.type == "cuda":
             torch.cuda.synchronize()
         made = time.perf_counter() - start
@@ -44,7 +44,7 @@ def main() -> None:
         trainer = Trainer(experiment, patches, patches, tuning=tuning)
         epoch = trainer.run_epoch(lambda _: True)
         assert epoch
-        if turn:  # the first one warms up
+        if generation:  # the first one warms up
             making.append(PATCHES / made)
             training.append(epoch.patches_per_second)
     result = {

@@ -25,9 +25,9 @@ from rich.console import Console
 from training import README, Ours, describe, seconds
 
 from geoseg import Normalisation
-from geoseg.dataset import PatchDataset, by_folder
+from geoseg.dataset import PatchDataset, split_by_folder
 from geoseg.segmenter import choose_device
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
@@ -53,7 +53,7 @@ def curve(
     experiment: Experiment, data: PatchDataset, device: torch.device, seed: int
 ) -> list[float]:
     """Validation IoU after every epoch."""
-    sides = [prepare(side, Normalisation(), device) for side in by_folder(data)]
+    sides = [prepare(side, Normalisation(), device) for side in split_by_folder(data)]
     tuning = choose_tuning(device, experiment.epochs * len(sides[0]))
     trainer = Trainer(experiment, *sides, seed=seed, tuning=tuning)
     scores: list[float] = []
@@ -171,9 +171,9 @@ def main() -> None:
 
     for original_name, fast_name, patches in FAMILIES:
         original, fast = find_experiments([original_name, fast_name])
-        data = synthetic_dataset(WELLS, patches, SET_SEED)
+        data = make_synthetic_dataset(WELLS, patches, SET_SEED)
         result = record.results["families"].setdefault(original.run_name, {})
-        result |= {"fast": fast_name, "train": len(by_folder(data)[0])}
+        result |= {"fast": fast_name, "train": len(split_by_folder(data)[0])}
         if "seconds_a_patch" not in result:
             result["seconds_a_patch"] = seconds_a_patch(original, fast, data, device)
         complete(original.run_name, original, data)

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from geoseg import Normalisation
-from geoseg.dataset import PatchDataset, by_folder
+from geoseg.dataset import PatchDataset, split_by_folder
 from geoseg.segmenter import choose_device
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
@@ -47,7 +47,7 @@ class Ours:
     def __init__(
         self, experiment: Experiment, data: PatchDataset, device: torch.device, **choices: Any
     ) -> None:
-        sides = [prepare(side, Normalisation(), device) for side in by_folder(data)]
+        sides = [prepare(side, Normalisation(), device) for side in split_by_folder(data)]
         tuning = choose_tuning(device, experiment.epochs * len(sides[0]), **choices)
         self.trainer = Trainer(experiment, *sides, tuning=tuning)
         # Another batch is never smaller: the last step of an epoch is left out.
@@ -192,7 +192,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
     console = Console()
-    data = synthetic_dataset(15, PATCHES if device.type == "cpu" else 9674)
+    data = make_synthetic_dataset(15, PATCHES if device.type == "cpu" else 9674)
     families = {}
     with tempfile.TemporaryDirectory() as folder:
         write_dataset(data, Path(folder), console)

@@ -8,7 +8,7 @@ import torch
 
 from geoseg import create_model
 from geoseg.inference import Runner, _CudaGraph
-from geoseg.synthetic import fresh_dataset
+from geoseg.synthetic import make_fresh_dataset
 from tests.geoseg.models.test_models import SMALL
 from tests.helpers.synthetic_data import make_sets
 from train.experiments import Linear, find_experiments
@@ -38,10 +38,10 @@ def train(sets, number, without=(), epochs=2, stop=None, teacher=None, **changes
 
 
 def test_pipes_are_made_on_the_gpu():
-    dataset = fresh_dataset(256, wells=16, device=GPU)
+    dataset = make_fresh_dataset(256, wells=16, device=GPU)
     assert dataset.images.is_cuda
     assert 0.02 < dataset.masks.float().mean().item() < 0.2
-    again = fresh_dataset(256, wells=16, device=GPU)
+    again = make_fresh_dataset(256, wells=16, device=GPU)
     assert (dataset.masks == again.masks).float().mean() > 0.999  # cumulative sums differ a little
 
 

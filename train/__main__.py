@@ -17,7 +17,7 @@ from rich.console import Console
 from geoseg.checkpoint import CheckpointError, resolve_checkpoint
 from geoseg.normalisation import Normalisation
 from geoseg.segmenter import choose_device
-from geoseg.synthetic.datasets import MOST_SEEDS
+from geoseg.synthetic.datasets import SEED_LIMIT
 from train.cross_validation import summarise_folds
 from train.data import Data, add_data_arguments, load_data
 from train.distributed import SINGLE_PROCESS, ProcessGroup, local_device
@@ -111,8 +111,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if not arguments.list and not arguments.experiments:
         parser.error("say which experiments with -e; --list shows them")
-    if not 0 <= arguments.seed < MOST_SEEDS:
-        parser.error(f"--seed is {arguments.seed}; it must be from 0 to {MOST_SEEDS - 1:,}")
+    if not 0 <= arguments.seed < SEED_LIMIT:
+        parser.error(f"--seed is {arguments.seed}; it must be from 0 to {SEED_LIMIT - 1:,}")
     for name, asked in (
         ("compile", arguments.compile),
         ("bf16", arguments.precision == "bf16"),

@@ -12,13 +12,13 @@ from rich.console import Console
 
 from geoseg.dataset import (
     PatchDataset,
-    by_folder,
     leave_wells_out,
     random_split,
-    well_folds,
+    split_by_folder,
+    split_into_folds,
 )
-from geoseg.synthetic import fresh_dataset, synthetic_dataset
-from geoseg.synthetic.toy_labels import Mode, toy_dataset
+from geoseg.synthetic import make_fresh_dataset, make_synthetic_dataset
+from geoseg.synthetic.toy_labels import Mode, add_toy_labels
 
 DEFAULT_FOLDER = Path("data")
 FRESH_PATCHES = 8192
@@ -43,10 +43,10 @@ def with_toy_labels(data: Data, mode: Mode) -> Data:
     """The same patches with toys for labels, the same ones for every run."""
     renew = data.renew
     return data._replace(
-        train=toy_dataset(data.train, mode, seed=0),
-        validation=toy_dataset(data.validation, mode, seed=1),
+        train=add_toy_labels(data.train, mode, seed=0),
+        validation=add_toy_labels(data.validation, mode, seed=1),
         description=f"{data.description}, with {mode} toys for labels",
-        renew=renew and (lambda epoch: toy_dataset(renew(epoch), mode, seed=2 * epoch)),
+        renew=renew and (lambda epoch: add_toy_labels(renew(epoch), mode, seed=2 * epoch)),
     )
 
 
@@ -120,7 +120,7 @@ def load_data(
     folder = arguments.data or DEFAULT_FOLDER
     if arguments.data is None and not folder.is_dir():
         console.print("No data/ here: training on synthetic pipes (python -m geoseg.synthetic).")
-        dataset = synthetic_dataset()
+        dataset = make_synthetic_dataset()
         origin = "synthetic pipes, 15 wells, seed 0"
     else:
         dataset = PatchDataset.load(folder)
@@ -132,7 +132,7 @@ def load_data(
     count = arguments.folds
     return [
         _describe(*sides, f"fold {i}/{count}", origin)._replace(suffix=f"-fold-{i}-of-{count}")
-        for i, sides in enumerate(well_folds(dataset, count), 1)
+        for i, sides in enumerate(split_into_folds(dataset, count), 1)
     ]
 
 
@@ -145,19 +145,21 @@ def _load_fresh(arguments: argparse.Namespace, device: torch.device | str) -> Da
         raise ValueError(f"--fresh is {arguments.fresh}; give at least 16 patches an epoch")
 
     def draw(epoch: int) -> PatchDataset:
-        return fresh_dataset(
+        return make_fresh_dataset(
             arguments.fresh,
             wells=arguments.fresh // 16,
             seed=arguments.seed,
-            turn=epoch,
-            faults=arguments.label_faults,
+            generation=epoch,
+            label_faults=arguments.label_faults,
             device=device,
         )
 
     # Turn 0 is no epoch's, and the seed is another than that of the set that scores are made on.
-    validation = fresh_dataset(VALIDATION_PATCHES, wells=VALIDATION_WELLS, seed=VALIDATION_SEED)
-    faults = arguments.label_faults
-    spoilt = f" ({faults:.0%} of the grooves spoilt)" if faults else ""
+    validation = make_fresh_dataset(
+        VALIDATION_PATCHES, wells=VALIDATION_WELLS, seed=VALIDATION_SEED
+    )
+    label_faults = arguments.label_faults
+    spoilt = f" ({label_faults:.0%} of the grooves spoilt)" if label_faults else ""
     description = (
         f"synthetic pipes, {arguments.fresh:,} new patches every epoch{spoilt}; "
         f"{VALIDATION_PATCHES:,} to validate, of {VALIDATION_WELLS} other synthetic wells"
@@ -186,7 +188,7 @@ def _split(
         return *leave_wells_out(dataset, arguments.leave_out), "wells left out"
     if arguments.fold is not None:
         index, folds = _parse_fold(arguments.fold)
-        return *well_folds(dataset, folds)[index - 1], f"fold {arguments.fold}"
+        return *split_into_folds(dataset, folds)[index - 1], f"fold {arguments.fold}"
     if arguments.random_split is not None:
         halves = random_split(
             dataset,
@@ -194,7 +196,7 @@ def _split(
             allow_leakage=arguments.allow_leakage,
         )
         return *halves, "RANDOM split, which leaks"
-    sides = by_folder(dataset, allow_leakage=arguments.allow_leakage)
+    sides = split_by_folder(dataset, allow_leakage=arguments.allow_leakage)
     return *sides, "the folder's own split"
 
 

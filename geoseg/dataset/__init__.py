@@ -1,8 +1,14 @@
-"""Folders of patches: one set in memory, its splits, and `python -m geoseg.dataset` to get one."""
+"""Data sets of patches: load a folder, split it, download, check and stitch it."""
 
 from geoseg.dataset.folder import DatasetError, Rejection
 from geoseg.dataset.loading import CACHE_NAME, PatchDataset
-from geoseg.dataset.splits import Split, by_folder, leave_wells_out, random_split, well_folds
+from geoseg.dataset.splits import (
+    Split,
+    leave_wells_out,
+    random_split,
+    split_by_folder,
+    split_into_folds,
+)
 
 __all__ = [
     "CACHE_NAME",
@@ -10,8 +16,8 @@ __all__ = [
     "PatchDataset",
     "Rejection",
     "Split",
-    "by_folder",
     "leave_wells_out",
     "random_split",
-    "well_folds",
+    "split_by_folder",
+    "split_into_folds",
 ]

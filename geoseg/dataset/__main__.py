@@ -1,4 +1,4 @@
-"""`python -m geoseg.dataset`: get the data set, look what a folder holds, put logs together."""
+"""`python -m geoseg.dataset`: download the data set, check a folder, or stitch logs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 from typing import TypeAlias
@@ -20,35 +21,68 @@ from rich.table import Table
 from geoseg.atomic_files import atomic_folder, check_writable, name_in_errors
 from geoseg.dataset.check.duplicates import find_duplicate_wells
 from geoseg.dataset.check.report import DatasetReport
-from geoseg.dataset.check.tables import row, stitched, summary
-from geoseg.dataset.download import HANDLE, DownloadError, check_handle, download, page
+from geoseg.dataset.check.tables import (
+    make_stitching_row,
+    make_stitching_table,
+    make_summary_table,
+)
+from geoseg.dataset.download import HANDLE, DownloadError, check_handle, dataset_url, download
 from geoseg.dataset.folder import format_count
 from geoseg.dataset.loading import PatchDataset
-from geoseg.dataset.stitching import Log, Well, find_wells, stitch
+from geoseg.dataset.stitching import StitchedLog, Well, find_wells, stitch
 from geoseg.twins import TWIN_CORRELATION
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+@dataclass(frozen=True)
+class DownloadOptions:
+    """The parsed command line of `download`."""
+
+    handle: str
+    out: Path
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """The parsed command line of `check`."""
+
+    folder: Path
+    picture: Path | None
+
+
+@dataclass(frozen=True)
+class StitchOptions:
+    """The parsed command line of `stitch`."""
+
+    folder: Path
+    out: Path
+    twins: Sequence[str] | None
+    overlap: int | None
+    dry_run: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = _parser().parse_args(arguments)
+    values = vars(_make_parser().parse_args(arguments))
+    run, make_options, failure = (values.pop(name) for name in ("run", "options", "failure"))
     console = Console(stderr=True, highlight=False, markup=False)
     try:
-        return int(options.run(options, console))
+        return int(run(make_options(**values), console))
     except KeyboardInterrupt:
         console.print("Stopped.")
         return 130
     except (ValueError, OSError, DownloadError) as error:
         console.print(f"error: {error}", style="red", soft_wrap=True)
-        return 2 if isinstance(error, ValueError) else int(options.failure)
+        return 2 if isinstance(error, ValueError) else int(failure)
 
 
-def _download(options: argparse.Namespace, console: Console) -> int:
+def _download(options: DownloadOptions, console: Console) -> int:
     check_handle(options.handle)
     _check_free(options.out)
     if options.dry_run:
-        print(f"Would fetch {page(options.handle)} and lay it out in {options.out}; nothing done.")
+        print(f"Would download {dataset_url(options.handle)} to {options.out}.")
         return 0
     dataset = download(options.handle, options.out, console)
     print(f"{options.out}: {dataset.rejection_summary()}")
@@ -56,80 +90,84 @@ def _download(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _check(options: argparse.Namespace, console: Console) -> int:
+def _check(options: CheckOptions, console: Console) -> int:
     if options.picture:
         if options.picture.suffix.lower() != ".png":
-            raise ValueError(f"--picture {options.picture} would be a PNG; name it FILE.png")
+            raise ValueError(f"--picture {options.picture} is not a PNG; give FILE.png")
         check_writable(options.picture)
-    dataset = PatchDataset.load(options.folder, cache=False)  # a look leaves no trace
-    found = DatasetReport(dataset, find_wells(dataset), find_duplicate_wells(dataset, console))
-    _show(summary(found))
+    dataset = PatchDataset.load(options.folder, cache=False)  # leave the folder unchanged
+    report = DatasetReport(dataset, find_wells(dataset), find_duplicate_wells(dataset, console))
+    _print_table(make_summary_table(report))
     print(dataset.rejection_summary())
     if options.picture:
-        from geoseg.dataset.check.picture import save_picture  # Pillow takes its time
+        # Imported here because Pillow is slow to import.
+        from geoseg.dataset.check.picture import save_picture
 
-        save_picture(found.wells, options.picture, found.notes())
+        save_picture(report.wells, options.picture, report.make_notes())
         print(f"Picture: {options.picture}")
-    problems = found.problems()
+    problems = report.find_problems()
     for problem in problems:
         print(f"Problem: {problem}.")
     if not problems:
-        print("Sound: nothing that a training should know of.")
+        print("Sound: no problem for training found.")
     return 1 if problems else 0
 
 
-def _stitch(options: argparse.Namespace, console: Console) -> int:
+def _stitch(options: StitchOptions, console: Console) -> int:
     _check_free(options.out)
-    dataset = PatchDataset.load(options.folder, everything=True)
-    twins = None if options.twins is None else {_log_name(well) for well in options.twins}
+    dataset = PatchDataset.load(options.folder, keep_faulty=True)
+    twins = None if options.twins is None else {_expand_name(well) for well in options.twins}
     wells = find_wells(dataset, twins, options.overlap)
-    rows, disputed = [], []
+    rows, conflicting = [], []
     with nullcontext() if options.dry_run else atomic_folder(options.out) as out:
         for well in track(wells, "Stitching", console=console, transient=True):
             log = stitch(well)
-            rows.append(row(well, log))
-            disputed += [well] * bool(log.disputed)
+            rows.append(make_stitching_row(well, log))
+            if log.conflicts:
+                conflicting.append(well)
             if out:
                 with name_in_errors(options.out):
-                    _write(well.name, log, out)
-    _show(stitched(rows))
+                    _write_log(well.name, log, out)
+    _print_table(make_stitching_table(rows))
     print(dataset.rejection_summary(verdict="with a fault"))
-    for warning in _doubts(wells, disputed, twins is None):
+    for warning in _find_warnings(wells, conflicting, twins is None):
         print(warning)
-    done = "would be written" if options.dry_run else "written"
-    print(f"{format_count(len(wells), 'log')} {done} to {options.out}")
+    verb = "would be written" if options.dry_run else "written"
+    print(f"{format_count(len(wells), 'log')} {verb} to {options.out}")
     return 0
 
 
-def _doubts(wells: Sequence[Well], disputed: Sequence[Well], guessed: bool) -> Iterator[str]:
-    """What may be wrong with logs, a sentence each."""
-    unsure = [well for well in wells if isnan(well.likeness)]
-    if unsure and guessed:
+def _find_warnings(
+    wells: Sequence[Well], conflicting: Sequence[Well], twins_detected: bool
+) -> Iterator[str]:
+    """Yield a sentence for each thing that may be wrong with the logs."""
+    unsure = [well for well in wells if isnan(well.correlation)]
+    if unsure and twins_detected:
         yield (
-            f"No patches 2k and 2k + 1 to tell twins by, so taken for none: {_listed(unsure)}; "
-            "--twins says otherwise."
+            "No pair of patches 2k and 2k + 1 shows whether they are twins, so they are treated "
+            f"as single: {_join_names(unsure)}; set --twins to change this."
         )
-    if wrong := [well for well in wells if well.twins and well.likeness < TWIN_CORRELATION]:
-        yield f"Warning: the patches of {_listed(wrong)} show no twins; is --twins right?"
-    if wrong := [well for well in wells if not well.twins and well.likeness >= TWIN_CORRELATION]:
-        yield f"Warning: the patches of {_listed(wrong)} show twins; is --twins right?"
-    if disputed:
+    if wrong := [w for w in wells if w.has_twins and w.correlation < TWIN_CORRELATION]:
+        yield f"Warning: the patches of {_join_names(wrong)} are not twins; check --twins."
+    if wrong := [w for w in wells if not w.has_twins and w.correlation >= TWIN_CORRELATION]:
+        yield f"Warning: the patches of {_join_names(wrong)} are twins; check --twins."
+    if conflicting:
         yield (
-            f"Warning: patches that overlap disagree in {_listed(disputed)}, and their mean was "
-            "taken; is --overlap right, or is a patch there twice?"
+            f"Warning: overlapping patches differ in {_join_names(conflicting)}, and their mean "
+            "is used; check --overlap, and whether a patch exists twice."
         )
 
 
-def _listed(wells: Sequence[Well]) -> str:
+def _join_names(wells: Sequence[Well]) -> str:
     return ", ".join(well.name.replace("well_", "") for well in wells)
 
 
-def _show(table: Table) -> None:
+def _print_table(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
 
 
-def _log_name(well: str) -> str:
-    """What the log of a well is called that the user calls, for instance, 2, test/4 or well_2."""
+def _expand_name(well: str) -> str:
+    """Return the full name of a well such as 2, test/4 or well_2."""
     folder, slash, number = well.rpartition("/")
     return f"{folder}{slash}well_{number.removeprefix('well_')}"
 
@@ -141,19 +179,19 @@ def _check_free(out: Path) -> None:
         raise ValueError(f"{out} is not empty; choose another folder with --out, or empty it first")
 
 
-def _write(name: str, log: Log, out: Path) -> None:
-    folder, _, name = f"{out}/{name}.npy".rpartition("/")
-    arrays: dict[Path, NDArray[np.generic]] = {Path(folder, name): log.image}
+def _write_log(name: str, log: StitchedLog, out: Path) -> None:
+    path = out / f"{name}.npy"
+    arrays: dict[Path, NDArray[np.generic]] = {path: log.image}
     if log.mask is not None:
-        arrays[Path(folder, "labels", name)] = log.mask
-    for path, array in arrays.items():
+        arrays[path.parent / "labels" / path.name] = log.mask
+    for target, array in arrays.items():
         content = io.BytesIO()
-        np.save(content, array)  # into a file, it would hide why that cannot be written
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.getbuffer())
+        np.save(content, array)  # np.save to a file hides the reason of a failure
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.getbuffer())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m geoseg.dataset", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_download(commands)
@@ -162,10 +200,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_download(commands: Commands) -> None:
+def _add_download(commands: Parsers) -> None:
     command = commands.add_parser(
         "download",
-        help="the SLB data set from Kaggle, laid out as --data wants it",
+        help="download the SLB data set from Kaggle, in the layout that --data needs",
         description="Download a data set from Kaggle, check it and lay it out. Needs kagglehub.",
     )
     command.add_argument(
@@ -175,32 +213,34 @@ def _add_download(commands: Commands) -> None:
         "--out", type=Path, default=Path("data"), metavar="DIR", help="new folder (default: data)"
     )
     command.add_argument(
-        "--dry-run", action="store_true", help="say what would be done, ask nobody"
+        "--dry-run", action="store_true", help="show what would be done, without network access"
     )
-    command.set_defaults(run=_download, failure=1)
+    command.set_defaults(run=_download, options=DownloadOptions, failure=1)
 
 
-def _add_check(commands: Commands) -> None:
+def _add_check(commands: Parsers) -> None:
     command = commands.add_parser(
         "check",
-        help="what a folder holds, and whether a training would be honest",
-        description="Show what a folder holds. Exit code 0: sound; 1: there is something that a "
-        "training should know of, such as files left out for another reason than nulls, no labels, "
-        "or one pipe under two names or on both sides of the split; 2: no such data, or no such "
-        "picture can be written.",
+        help="show what a folder holds, and whether a score on it would be biased",
+        description="Show what a folder holds. Exit code 0: sound; 1: there is a problem for "
+        "training, such as files rejected for another reason than nulls, no labels, or one pipe "
+        "under two names or in two splits; 2: the folder is unusable, or the picture cannot be "
+        "written.",
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="as --data of python -m train")
-    command.add_argument("--picture", type=Path, metavar="FILE.png", help="all wells on one page")
-    command.set_defaults(run=_check, failure=2)
+    command.add_argument(
+        "--picture", type=Path, metavar="FILE.png", help="picture of all wells on one page"
+    )
+    command.set_defaults(run=_check, options=CheckOptions, failure=2)
 
 
-def _add_stitch(commands: Commands) -> None:
+def _add_stitch(commands: Parsers) -> None:
     command = commands.add_parser(
         "stitch",
-        help="whole logs from patches",
-        description="Put the patches of each well together: DIR/well_K.npy (NaN where no patch "
-        "is), its mask DIR/labels/well_K.npy (255 where nobody knows), and DIR/test/ for the wells "
-        "of test/, which have their own numbers. Row 0 is the top of patch 0.",
+        help="stitch patches into whole logs",
+        description="Stitch the patches of each well: DIR/well_K.npy (NaN without a patch), its "
+        "mask DIR/labels/well_K.npy (255 where unknown), and DIR/test/ for the wells of test/, "
+        "which have their own numbers. Row 0 is the top of patch 0.",
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="as --data of python -m train")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
@@ -209,16 +249,16 @@ def _add_stitch(commands: Commands) -> None:
         nargs="*",
         metavar="WELL",
         help="wells whose patches 2k and 2k + 1 are interleaved to twice the columns, such as 2 or "
-        "test/4; no number for none (default: those whose patches show it)",
+        "test/4; no value for none (default: detect them)",
     )
     command.add_argument(
         "--overlap",
         type=int,
         metavar="ROWS",
-        help="rows that a patch shares with the next one (default: those that are equal)",
+        help="rows that a patch shares with the next one (default: detect equal rows)",
     )
     command.add_argument("--dry-run", action="store_true", help="show the logs, write nothing")
-    command.set_defaults(run=_stitch, failure=1)
+    command.set_defaults(run=_stitch, options=StitchOptions, failure=1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The challenge's csv: one row a patch, its name and then its mask, flattened row by row.
+"""The challenge's csv: one row per patch, its name and its mask, flattened row by row.
 
-The first line is a heading, and names may end in `.npy`. Z depth, A azimuth.
+The first line is a header, and names may end in `.npy`. Z depth, A azimuth.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 
 def write_masks(path: str | os.PathLike[str], masks: dict[str, NDArray[np.uint8]]) -> None:
-    """Write masks of one size (Z, A), 0 and 1, by patch name, in the challenge's format."""
+    """Write masks of one size (Z, A), values 0 and 1, by patch name, in the challenge's format."""
     with (
         name_in_errors(path),
         atomic_write(path) as temporary,
@@ -41,11 +41,11 @@ def write_masks(path: str | os.PathLike[str], masks: dict[str, NDArray[np.uint8]
 def read_masks(
     path: str | os.PathLike[str], pixels: int = 36 * 36
 ) -> tuple[dict[str, NDArray[np.uint8]], list[Rejection]]:
-    """Read flattened masks (pixels,) by patch name, without `.npy`, and the rows left out.
+    """Return flattened masks (pixels,) by patch name, without `.npy`, and the rejected rows.
 
-    Left out: a row of another length than the name and `pixels` values, one that holds another
-    value than 0 and 1, and every row whose name stands twice. DatasetError for a file that cannot
-    be read or has few usable rows or none.
+    Rejected are rows with another length than the name and `pixels` values, with other values than
+    0 and 1, or with a name that occurs more than once. Raise DatasetError if the file is unreadable
+    or has few usable rows or none.
     """
     masks, rejections, _ = _read_rows(path, pixels)
     return masks, rejections
@@ -54,26 +54,26 @@ def read_masks(
 def _read_rows(
     path: str | os.PathLike[str], pixels: int
 ) -> tuple[dict[str, NDArray[np.uint8]], list[Rejection], set[str]]:
-    """What `read_masks` gives, and every name that has a row, usable or not."""
+    """Return as `read_masks`, and every name that has a row, usable or not."""
     masks: dict[str, NDArray[np.uint8]] = {}
     rejections: list[Rejection] = []
-    seen: Counter[str] = Counter()
+    names: Counter[str] = Counter()
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             for number, (label, *cells) in enumerate(filter(None, csv.reader(file)), 1):
                 name = printable_name(label).removesuffix(".npy")
                 if number == 1 and not name.startswith("well_"):
                     continue
-                seen[name] += 1
-                fault = _fault(cells, pixels)
+                names[name] += 1
+                fault = _find_fault(cells, pixels)
                 if fault:
                     rejections.append(Rejection(f"row {number} ({name[:60]})", *fault))
                 else:
                     masks[name] = np.array([_VALUES[cell] for cell in cells], np.uint8)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as csv ({error}); export it again") from error
-    for name in [name for name, count in seen.items() if count > 1]:
-        reason = f"stands {seen[name]} times, and no row of them is sure; keep the right one"
+    for name in [name for name, count in names.items() if count > 1]:
+        reason = f"occurs {names[name]} times; keep the right row only"
         rejections.append(Rejection(name, reason, "name more than once"))
         masks.pop(name, None)
     if 3 * len(masks) < len(rejections) or not masks:
@@ -82,47 +82,46 @@ def _read_rows(
             f"{path} has {len(masks):,} usable rows{first}; expected a name such as "
             f"well_1_patch_0 and then {pixels:,} values of 0 and 1"
         )
-    return masks, rejections, set(seen)
+    return masks, rejections, set(names)
 
 
-def _fault(cells: list[str], pixels: int) -> tuple[str, str] | None:
-    """What is wrong with a row, and the rule that it breaks."""
+def _find_fault(cells: list[str], pixels: int) -> tuple[str, str] | None:
+    """Return what is wrong with a row and the rule that it breaks, or None."""
     if len(cells) != pixels:
-        reason = f"has {len(cells):,} values after its name where a patch has {pixels:,} pixels"
+        reason = f"has {len(cells):,} values after its name, but a patch has {pixels:,} pixels"
         return f"{reason}; export it again", "misaligned row"
-    odd = next((cell for cell in cells if cell not in _VALUES), None)
-    if odd is None:
+    wrong = next((cell for cell in cells if cell not in _VALUES), None)
+    if wrong is None:
         return None
-    return f"holds {odd[:20]!r} where only 0 and 1 may stand", "other values than 0 and 1"
+    return f"holds {wrong[:20]!r}; only 0 and 1 are allowed", "other values than 0 and 1"
 
 
-def with_labels(dataset: PatchDataset, path: str | os.PathLike[str]) -> PatchDataset:
-    """The patches of one split with the masks of a csv instead of theirs.
+def replace_labels(dataset: PatchDataset, path: str | os.PathLike[str]) -> PatchDataset:
+    """Replace the labels of a data set of one split with those of a csv.
 
-    What does not fit is named in `rejections`: unusable rows, rows without an image among the
-    patches, and patches without a row, which stay and are unlabelled. DatasetError where no row
-    fits.
+    `rejections` gets unusable rows, rows without an image, and images without a row, which become
+    unlabelled. Raise DatasetError if no row matches an image.
     """
     rows, columns = dataset.images.shape[1:]
-    masks, faults, named = _read_rows(path, rows * columns)
+    masks, rejections, row_names = _read_rows(path, rows * columns)
     names = [Path(name).stem for name in dataset.names]
-    where = Path(path).name
-    faults += _unmatched(masks.keys() - set(names), "has no image", "row without an image")
-    faults += _unmatched(set(names) - named, f"has no row in {where}", "image without a row")
+    file = Path(path).name
+    rejections += _reject(masks.keys() - set(names), "has no image", "row without an image")
+    rejections += _reject(set(names) - row_names, f"has no row in {file}", "image without a row")
     labelled = torch.tensor([name in masks for name in names])
     if not labelled.any():
         raise DatasetError(
-            f"no row of {where} names one of these {len(names):,} patches; its first row is "
-            f"{next(iter(masks))}, the first image {names[0]}"
+            f"no row of {file} has the name of one of these {len(names):,} patches; its first row "
+            f"is {next(iter(masks))}, the first image {names[0]}"
         )
-    planes = torch.zeros_like(dataset.masks)
+    labels = torch.zeros_like(dataset.masks)
     for i, name in enumerate(names):
         if name in masks:
-            planes[i] = torch.from_numpy(masks[name].reshape(rows, columns))
+            labels[i] = torch.from_numpy(masks[name].reshape(rows, columns))
     return replace(
-        dataset, masks=planes, labelled=labelled, rejections=(*dataset.rejections, *faults)
+        dataset, masks=labels, labelled=labelled, rejections=(*dataset.rejections, *rejections)
     )
 
 
-def _unmatched(names: Iterable[str], reason: str, kind: str) -> list[Rejection]:
+def _reject(names: Iterable[str], reason: str, kind: str) -> list[Rejection]:
     return [Rejection(name, f"{reason}; check its name", kind) for name in sorted(names)]

@@ -1,4 +1,4 @@
-"""A folder of patches as one set in memory, read once and cached.
+"""Load a folder of patches into memory, and cache it in one file.
 
 Dimensions: N patches, Z depth, A azimuth.
 """
@@ -26,10 +26,10 @@ from geoseg.dataset.folder import (
     DatasetError,
     Patch,
     Rejection,
-    fingerprint,
+    compute_fingerprint,
     format_count,
-    read,
-    scan,
+    read_patches,
+    scan_folder,
 )
 
 CACHE_NAME = ".geoseg-cache.safetensors"
@@ -39,22 +39,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class PatchDataset:
-    """Patches of one size, by split, then by well, then from top to bottom.
+    """Patches of one size, ordered by split, well and depth.
 
-    A number names one well across `train` and `validation`, but another one in `test`, which the
-    challenge numbers from 1 again.
+    `train` and `validation` share the numbers of wells; `test` has other wells, which the challenge
+    numbers from 1 again.
 
     Attributes:
         images: float32 (N, Z, A), raw values in the files' unit, NaN at nulls.
         masks: uint8 (N, Z, A), 1 in a groove; all 0 where `labelled` is False.
         labelled: bool (N,), False for the patches of a split without labels.
         wells: int64 (N,), K of well_K_patch_I.
-        indices: int64 (N,), I of well_K_patch_I: which slice of the log, from the top.
+        indices: int64 (N,), I of well_K_patch_I: number of the patch from the top of the log.
         splits: N names of folders, such as "train".
-        rejections: the files that `load` left out, sorted by name.
+        rejections: the files that `load` rejected, sorted by name.
 
     Raises:
-        ValueError: the shapes or dtypes are not these.
+        ValueError: a shape or dtype is not as described.
     """
 
     images: Tensor
@@ -66,16 +66,18 @@ class PatchDataset:
     rejections: tuple[Rejection, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        plane, count = tuple(self.images.shape), len(self.splits)
+        shape, count = tuple(self.images.shape), len(self.splits)
         dtypes = (torch.float32, torch.uint8, torch.bool, torch.int64, torch.int64)
-        shapes = (plane, plane, (count,), (count,), (count,))
-        if len(plane) != 3 or plane[0] != count:
-            raise ValueError(f"images are {plane}; expected (N, Z, A) with N = {count} splits")
-        for name, dtype, shape in zip(_COLUMNS, dtypes, shapes, strict=True):
+        shapes = (shape, shape, (count,), (count,), (count,))
+        if len(shape) != 3 or shape[0] != count:
+            raise ValueError(f"images are {shape}; expected (N, Z, A) with N = {count} splits")
+        for name, *expected in zip(_COLUMNS, dtypes, shapes, strict=True):
             column: Tensor = getattr(self, name)
-            if column.dtype != dtype or tuple(column.shape) != shape:
-                found = f"{column.dtype} {tuple(column.shape)}"
-                raise ValueError(f"{name} are {found}; expected {dtype} {shape}")
+            found = [column.dtype, tuple(column.shape)]
+            if found != expected:
+                raise ValueError(
+                    f"{name} are {found[0]} {found[1]}; expected {expected[0]} {expected[1]}"
+                )
 
     def __len__(self) -> int:
         return len(self.splits)
@@ -87,22 +89,22 @@ class PatchDataset:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The images' file names relative to the root."""
+        """Return the images' paths relative to the root."""
         rows = zip(self.splits, self.wells.tolist(), self.indices.tolist(), strict=True)
         return tuple(f"{split}/images/well_{k}_patch_{i}.npy" for split, k, i in rows)
 
     def in_splits(self, *names: str) -> Tensor:
-        """Which patches are of these splits, bool (N,)."""
+        """Return which patches belong to these splits, bool (N,)."""
         return torch.tensor([split in names for split in self.splits], dtype=torch.bool)
 
     def select(self, which: Tensor) -> PatchDataset:
-        """Copy the patches at a bool mask (N,) or at integer positions; no rejections."""
+        """Copy the patches at a bool mask (N,) or at integer positions, without the rejections."""
         positions = which.nonzero()[:, 0] if which.dtype == torch.bool else which
         columns = {name: getattr(self, name)[positions] for name in _COLUMNS}
         return PatchDataset(**columns, splits=tuple(self.splits[i] for i in positions.tolist()))
 
     def rejection_summary(self, examples: int = 3, verdict: str = "rejected") -> str:
-        """Lines for the user: how many files broke which rule, with the first few of each."""
+        """Format how many files broke which rule, with a few examples of each."""
         kept = format_count(len(self), "patch")
         lines = [f"{kept} kept, {format_count(len(self.rejections), 'file')} {verdict}"]
         for kind, count in Counter(r.kind for r in self.rejections).most_common():
@@ -120,51 +122,51 @@ class PatchDataset:
         splits: Iterable[str] | None = None,
         *,
         labels: bool = True,
-        everything: bool = False,
+        keep_faulty: bool = False,
         cache: bool = True,
         progress: bool = True,
     ) -> PatchDataset:
         """Read `<root>/{train,validation,test}/images/well_K_patch_I.npy` and their labels.
 
-        Left out, with a name and a reason in `rejections`: a misnamed entry; an unreadable image;
-        one that is null everywhere, or in more than half of its pixels (up to that it is kept, NaN
-        at its nulls); one of another size than most in the folder; one without a label,
-        where its split has a folder `labels`; a label without an image. A label that is unreadable,
-        of another size than its image, or holds other values than 0 and 1 takes its image along. A
-        split without a folder `labels` is unlabelled.
+        A split without a folder `labels` is unlabelled. Rejected, with a reason in `rejections`,
+        are: a misnamed file; an unreadable image; an image that is null in more than half of its
+        pixels, or of another size than most; an image without a label, if its split has a folder
+        `labels`; a label without an image; and an image whose label is unreadable, of another size,
+        or has other values than 0 and 1.
 
         Args:
             root: the folder of the splits.
-            splits: which to return, None for all; the others are read and cached all the same.
+            splits: which splits to return, None for all; all are read and cached.
             labels: read the labels; without them every split is unlabelled.
-            everything: for looking at, not for training: patches that are mostly null stay, and so
-                do those whose label is missing or unusable, as unlabelled ones; not cached.
-            cache: keep what was read in `<root>/.geoseg-cache.safetensors` (or, where it cannot be
-                written, in the user's cache folder) until a file's name, size or time changes.
-            progress: show on standard error how far reading many files has come.
+            keep_faulty: keep patches that are mostly null, and, as unlabelled, those whose label is
+                missing or unusable; not for training, and not cached.
+            cache: cache the data set in `<root>/.geoseg-cache.safetensors` (or, if that is not
+                writable, in the user's cache folder) until a file's name, size or time changes.
+            progress: show the progress of reading many files on standard error.
 
         Raises:
-            DatasetError: no folder of this layout, none of a split's name, or no usable patch.
+            DatasetError: the folder does not have this layout, a split does not exist, or no patch
+                is usable.
         """
         root = Path(root)
-        listing = scan(root)
+        listing = scan_folder(root)
         if not labels:
             listing = {split: files._replace(labels=None) for split, files in listing.items()}
         wanted = tuple(listing) if splits is None else tuple(splits)
         for split in wanted:
             if split not in listing:
                 raise DatasetError(f"no split {split!r} in {root}; it has {', '.join(listing)}")
-        cache = cache and not everything
-        stamp = fingerprint(listing)
-        dataset = _load_cache(root, stamp) if cache else None
+        cache = cache and not keep_faulty
+        fingerprint = compute_fingerprint(listing)
+        dataset = _load_cache(root, fingerprint) if cache else None
         if dataset is None:
-            dataset = _assemble(root, *read(root, listing, progress, everything))
+            dataset = _assemble(root, *read_patches(root, listing, progress, keep_faulty))
             if cache:
-                _save_cache(root, stamp, dataset)
-        return dataset if set(wanted) == set(listing) else _only(dataset, wanted)
+                _save_cache(root, fingerprint, dataset)
+        return dataset if set(wanted) == set(listing) else _select_splits(dataset, wanted)
 
 
-def _only(dataset: PatchDataset, splits: tuple[str, ...]) -> PatchDataset:
+def _select_splits(dataset: PatchDataset, splits: tuple[str, ...]) -> PatchDataset:
     chosen = dataset.select(dataset.in_splits(*splits))
     kept = tuple(r for r in dataset.rejections if r.name.split("/")[0] in splits)
     return replace(chosen, rejections=kept)
@@ -194,19 +196,19 @@ def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> 
 
 
 def _cache_paths(root: Path) -> tuple[Path, Path]:
-    """Beside the data, and in the user's own cache folder."""
+    """Return a path beside the data, and one in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     key = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     return root / CACHE_NAME, Path(home) / "geoseg" / f"{key}.safetensors"
 
 
-def _load_cache(root: Path, stamp: str) -> PatchDataset | None:
-    """What was read before, or None where it is missing, stale or damaged."""
+def _load_cache(root: Path, fingerprint: str) -> PatchDataset | None:
+    """Return the cached data set, or None if there is none or it is outdated or damaged."""
     for path in _cache_paths(root):
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
-                if metadata.get("fingerprint") != stamp:
+                if metadata.get("fingerprint") != fingerprint:
                     continue
                 columns = {name: file.get_tensor(name) for name in _COLUMNS}
                 splits = tuple(SPLITS[code] for code in file.get_tensor("splits").tolist())
@@ -217,19 +219,21 @@ def _load_cache(root: Path, stamp: str) -> PatchDataset | None:
     return None
 
 
-def _save_cache(root: Path, stamp: str, dataset: PatchDataset) -> None:
+def _save_cache(root: Path, fingerprint: str, dataset: PatchDataset) -> None:
     tensors: dict[str, Tensor] = {name: getattr(dataset, name) for name in _COLUMNS}
     codes = [SPLITS.index(split) for split in dataset.splits]
     tensors["splits"] = torch.tensor(codes, dtype=torch.uint8)
     rejections = json.dumps([asdict(rejection) for rejection in dataset.rejections])
-    beside, own = _cache_paths(root)
-    for path in (beside, own):
+    paths = _cache_paths(root)
+    for path in paths:
         try:
             with atomic_write(path) as temporary:
-                save_file(tensors, temporary, {"fingerprint": stamp, "rejections": rejections})
+                save_file(
+                    tensors, temporary, {"fingerprint": fingerprint, "rejections": rejections}
+                )
         except (OSError, SafetensorError):
             continue
-        if path == own:
-            _log.warning("%s cannot be written; its cache is %s", root, own)
+        if path == paths[1]:
+            _log.warning("%s is not writable; its cache is %s", root, path)
         return
-    _log.warning("no cache of %s: neither it nor %s can be written", root, own.parent)
+    _log.warning("no cache of %s: neither it nor %s is writable", root, paths[1].parent)

@@ -1,4 +1,4 @@
-"""Whole logs from the patches that they were cut into.
+"""Stitch the patches of a well into the log that they were cut from.
 
 N patches, Z depth, A azimuth.
 """
@@ -17,85 +17,76 @@ from geoseg.dataset.loading import PatchDataset
 from geoseg.patches import MAX_ELEMENTS, UNKNOWN_LABEL
 from geoseg.twins import TWIN_CORRELATION, twin_correlation
 
-NOWHERE, BOTH = -1, len(SPLITS)  # what `Log.origin` holds beside the places of a split in SPLITS
+# Values of `StitchedLog.row_splits` beside the indices of SPLITS.
+NO_SPLIT, SEVERAL_SPLITS = -1, len(SPLITS)
 
 
 @dataclass(frozen=True, eq=False)
 class Well:
-    """The patches of one well, and how they lie.
+    """The patches of one well, and how they are arranged.
 
     Attributes:
         name: such as "well_2", or "test/well_2" for a well of `test`, which has its own numbers.
-        patches: from the top.
-        twins: whether even and odd patches are the columns of one log, interleaved.
-        likeness: `twin_correlation` of its supposed twins, NaN where there is nothing to tell by.
-        pairs: how many of these there are.
+        patches: ordered by depth.
+        has_twins: whether patches 2k and 2k + 1 are the even and odd columns of one log.
+        correlation: `twin_correlation` of the patches 2k and 2k + 1, NaN if it is undefined.
+        pairs: number of pairs of patches 2k and 2k + 1.
         overlap: rows that a patch shares with the next one below.
     """
 
     name: str
     patches: PatchDataset
-    twins: bool
-    likeness: float
+    has_twins: bool
+    correlation: float
     pairs: int
     overlap: int
 
     @property
-    def number(self) -> str:
-        """Such as "2"."""
-        return self.name.rpartition("_")[2]
+    def twin_count(self) -> int:
+        """Return how many patches lie at one depth, 1 or 2."""
+        return 2 if self.has_twins else 1
 
     @property
-    def sides(self) -> int:
-        """How many patches lie side by side at one depth."""
-        return 2 if self.twins else 1
-
-    @property
-    def tops(self) -> NDArray[np.int64]:
-        """The first row of each patch, int64 (N,)."""
+    def first_rows(self) -> NDArray[np.int64]:
+        """Return the first row of each patch, int64 (N,)."""
         height = self.patches.images.shape[1]
-        return self.patches.indices.numpy() // self.sides * (height - self.overlap)
+        return self.patches.indices.numpy() // self.twin_count * (height - self.overlap)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of the log: Z, A; A is twice a patch's for twins."""
+        """Return rows and columns (Z, A) of the log; A is twice a patch's for twins."""
         height, width = self.patches.images.shape[1:]
-        return int(self.tops.max()) + height, self.sides * width
+        return int(self.first_rows.max()) + height, self.twin_count * width
 
     def check_size(self) -> None:
-        """DatasetError where the log would be too large for `read_patch`."""
+        """Raise DatasetError if the log is too large for `read_patch`."""
         rows, columns = self.shape
         if rows * columns > MAX_ELEMENTS:
             raise DatasetError(
-                f"{self.name} would be {rows:,} x {columns}, more than {MAX_ELEMENTS:,} pixels: "
-                f"its last patch is number {self.patches.indices.max():,}; rename or remove it"
+                f"{self.name} has {rows:,} x {columns} pixels, more than {MAX_ELEMENTS:,}: its "
+                f"last patch has the number {self.patches.indices.max():,}; rename or remove it"
             )
 
 
 @dataclass(frozen=True, eq=False)
-class Log:
-    """One well, put together.
+class StitchedLog:
+    """The log of one well.
 
     Attributes:
-        image: float32 (Z, A), NaN at nulls and where no patch is.
-        mask: uint8 (Z, A), 1 in a groove, 255 where no labelled patch is; None without labels.
-        origin: int8 (Z,), the split that each row comes from: its place in SPLITS, NOWHERE, BOTH.
-        disputed: pixels for which two patches have different values.
+        image: float32 (Z, A), NaN at nulls and missing patches.
+        mask: uint8 (Z, A), 1 in a groove, 255 without a labelled patch; None without labels.
+        row_splits: int8 (Z,), index in SPLITS of each row's split, or NO_SPLIT or SEVERAL_SPLITS.
+        conflicts: number of pixels for which two patches have different values.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.uint8] | None
-    origin: NDArray[np.int8]
-    disputed: int
-
-    @property
-    def missing(self) -> int:
-        """Rows where no patch is."""
-        return int((self.origin == NOWHERE).sum())
+    row_splits: NDArray[np.int8]
+    conflicts: int
 
 
-def well_names(dataset: PatchDataset) -> list[str]:
-    """For each patch the name of its well; those of `test` are others, whatever their number."""
+def get_well_names(dataset: PatchDataset) -> list[str]:
+    """Return the name of each patch's well; wells of `test` are other ones than of `train`."""
     rows = zip(dataset.splits, dataset.wells.tolist(), strict=True)
     return [f"{'test/' * (split == 'test')}well_{well}" for split, well in rows]
 
@@ -103,37 +94,37 @@ def well_names(dataset: PatchDataset) -> list[str]:
 def find_wells(
     dataset: PatchDataset, twins: Collection[str] | None = None, overlap: int | None = None
 ) -> list[Well]:
-    """How the patches of each well lie, by number, the wells of `test` last.
+    """Find how the patches of each well are arranged; wells by number, those of `test` last.
 
     Args:
-        dataset: patches of any splits; the wells of `train` and `validation` are the same ones.
-        twins: names of the wells whose patches 2k and 2k + 1 are the even and odd columns of one
-            depth; None looks at the patches.
-        overlap: rows that a patch shares with the next one; None looks for rows that are equal.
+        dataset: patches of any splits; `train` and `validation` share the numbers of wells.
+        twins: names of the wells with twins; None detects them by their correlation.
+        overlap: rows that a patch shares with the next one; None detects rows that are equal.
 
     Raises:
-        DatasetError: no such well, or no such overlap.
+        DatasetError: a well does not exist, or the overlap is impossible.
     """
-    found: dict[tuple[bool, int, str], list[int]] = {}
-    for i, name in enumerate(well_names(dataset)):
+    positions: dict[tuple[bool, int, str], list[int]] = {}
+    for i, name in enumerate(get_well_names(dataset)):
         key = (dataset.splits[i] == "test", int(dataset.wells[i]), name)
-        found.setdefault(key, []).append(i)
-    wells = {name: found[test, well, name] for test, well, name in sorted(found)}
+        positions.setdefault(key, []).append(i)
+    wells = {key[-1]: positions[key] for key in sorted(positions)}
     if unknown := sorted(set(twins or ()) - wells.keys()):
         raise DatasetError(f"there is no well {unknown[0]!r}; the wells are {', '.join(wells)}")
     height = dataset.images.shape[1]
     if overlap is not None and not 0 <= overlap < height:
         raise DatasetError(
-            f"an overlap of {overlap} rows; patches of {height} rows can share 0 to {height - 1}"
+            f"an overlap of {overlap} rows is impossible; patches of {height} rows can share 0 to "
+            f"{height - 1}"
         )
     return [
-        _find_well(name, _from_the_top(dataset, rows), twins, overlap)
-        for name, rows in wells.items()
+        _find_well(name, _select_by_depth(dataset, chosen), twins, overlap)
+        for name, chosen in wells.items()
     ]
 
 
-def _from_the_top(dataset: PatchDataset, rows: list[int]) -> PatchDataset:
-    chosen = torch.tensor(rows)
+def _select_by_depth(dataset: PatchDataset, positions: list[int]) -> PatchDataset:
+    chosen = torch.tensor(positions)
     return dataset.select(chosen[dataset.indices[chosen].argsort(stable=True)])
 
 
@@ -141,90 +132,91 @@ def _find_well(
     name: str, patches: PatchDataset, twins: Collection[str] | None, overlap: int | None
 ) -> Well:
     images, indices = patches.images.numpy(), patches.indices.numpy()
-    likeness, pairs = _likeness(images, indices)
-    is_twins = bool(likeness >= TWIN_CORRELATION) if twins is None else name in twins
+    correlation, pairs = _correlate_twins(images, indices)
+    has_twins = bool(correlation >= TWIN_CORRELATION) if twins is None else name in twins
     if overlap is None:
-        overlap = _overlap(images, indices, 2 if is_twins else 1)
-    return Well(name, patches, is_twins, likeness, pairs, overlap)
+        overlap = _find_overlap(images, indices, 2 if has_twins else 1)
+    return Well(name, patches, has_twins, correlation, pairs, overlap)
 
 
-def stitch(well: Well) -> Log:
-    """Put one well together, from row 0 of patch 0.
+def stitch(well: Well) -> StitchedLog:
+    """Stitch the patches of one well, from row 0 of patch 0.
 
-    Where patches overlap, or one is there twice, the image is the mean of what was measured, and a
-    groove is a groove for either. DatasetError where the log would be too large for `read_patch`.
+    Where patches overlap, or one exists twice, the image is the mean of the valid values, and a
+    pixel is a groove if either label says so. Raise DatasetError if the log is too large for
+    `read_patch`.
     """
     well.check_size()
-    sides = well.patches.indices.numpy() % well.sides
-    image, mask, disputed = _lay(well.patches, well.tops, sides, well.shape)
-    return Log(image, mask, _origin(well.patches, well.tops, well.shape[0]), disputed)
+    image, mask, conflicts = _place_patches(well)
+    return StitchedLog(image, mask, _find_row_splits(well), conflicts)
 
 
-def _lay(
-    patches: PatchDataset, tops: NDArray[np.int64], sides: NDArray[np.int64], shape: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, int]:
-    """Image and mask (Z, A) of patches laid at rows `tops` and columns `sides`, and disputes."""
-    height, width = patches.images.shape[1:]
-    step = shape[1] // width
-    total, count = np.zeros(shape), np.zeros(shape, np.uint16)
-    mask = np.full(shape, UNKNOWN_LABEL, np.uint8)
-    disputed = 0
+def _place_patches(well: Well) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, int]:
+    """Return image and mask (Z, A) of the log, and the number of conflicting pixels."""
+    patches, height = well.patches, well.patches.images.shape[1]
+    total, count = np.zeros(well.shape), np.zeros(well.shape, np.uint16)
+    mask = np.full(well.shape, UNKNOWN_LABEL, np.uint8)
+    conflicts = 0
     rows = zip(
-        *(patches.images.numpy(), patches.masks.numpy(), patches.labelled.tolist(), tops, sides),
+        *(patches.images.numpy(), patches.masks.numpy(), patches.labelled.tolist()),
+        *(well.first_rows, patches.indices.numpy() % well.twin_count),
         strict=True,
     )
-    for patch, label, labelled, top, side in rows:
-        place = (slice(top, top + height), slice(side, None, step))
-        measured, before = ~np.isnan(patch), count[place] > 0
-        both = measured & before
-        disputed += int(
-            (total[place][both] != patch[both].astype(float) * count[place][both]).sum()
-        )
-        total[place] += np.where(measured, patch, 0)
-        count[place] += measured
+    for patch, label, labelled, first_row, first_column in rows:
+        place = (slice(first_row, first_row + height), slice(first_column, None, well.twin_count))
+        valid = ~np.isnan(patch)
+        both = valid & (count[place] > 0)
+        expected = patch[both].astype(float) * count[place][both]
+        conflicts += int((total[place][both] != expected).sum())
+        total[place] += np.where(valid, patch, 0)
+        count[place] += valid
         if labelled:
             known = mask[place] != UNKNOWN_LABEL
-            disputed += int((mask[place] != label)[known].sum())
+            conflicts += int((mask[place] != label)[known].sum())
             mask[place] = np.where(known, mask[place] | label, label)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should be
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, a null
         image = (total / count).astype(np.float32)
-    return image, mask if patches.labelled.any() else None, disputed
+    return image, mask if patches.labelled.any() else None, conflicts
 
 
-def _likeness(images: NDArray[np.float32], indices: NDArray[np.int64]) -> tuple[float, int]:
-    """`twin_correlation` of the patches 2k and 2k + 1, and how many such pairs there are."""
-    place = {index: i for i, index in enumerate(indices.tolist())}
-    pairs = [(i, place[k + 1]) for k, i in place.items() if k % 2 == 0 and k + 1 in place]
+def _pair_indices(indices: NDArray[np.int64], step: int) -> list[tuple[int, int]]:
+    """Return the positions of each patch and of the one whose index is `step` higher."""
+    position = {index: i for i, index in enumerate(indices.tolist())}
+    return [(i, position[k + step]) for k, i in position.items() if k + step in position]
+
+
+def _correlate_twins(images: NDArray[np.float32], indices: NDArray[np.int64]) -> tuple[float, int]:
+    """Return `twin_correlation` of the patches 2k and 2k + 1, and the number of such pairs."""
+    pairs = [pair for pair in _pair_indices(indices, 1) if indices[pair[0]] % 2 == 0]
     if not pairs:
         return float("nan"), 0
     even, odd = np.array(pairs).T
     return twin_correlation(images[even], images[odd]), len(pairs)
 
 
-def _overlap(images: NDArray[np.float32], indices: NDArray[np.int64], sides: int) -> int:
-    """The most rows that every patch has in common with the next one on its side; mostly 0."""
-    place = {index: i for i, index in enumerate(indices.tolist())}
-    below = [(i, place[k + sides]) for k, i in place.items() if k + sides in place]
-    if not below:
+def _find_overlap(images: NDArray[np.float32], indices: NDArray[np.int64], twin_count: int) -> int:
+    """Return the largest number of rows that every patch shares with the next one below."""
+    pairs = _pair_indices(indices, twin_count)
+    if not pairs:
         return 0
-    upper, lower = (images[list(part)] for part in zip(*below, strict=True))
+    upper, lower = (images[list(part)] for part in zip(*pairs, strict=True))
     height = images.shape[1]
     if not (np.nan_to_num(np.diff(upper, axis=1)) != 0).any():
-        return 0  # rows that are all alike are equal without being the same ones
+        return 0  # all rows are equal, so that equal rows do not show an overlap
     for rows in range(height - 1, 0, -1):
         a, b = upper[:, height - rows :], lower[:, :rows]
-        known = ~np.isnan(a + b)
-        if np.array_equal(a[known], b[known]) and known.any() and np.ptp(a[known]) > 0:
+        valid = ~np.isnan(a + b)
+        if np.array_equal(a[valid], b[valid]) and valid.any() and np.ptp(a[valid]) > 0:
             return rows
     return 0
 
 
-def _origin(patches: PatchDataset, tops: NDArray[np.int64], rows: int) -> NDArray[np.int8]:
-    origin = np.full(rows, NOWHERE, np.int8)
-    height = patches.images.shape[1]
-    for split, top in zip(patches.splits, tops, strict=True):
-        here = origin[top : top + height]
+def _find_row_splits(well: Well) -> NDArray[np.int8]:
+    row_splits = np.full(well.shape[0], NO_SPLIT, np.int8)
+    height = well.patches.images.shape[1]
+    for split, first in zip(well.patches.splits, well.first_rows, strict=True):
+        rows = row_splits[first : first + height]
         code = SPLITS.index(split)
-        here[(here != NOWHERE) & (here != code)] = BOTH
-        here[here == NOWHERE] = code
-    return origin
+        rows[(rows != NO_SPLIT) & (rows != code)] = SEVERAL_SPLITS
+        rows[rows == NO_SPLIT] = code
+    return row_splits

@@ -16,9 +16,9 @@ import torch
 from geoseg.page.browse import Entry, Patches, PatchSet
 from geoseg.page.request import fields, number
 from geoseg.synthetic import synthesize
-from geoseg.synthetic.datasets import SIDE
+from geoseg.synthetic.datasets import PATCH_SIZE
 from geoseg.synthetic.random import RandomStream
-from geoseg.synthetic.toy_labels import MODES, Mode, stamp_toys
+from geoseg.synthetic.toy_labels import MODES, Mode, stamp_toy_labels
 from geoseg.synthetic.well_parameters import sample_well_parameters
 
 COUNT = 10_000  # seeds to browse
@@ -26,7 +26,7 @@ _DIGITS = 4  # of a knob's value that count
 
 
 class Knob(NamedTuple):
-    """A slider for a field of `Character`: its range and its step."""
+    """A slider for a field of `WellParameters`: its range and its step."""
 
     field: str
     low: float
@@ -132,7 +132,7 @@ class Stamped:
     def _stamp(self, index: int) -> Entry:
         entry = self.patches.entry(index)
         try:
-            image, mask = stamp_toys(
+            image, mask = stamp_toy_labels(
                 torch.from_numpy(entry.patch)[None], self.mode, seed=int(index)
             )
         except ValueError as error:
@@ -162,7 +162,7 @@ def stamped(patches: Patches, raw: Any) -> Patches:
 def _make(seed: int, knobs: tuple[tuple[str, float], ...]) -> Entry:
     images, masks = synthesize(
         1,
-        SIDE,
+        PATCH_SIZE,
         seed=seed,
         fixed=_fixed(dict(knobs)),
         collar_row=_collar_row(seed) if dict(knobs).get("collar") else None,
@@ -175,7 +175,7 @@ def _make(seed: int, knobs: tuple[tuple[str, float], ...]) -> Entry:
 
 
 def _fixed(knobs: dict[str, float]) -> dict[str, float | tuple[float, ...]]:
-    """Return the fields of `Character` that make the effect of the knobs visible on one patch."""
+    """Return the `WellParameters` that make the effect of the knobs visible on one patch."""
     fixed: dict[str, float | tuple[float, ...]] = {
         KNOBS[name].field: value for name, value in knobs.items()
     }
@@ -193,4 +193,4 @@ def _fixed(knobs: dict[str, float]) -> dict[str, float | tuple[float, ...]]:
 
 def _collar_row(seed: int) -> int:
     """Choose the row of the collar that a knob asks for: inside the patch, by seed."""
-    return 3 + 7 * seed % (SIDE - 12)
+    return 3 + 7 * seed % (PATCH_SIZE - 12)

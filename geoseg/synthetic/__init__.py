@@ -1,6 +1,16 @@
-"""Pipes with known grooves, from physics alone."""
+"""Synthetic pipes with known grooves."""
 
-from geoseg.synthetic.datasets import fresh_dataset, sample_dataset, synthetic_dataset
+from geoseg.synthetic.datasets import (
+    make_fresh_dataset,
+    make_sample_dataset,
+    make_synthetic_dataset,
+)
 from geoseg.synthetic.logs import Logs, synthesize
 
-__all__ = ["Logs", "fresh_dataset", "sample_dataset", "synthesize", "synthetic_dataset"]
+__all__ = [
+    "Logs",
+    "make_fresh_dataset",
+    "make_sample_dataset",
+    "make_synthetic_dataset",
+    "synthesize",
+]

@@ -13,9 +13,9 @@ from rich.progress import track
 
 from geoseg.dataset import PatchDataset
 from geoseg.dataset.folder import SPLITS
-from geoseg.synthetic.datasets import sample_dataset, synthetic_dataset
+from geoseg.synthetic.datasets import make_sample_dataset, make_synthetic_dataset
 
-NULL_CODES = (-999.25, -999.0, np.nan)  # the real data's; a well keeps to one
+NULL_CODES = (-999.25, -999.0, np.nan)  # those of the real data; each well uses one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,15 +24,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     try:
         _check_free(options.out, options.force)
-        with console.status("Making pipes"):
+        with console.status("Synthesizing pipes"):
             dataset = (
-                sample_dataset()
+                make_sample_dataset()
                 if options.samples
-                else synthetic_dataset(options.wells, options.patches, options.seed)
+                else make_synthetic_dataset(options.wells, options.patches, options.seed)
             )
         write_dataset(dataset, options.out, console)
     except KeyboardInterrupt:
-        console.print(f"Stopped; {options.out} may hold a part of the set (--force replaces it).")
+        console.print(
+            f"Stopped; {options.out} may hold part of the data set (--force replaces it)."
+        )
         return 130
     except (ValueError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -51,8 +53,8 @@ def _check_free(out: Path, force: bool) -> None:
 def write_dataset(dataset: PatchDataset, root: Path, console: Console) -> None:
     """Write `<root>/<split>/{images,labels}/well_K_patch_I.npy`, little-endian float32.
 
-    Nulls become one of NULL_CODES, by well. Patches that are there already are removed, so that
-    what the folder holds in the end is one set.
+    Nulls become one of NULL_CODES, by well. Patches that the folder already holds are removed, so
+    that it holds one data set only.
     """
     for old in root.glob("*/*/well_*_patch_*.npy"):
         if old.parent.parent.name in SPLITS and old.parent.name in ("images", "labels"):
@@ -63,24 +65,23 @@ def write_dataset(dataset: PatchDataset, root: Path, console: Console) -> None:
             folder.mkdir(parents=True, exist_ok=True)
     rows = zip(dataset.names, images, masks, dataset.wells.tolist(), strict=True)
     for name, image, mask, well in track(rows, "Writing", len(dataset), console=console):
-        coded = np.where(np.isnan(image), np.float32(NULL_CODES[well % 3]), image)
-        np.save(root / name, coded)
+        np.save(root / name, np.where(np.isnan(image), np.float32(NULL_CODES[well % 3]), image))
         np.save(root / name.replace("/images/", "/labels/"), mask)
 
 
 def _summary(dataset: PatchDataset, root: Path) -> str:
-    parts = []
+    counts = []
     for split in dict.fromkeys(dataset.splits):
         wells = dataset.wells[[name == split for name in dataset.splits]]
-        parts.append(f"{len(wells):,} {split} patches of {len(wells.unique())} wells")
+        counts.append(f"{len(wells):,} {split} patches of {len(wells.unique())} wells")
     share = dataset.masks.float().mean()
-    return f"{root}: {', '.join(parts)}; {share:.1%} of the pixels are groove"
+    return f"{root}: {', '.join(counts)}; {share:.1%} of the pixels are groove"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m geoseg.synthetic",
-        description="Write synthetic patches with known grooves in the SLB data set's layout.",
+        description="Write synthetic patches with known grooves in the layout of the SLB data set.",
     )
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder (default: data)")
     parser.add_argument("--wells", type=int, default=15, help="pipes (default: 15)")

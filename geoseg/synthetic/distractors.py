@@ -1,4 +1,4 @@
-"""What is not a groove: broad bands, faint streaks, pits, bright and rough patches.
+"""Distractors: broad bands, faint streaks, pits and rough patches, which are not grooves.
 
 W well, T track, Z depth, A azimuth.
 """
@@ -8,16 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.grooves import relief, taper
+from geoseg.synthetic.grooves import make_relief, make_taper
 from geoseg.synthetic.random import RandomStream
 from geoseg.synthetic.well_parameters import WellParameters
 
 
-class Kind(NamedTuple):
-    """Ranges of one kind: extent along depth and azimuth (columns of 10 degrees), and height.
+class DistractorType(NamedTuple):
+    """Ranges of extent along depth (rows) and azimuth (columns of 10 degrees), and of height.
 
-    `dark` is the share that is thinner than the wall; `share` multiplies the well's share of rows;
-    `flat` is the flattest, and sharpest edged, cross-section from 0 to 1.
+    `dark` is the share that is thinner than the wall. `share` multiplies the well's share of rows.
+    `max_flatness` is the flattest cross-section, from 0 (Gaussian) to 1 (flat, sharp edges).
     """
 
     tracks: int
@@ -26,39 +26,41 @@ class Kind(NamedTuple):
     inches: tuple[float, float]
     dark: float
     share: float
-    flat: float = 0.3
+    max_flatness: float = 0.3
 
 
-BANDS = Kind(1, (30, 900), (5, 16), (0.006, 0.035), dark=0.5, share=1.0, flat=1.0)
-STREAKS = Kind(2, (30, 400), (1.5, 5), (0.003, 0.01), dark=0.6, share=1.8)
-PITS = Kind(1, (4, 40), (1.5, 7), (0.015, 0.07), dark=0.75, share=0.3)
-ROUGH = Kind(1, (20, 250), (2, 9), (0.02, 0.15), dark=0.0, share=0.06)
+BANDS = DistractorType(1, (30, 900), (5, 16), (0.006, 0.035), dark=0.5, share=1.0, max_flatness=1.0)
+STREAKS = DistractorType(2, (30, 400), (1.5, 5), (0.003, 0.01), dark=0.6, share=1.8)
+PITS = DistractorType(1, (4, 40), (1.5, 7), (0.015, 0.07), dark=0.75, share=0.3)
+ROUGH = DistractorType(1, (20, 250), (2, 9), (0.02, 0.15), dark=0.0, share=0.06)
 
 
-def lookalikes(draw: RandomStream, character: WellParameters, rows: int, columns: int) -> Tensor:
-    """Relief of the bands, streaks and pits, float32 inches (W, Z, A)."""
-    kinds = (BANDS, STREAKS, PITS)
-    return torch.stack([_scatter(draw, character, kind, rows, columns) for kind in kinds]).sum(0)
+def make_distractors(random: RandomStream, well: WellParameters, rows: int, columns: int) -> Tensor:
+    """Return the relief of bands, streaks and pits, float32 inches (W, Z, A)."""
+    types = (BANDS, STREAKS, PITS)
+    return torch.stack([_scatter(random, well, kind, rows, columns) for kind in types]).sum(0)
 
 
-def roughness(draw: RandomStream, character: WellParameters, rows: int, columns: int) -> Tensor:
-    """Standard deviation (inches) of the noise of patches that echo badly, (W, Z, A)."""
-    return _scatter(draw, character, ROUGH, rows, columns)
+def make_roughness(random: RandomStream, well: WellParameters, rows: int, columns: int) -> Tensor:
+    """Return the extra noise of patches with a bad echo, standard deviation in inches (W, Z, A)."""
+    return _scatter(random, well, ROUGH, rows, columns)
 
 
 def _scatter(
-    draw: RandomStream, character: WellParameters, kind: Kind, rows: int, columns: int
+    random: RandomStream, well: WellParameters, kind: DistractorType, rows: int, columns: int
 ) -> Tensor:
-    each = (len(character.bands), kind.tracks, int(rows / kind.rows[0]) + 3)
-    lengths = draw.log_uniform(*kind.rows, *each)
-    idle = (1 / (kind.share * character.bands) - 1)[:, None, None]
-    runs = draw.runs(lengths, lengths * idle * (0.6 * draw.normal(*each)).exp(), rows)
-    sign = 1 - 2 * draw.chance(kind.dark, *each).float()
-    rise = taper(runs, runs.pick(lengths * draw.uniform(0.3, 0.5, *each)))
-    return relief(
-        rise.square() * (3 - 2 * rise) * runs.pick(sign * draw.log_uniform(*kind.inches, *each)),
-        runs.pick(draw.uniform(0, 36, *each)),
-        runs.pick(draw.log_uniform(*kind.columns, *each)),
-        runs.pick(kind.flat * draw.unit(*each)),
+    """Place distractors of one type at random, float32 inches (W, Z, A)."""
+    shape = (len(well.bands), kind.tracks, int(rows / kind.rows[0]) + 3)
+    lengths = random.log_uniform(*kind.rows, *shape)
+    gap = (1 / (kind.share * well.bands) - 1)[:, None, None]
+    intervals = random.intervals(lengths, lengths * gap * (0.6 * random.normal(*shape)).exp(), rows)
+    sign = 1 - 2 * random.bernoulli(kind.dark, *shape).float()
+    rise = make_taper(intervals, intervals.pick(lengths * random.uniform(0.3, 0.5, *shape)))
+    height = sign * random.log_uniform(*kind.inches, *shape)
+    return make_relief(
+        rise.square() * (3 - 2 * rise) * intervals.pick(height),
+        intervals.pick(random.uniform(0, 36, *shape)),
+        intervals.pick(random.log_uniform(*kind.columns, *shape)),
+        intervals.pick(kind.max_flatness * random.rand(*shape)),
         columns,
     )

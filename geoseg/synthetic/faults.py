@@ -1,6 +1,7 @@
-"""What the instrument adds: collars, stray lines, noise, spikes and nulls.
+"""The faults of the instrument: collars, stray lines, noise, spikes, stuck rows and nulls.
 
-W well, Z depth, A azimuth. A collar's rows are few, so they are made apart and written back.
+W well, Z depth, A azimuth. The rows of collars are few, so they are computed apart and written
+back.
 """
 
 from math import pi
@@ -11,121 +12,133 @@ from torch import Tensor
 from geoseg.synthetic.random import RandomStream
 from geoseg.synthetic.well_parameters import WellParameters
 
-STEEP = 0.03  # inches from column to column, where a flank begins to lose the echo
-LONGEST_NULL = 30  # rows: shorter than a patch, so that no patch is ever wholly null
+STEEP_FLANK = 0.03  # inches from column to column at which the echo is lost most often
+MAX_NULL_ROWS = 30  # shorter than a patch, so that no patch is null everywhere
 
 
-def _arc(draw: RandomStream, count: int, columns: int) -> Tensor:
-    """A random arc of the circumference in each of `count` rows, never the whole: (count, A)."""
-    angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
-    away = (angle - 2 * pi * draw.unit(count, 1)).cos()
-    return away > draw.uniform(-0.9, 0.9, count, 1)
+def _make_arcs(random: RandomStream, count: int, columns: int) -> Tensor:
+    """Return a random arc of the circumference in each of `count` rows, never all: (count, A)."""
+    angle = 2 * pi / columns * torch.arange(columns, device=random.device)
+    away = (angle - 2 * pi * random.rand(count, 1)).cos()
+    return away > random.uniform(-0.9, 0.9, count, 1)
 
 
 def add_collars(
-    draw: RandomStream, character: WellParameters, images: Tensor, since: Tensor
+    random: RandomStream, well: WellParameters, images: Tensor, collar_distance: Tensor
 ) -> None:
-    """Overwrite, in place, the collars' rows and stray lines of `images` (W, Z, A).
+    """Overwrite, in place, the rows of collars and stray lines of `images` (W, Z, A).
 
-    `since` (W, Z): rows since the joint's collar began. Some arcs of them become NaN.
+    `collar_distance` (W, Z) is the rows since the joint's collar began. Some arcs become NaN.
     """
     wells, rows, columns = images.shape
-    collar = since < character.collar[:, None]
-    hit = torch.where(collar, draw.chance(0.65, wells, rows), False)
-    hit |= draw.chance(character.strays[:, None], wells, rows)
-    well, row = hit.nonzero(as_tuple=True)
-    count = len(well)
-    whole = collar[well, row, None]
-    step = torch.arange(columns, device=draw.device) * 36 // columns  # of 10 degrees
+    in_collar = collar_distance < well.collar[:, None]
+    hit = torch.where(in_collar, random.bernoulli(0.65, wells, rows), False)
+    hit |= random.bernoulli(well.strays[:, None], wells, rows)
+    number, row = hit.nonzero(as_tuple=True)
+    count = len(number)
+    is_collar = in_collar[number, row, None]
+    step = torch.arange(columns, device=random.device) * 36 // columns  # of 10 degrees
     sign = 1 - 2.0 * (step % 2)
-    order = draw.chance(character.collar_order[well, None], count, 1)
-    pattern = torch.where(order, sign, draw.normal(count, 36).sign()[:, step])
-    pattern = torch.where(_arc(draw, count, columns), pattern, draw.normal(count, 1).sign())
-    pattern = torch.where(draw.chance(0.5, count, 1), pattern, pattern * draw.unit(count, columns))
-    height = character.collar_height[well, None] * draw.log_uniform(0.25, 1.2, count, 1)
-    height = height * torch.where(whole, 1.0, 0.3)
-    mark = torch.where(_arc(draw, count, columns) | (whole & draw.chance(0.6, count, 1)), 1.0, 0.0)
-    images[well, row] = images[well, row] * (1 - 0.5 * mark) + height * pattern * mark
-    lost = draw.chance(0.02, count, 1) & _arc(draw, count, columns)
-    images[well, row] = torch.where(lost, torch.nan, images[well, row])
+    ordered = random.bernoulli(well.collar_order[number, None], count, 1)
+    pattern = torch.where(ordered, sign, random.normal(count, 36).sign()[:, step])
+    pattern = torch.where(
+        _make_arcs(random, count, columns), pattern, random.normal(count, 1).sign()
+    )
+    pattern = torch.where(
+        random.bernoulli(0.5, count, 1), pattern, pattern * random.rand(count, columns)
+    )
+    height = well.collar_height[number, None] * random.log_uniform(0.25, 1.2, count, 1)
+    height = height * torch.where(is_collar, 1.0, 0.3)
+    covered = _make_arcs(random, count, columns) | (is_collar & random.bernoulli(0.6, count, 1))
+    mark = torch.where(covered, 1.0, 0.0)
+    images[number, row] = images[number, row] * (1 - 0.5 * mark) + height * pattern * mark
+    null = random.bernoulli(0.02, count, 1) & _make_arcs(random, count, columns)
+    images[number, row] = torch.where(null, torch.nan, images[number, row])
 
 
-def add_scars(draw: RandomStream, images: Tensor, joint: Tensor, since: Tensor) -> Tensor:
-    """Brighten, in place, the disturbed side below some collars.
+def add_disturbances(
+    random: RandomStream, images: Tensor, joint: Tensor, collar_distance: Tensor
+) -> Tensor:
+    """Brighten, in place, one side of the pipe below some collars.
 
-    Returns how strongly each pixel is disturbed, 0 to 1, (W, Z, A).
+    Return how strongly each pixel is disturbed, 0 to 1, (W, Z, A).
     """
     wells, count, columns = len(joint), int(joint.max()) + 1, images.shape[2]
-    strength = draw.unit(wells, count) * draw.chance(0.3, wells, count)
-    reach = draw.log_uniform(4.0, 25.0, wells, count)
-    fading = strength.gather(1, joint) * (-since / reach.gather(1, joint)).exp()
-    angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
-    side = (2 * pi * draw.unit(wells, count)).gather(1, joint)
-    scar = fading[..., None] * (0.5 + 0.5 * (angle - side[..., None]).cos())
-    images += scar * draw.uniform(-0.02, 0.08, wells, count).gather(1, joint)[..., None]
-    return scar
+    strength = random.rand(wells, count) * random.bernoulli(0.3, wells, count)
+    reach = random.log_uniform(4.0, 25.0, wells, count)
+    decay = strength.gather(1, joint) * (-collar_distance / reach.gather(1, joint)).exp()
+    angle = 2 * pi / columns * torch.arange(columns, device=random.device)
+    centre = (2 * pi * random.rand(wells, count)).gather(1, joint)
+    disturbance = decay[..., None] * (0.5 + 0.5 * (angle - centre[..., None]).cos())
+    height = random.uniform(-0.02, 0.08, wells, count)
+    images += disturbance * height.gather(1, joint)[..., None]
+    return disturbance
 
 
 def add_noise(
-    draw: RandomStream,
-    character: WellParameters,
+    random: RandomStream,
+    well: WellParameters,
     images: Tensor,
-    scar: Tensor,
-    rough: Tensor,
-    carved: Tensor,
+    disturbance: Tensor,
+    roughness: Tensor,
+    grooves: Tensor,
 ) -> None:
-    """Add, in place, white noise, louder where `rough` (inches), and spikes.
+    """Add, in place, white noise, stronger where `roughness` (inches) is, and spikes.
 
-    Both crowd on some azimuths, and spikes in `scar` (0 to 1) and on the steep flanks of what is
-    `carved` (inches); all (W, Z, A).
+    Both are denser on some azimuths; spikes also where `disturbance` (0 to 1) is and on the steep
+    flanks of `grooves` (inches). All tensors are (W, Z, A).
     """
     wells, rows, columns = images.shape
-    z = torch.arange(rows, device=draw.device) / 200
-    paths = draw.smooth(z.expand(wells, rows), 4)
-    angle = 2 * pi / columns * torch.arange(columns, device=draw.device)
+    z = torch.arange(rows, device=random.device) / 200
+    paths = random.smooth_paths(z.expand(wells, rows), 4)
+    angle = 2 * pi / columns * torch.arange(columns, device=random.device)
     waves = torch.stack((angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()))
-    crowd = (character.patchiness[:, None, None] * (paths @ waves)).exp()
-    loudness = character.noise[:, None, None] * crowd + rough
-    images += loudness * draw.normal(wells, rows, columns)
-    flank = ((carved - carved.roll(1, -1)).abs() / STEEP).clamp(max=1)
-    rate = character.spikes[:, None, None] * crowd.square() + 0.1 * scar.square()
-    rate += character.echo[:, None, None] * flank
-    well, row, column = draw.chance(rate, *images.shape).nonzero(as_tuple=True)
-    height = draw.log_uniform(0.03, 0.3, len(well))
-    height *= (draw.normal(len(well)) + character.spike_sign[well]).sign()
-    smear = draw.log_uniform(0.5, character.smear[well], len(well))
+    density = (well.patchiness[:, None, None] * (paths @ waves)).exp()
+    deviation = well.noise[:, None, None] * density + roughness
+    images += deviation * random.normal(wells, rows, columns)
+    flank = ((grooves - grooves.roll(1, -1)).abs() / STEEP_FLANK).clamp(max=1)
+    rate = well.spikes[:, None, None] * density.square() + 0.1 * disturbance.square()
+    rate += well.echo_loss[:, None, None] * flank
+    number, row, column = random.bernoulli(rate, *images.shape).nonzero(as_tuple=True)
+    height = random.log_uniform(0.03, 0.3, len(number))
+    height *= (random.normal(len(number)) + well.spike_sign[number]).sign()
+    width = random.log_uniform(0.5, well.spike_width[number], len(number))
     for step in range(4):
-        kept = smear > step
-        images[well[kept], row[kept], (column[kept] + step) % columns] += height[kept]
+        wide = width > step
+        images[number[wide], row[wide], (column[wide] + step) % columns] += height[wide]
 
 
-def hold_still(
-    draw: RandomStream, character: WellParameters, images: Tensor, label: Tensor
+def repeat_stuck_rows(
+    random: RandomStream, well: WellParameters, images: Tensor, label: Tensor
 ) -> None:
-    """Repeat, in place, a row while the tool stands still, in `images` and `label` (W, Z, A)."""
+    """Repeat, in place, a row of `images` and `label` (W, Z, A) while the tool stands still."""
     wells, rows, _ = images.shape
-    each = (wells, 1, rows // 15 + 3)
-    lengths = draw.log_uniform(5.0, 60.0, *each)
-    runs = draw.runs(lengths, (lengths * (1 / character.stuck - 1)[:, None, None]), rows)
-    z = torch.arange(rows, device=draw.device)
-    here = torch.where(runs.inside, (z - runs.above.floor()).clamp(min=0), z)[:, 0].long()
-    well, row = (here != z).nonzero(as_tuple=True)
+    shape = (wells, 1, rows // 15 + 3)
+    lengths = random.log_uniform(5.0, 60.0, *shape)
+    gaps = lengths * (1 / well.stuck - 1)[:, None, None]
+    intervals = random.intervals(lengths, gaps, rows)
+    z = torch.arange(rows, device=random.device)
+    first = (z - intervals.above.floor()).clamp(min=0)
+    source = torch.where(intervals.inside, first, z)[:, 0].long()
+    number, row = (source != z).nonzero(as_tuple=True)
     for plane in (images, label):
-        plane[well, row] = plane[well, here[well, row]]
+        plane[number, row] = plane[number, source[number, row]]
 
 
-def add_nulls(draw: RandomStream, character: WellParameters, images: Tensor) -> None:
-    """Set, in place, runs of whole rows or of arcs of them to NaN."""
+def add_nulls(random: RandomStream, well: WellParameters, images: Tensor) -> None:
+    """Set, in place, runs of rows, or an arc of them, to NaN."""
     wells, rows, columns = images.shape
-    each = (wells, 1, rows // 9 + 3)
-    lengths = draw.log_uniform(1.0, float(LONGEST_NULL), *each)
-    idle = (1 / character.nulls - 1)[:, None, None] * draw.log_uniform(0.3, 2.0, *each)
-    runs = draw.runs(lengths, (lengths * idle).clamp(min=8), rows)
-    whole = runs.pick(draw.unit(*each))[:, 0, :] < 0.6
-    centre, reach = runs.pick(draw.unit(*each)), runs.pick(draw.uniform(0.02, 0.4, *each))
-    azimuth = torch.arange(columns, device=draw.device) / columns
+    shape = (wells, 1, rows // 9 + 3)
+    lengths = random.log_uniform(1.0, float(MAX_NULL_ROWS), *shape)
+    gap = (1 / well.nulls - 1)[:, None, None] * random.log_uniform(0.3, 2.0, *shape)
+    intervals = random.intervals(lengths, (lengths * gap).clamp(min=8), rows)
+    whole = intervals.pick(random.rand(*shape))[:, 0, :] < 0.6
+    centre = intervals.pick(random.rand(*shape))
+    reach = intervals.pick(random.uniform(0.02, 0.4, *shape))
+    azimuth = torch.arange(columns, device=random.device) / columns
     offset = ((azimuth - centre[:, 0, :, None] + 0.5) % 1 - 0.5).abs()
-    chord = (runs.above * runs.below).clamp(min=0).sqrt() * 2 / (runs.above + runs.below)
-    ragged = (reach * chord * draw.uniform(0.7, 1.3, wells, 1, rows))[:, 0, :, None]
-    lost = runs.inside[:, 0, :, None] & (whole[..., None] | (offset < ragged))
-    images.masked_fill_(lost, torch.nan)
+    above, below = intervals.above, intervals.below
+    chord = (above * below).clamp(min=0).sqrt() * 2 / (above + below)
+    limit = (reach * chord * random.uniform(0.7, 1.3, wells, 1, rows))[:, 0, :, None]
+    null = intervals.inside[:, 0, :, None] & (whole[..., None] | (offset < limit))
+    images.masked_fill_(null, torch.nan)

@@ -1,4 +1,4 @@
-"""Whole logs of pipes whose grooves are known, made from physics alone, a batch at a time."""
+"""Synthesize logs of pipes with known grooves, a batch at a time."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,21 +6,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg.synthetic.distractors import lookalikes, roughness
-from geoseg.synthetic.faults import add_collars, add_noise, add_nulls, add_scars, hold_still
-from geoseg.synthetic.grooves import grooves
+from geoseg.synthetic.distractors import make_distractors, make_roughness
+from geoseg.synthetic.faults import (
+    add_collars,
+    add_disturbances,
+    add_noise,
+    add_nulls,
+    repeat_stuck_rows,
+)
+from geoseg.synthetic.grooves import make_grooves
 from geoseg.synthetic.random import RandomStream
-from geoseg.synthetic.wall import joints, wall
+from geoseg.synthetic.wall import make_joints, make_wall
 from geoseg.synthetic.well_parameters import override_parameters, sample_well_parameters
 
-MOST_PIXELS = 1 << 22  # made at a time
+BATCH_PIXELS = 1 << 22
 
 
 class Logs(NamedTuple):
     """A batch of logs, axes (well, depth, azimuth).
 
-    `images`: float32 inches, wall thickness minus its row average, NaN where there is no
-    measurement. `masks`: uint8, 1 on grooves, 0 elsewhere and at nulls.
+    `images`: float32 inches, wall thickness minus its row average, NaN at nulls. `masks`: uint8,
+    the labels, 1 on grooves, 0 elsewhere and at nulls.
     """
 
     images: Tensor
@@ -37,13 +43,12 @@ def synthesize(
     fixed: Mapping[str, float | Sequence[float]] | None = None,
     collar_row: int | None = None,
 ) -> Logs:
-    """Make logs of `wells` pipes, each with a character of its own.
+    """Synthesize logs of `wells` pipes, each with its own `WellParameters`.
 
     `rows` >= 1 along depth, `columns` >= 8 round the full circumference. `fixed` gives all wells
-    the same value of some fields of `WellParameters`, see `override_parameters`; `collar_row` lays
-    a collar over the wall from that row on, beside the well's own. The same arguments give the same
-    logs. Beside the result it takes about 100 bytes a pixel, of one well or, where those are small,
-    of as many as make MOST_PIXELS.
+    the same value of some parameters, see `override_parameters`. `collar_row` adds a collar that
+    begins at that row. The same arguments give the same logs. Beyond the result this takes about
+    100 bytes per pixel of a batch: wells of BATCH_PIXELS pixels together, or a single larger one.
 
     >>> images, masks = synthesize(2, 100, seed=1)
     >>> images.shape, masks.dtype
@@ -52,37 +57,39 @@ def synthesize(
     for name, value, least in (("wells", wells, 1), ("rows", rows, 1), ("columns", columns, 8)):
         if value < least:
             raise ValueError(f"{name} is {value}; give at least {least}")
-    draw = RandomStream(seed, device)
-    together = max(1, MOST_PIXELS // (rows * columns))
+    random = RandomStream(seed, device)
+    size = max(1, BATCH_PIXELS // (rows * columns))
     batches = [
-        _batch(draw, min(together, wells - first), rows, columns, fixed or {}, collar_row)
-        for first in range(0, wells, together)
+        _synthesize_batch(random, min(size, wells - first), rows, columns, fixed or {}, collar_row)
+        for first in range(0, wells, size)
     ]
     return Logs(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
 
 
-def _batch(
-    draw: RandomStream,
+def _synthesize_batch(
+    random: RandomStream,
     wells: int,
     rows: int,
     columns: int,
     fixed: Mapping[str, float | Sequence[float]],
     collar_row: int | None,
 ) -> Logs:
-    character = override_parameters(sample_well_parameters(draw, wells), fixed)
-    joint, since = joints(draw, character, rows)
+    well = override_parameters(sample_well_parameters(random, wells), fixed)
+    joint, collar_distance = make_joints(random, well, rows)
     if collar_row is not None:
-        here = torch.arange(rows, device=draw.device) - collar_row
-        since = torch.where(here >= 0, here.minimum(since), since)
-    images = wall(draw, character, joint, columns)
-    images += lookalikes(draw, character, rows, columns)
-    carved, label = grooves(draw, character, joint, columns)
-    images += carved
-    scar = add_scars(draw, images, joint, since)
-    rough = roughness(draw, character, rows, columns)
-    add_noise(draw, character, images, scar, rough, carved)
-    hold_still(draw, character, images, label)
-    add_collars(draw, character, images, since)
-    add_nulls(draw, character, images)
-    images -= images.nanmean(-1, keepdim=True)  # as the instrument's processing does, last
+        distance = torch.arange(rows, device=random.device) - collar_row
+        collar_distance = torch.where(
+            distance >= 0, distance.minimum(collar_distance), collar_distance
+        )
+    images = make_wall(random, well, joint, columns)
+    images += make_distractors(random, well, rows, columns)
+    grooves, label = make_grooves(random, well, joint, columns)
+    images += grooves
+    disturbance = add_disturbances(random, images, joint, collar_distance)
+    roughness = make_roughness(random, well, rows, columns)
+    add_noise(random, well, images, disturbance, roughness, grooves)
+    repeat_stuck_rows(random, well, images, label)
+    add_collars(random, well, images, collar_distance)
+    add_nulls(random, well, images)
+    images -= images.nanmean(-1, keepdim=True)  # the instrument's processing does so last
     return Logs(images, (label & ~images.isnan()).to(torch.uint8))

@@ -1,7 +1,6 @@
-"""Random numbers for the generator: one explicit stream, and the two shapes all parts are made of.
+"""Random numbers for the generator: one explicit stream, smooth paths and intervals of depth.
 
-W well, T track, Z depth, A azimuth, C channel. The two shapes are smooth paths along depth
-(`RandomStream.smooth`) and stretches of depth with gaps between them (`RandomStream.runs`).
+W well, T track, Z depth, A azimuth, C channel.
 """
 
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Stretches of depth, one after the other on every track; all tensors (W, T, Z).
+class Intervals:
+    """Intervals of depth, one below the other on every track; all tensors are (W, T, Z).
 
-    `index` (int64) numbers the stretch a row belongs to; `above` and `below` are the rows (float)
-    to its first and its last row, both at least 0 inside it and `above` negative in the gap
-    before it.
+    `index` (int64) is the number of the interval that a row belongs to. `above` and `below` (float)
+    are the rows to its first and its last row: both are at least 0 inside it, and `above` is
+    negative in the gap before it.
     """
 
     index: Tensor
@@ -25,11 +24,11 @@ class Runs:
 
     @property
     def inside(self) -> Tensor:
-        """Which rows lie in a stretch, bool (W, T, Z)."""
+        """Return the rows that lie in an interval, bool (W, T, Z)."""
         return self.above >= 0
 
     def pick(self, table: Tensor) -> Tensor:
-        """Spread one value a stretch (W, T, N) over the rows: (W, T, Z)."""
+        """Spread one value per interval (W, T, N) over the rows (W, T, Z)."""
         return table.gather(-1, self.index)
 
 
@@ -40,33 +39,33 @@ class RandomStream:
         self.device = torch.device(device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
 
-    def unit(self, *shape: int) -> Tensor:
-        """Uniform in [0, 1), float32."""
+    def rand(self, *shape: int) -> Tensor:
+        """Return uniform numbers in [0, 1), float32."""
         return torch.rand(shape, generator=self.generator, device=self.device)
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal, float32."""
+        """Return standard normal numbers, float32."""
         return torch.randn(shape, generator=self.generator, device=self.device)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Uniform in [low, high)."""
-        return low + (high - low) * self.unit(*shape)
+        """Return uniform numbers in [low, high)."""
+        return low + (high - low) * self.rand(*shape)
 
     def log_uniform(self, low: float | Tensor, high: float | Tensor, *shape: int) -> Tensor:
-        """Uniform in the logarithm between two positive bounds, which may be tensors."""
+        """Return numbers whose logarithm is uniform between two positive bounds (or tensors)."""
         bottom, top = (torch.as_tensor(bound, device=self.device).log() for bound in (low, high))
-        return (bottom + (top - bottom) * self.unit(*shape)).exp()
+        return (bottom + (top - bottom) * self.rand(*shape)).exp()
 
-    def chance(self, probability: float | Tensor, *shape: int) -> Tensor:
-        """True with the given probability, bool."""
-        return self.unit(*shape) < probability
+    def bernoulli(self, probability: float | Tensor, *shape: int) -> Tensor:
+        """Return True with the given probability, bool."""
+        return self.rand(*shape) < probability
 
-    def smooth(self, position: Tensor, channels: int) -> Tensor:
-        """Smooth paths of unit variance: float32 (W, Z, C).
+    def smooth_paths(self, position: Tensor, channels: int) -> Tensor:
+        """Return smooth paths of unit variance, float32 (W, Z, C).
 
         `position` (W, Z), at least 0, counts knots: rows divided by the knot spacing. Paths are
-        cubic B-splines through independent normal knots, so a jump of 4 or more in `position`
-        (a joint) makes what follows independent of what went before.
+        cubic B-splines through independent normal knots, so a step of 4 or more in `position`
+        (a joint) makes the rows below it independent of the rows above.
         """
         knots = self.normal(len(position), int(position.max()) + 4, channels)
         first = position.long()
@@ -80,15 +79,15 @@ class RandomStream:
             path = path + weight * knots[wells, first + i]
         return path / torch.stack(weights).square().sum(0).sqrt()
 
-    def runs(self, lengths: Tensor, gaps: Tensor, rows: int) -> Runs:
-        """Lay stretches of `lengths` rows, a gap before each (W, T, N), over `rows` rows.
+    def intervals(self, lengths: Tensor, gaps: Tensor, rows: int) -> Intervals:
+        """Place intervals of `lengths` rows, each after a gap (W, T, N), on `rows` rows.
 
-        The first stretch or gap is entered at random. The cycles must be able to cover the
-        rows: `sum(lengths + gaps)` without the first cycle must reach `rows`.
+        The log begins at a random place of the first gap or interval. `sum(lengths + gaps)` without
+        the first gap and interval must be at least `rows`.
         """
         cycles = lengths + gaps
-        ends = cycles.cumsum(-1) - cycles[..., :1] * self.unit(*cycles.shape[:-1], 1)
+        ends = cycles.cumsum(-1) - cycles[..., :1] * self.rand(*cycles.shape[:-1], 1)
         z = torch.arange(rows, device=self.device, dtype=ends.dtype)
         index = torch.searchsorted(ends, z.expand(*ends.shape[:-1], rows).contiguous(), right=True)
         end, length = ends.gather(-1, index), lengths.gather(-1, index)
-        return Runs(index, z - (end - length), end - z)
+        return Intervals(index, z - (end - length), end - z)

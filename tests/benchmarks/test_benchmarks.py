@@ -10,7 +10,7 @@ import torch
 from benchmarks import textbook
 from benchmarks.server import make_checkpoints
 from geoseg.checkpoint import load_checkpoint
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from tests.helpers import ROOT
 from train.experiments import find_experiments
@@ -53,7 +53,7 @@ def test_ours_takes_the_steps_it_is_told_over_the_ends_of_epochs(scripts):
     import training
 
     (experiment,) = find_experiments(["3"])
-    ours = training.Ours(experiment, synthetic_dataset(4, 160), torch.device("cpu"))
+    ours = training.Ours(experiment, make_synthetic_dataset(4, 160), torch.device("cpu"))
     assert ours.steps == 3  # of 120 patches in batches of 32; the rest is left out
     for steps, place in ((2, (0, 2)), (3, (1, 2)), (1, (1, 3)), (4, (3, 1))):
         ours.run(steps)
@@ -88,7 +88,7 @@ def test_every_way_that_needs_only_torch_is_measured(scripts, monkeypatch):
     assert not any(name.startswith(("ONNX", "OpenVINO")) for name in chosen)
     quick = [name for name in chosen if "Inductor" not in name]  # which compiles for a minute
     model = load_checkpoint(ROOT / "checkpoints" / "402-unet.safetensors")
-    rows = inference.measure(model, synthetic_dataset(4, 40).images[:12], 1, quick, 1)
+    rows = inference.measure(model, make_synthetic_dataset(4, 40).images[:12], 1, quick, 1)
     assert list(rows) == [inference.PLAIN, *quick]
     for name in quick:
         assert rows[name]["agreement"] >= 0.998
@@ -141,7 +141,7 @@ def test_the_textbooks_models_give_the_same_logits_and_gradients(number, size):
 def test_the_textbooks_loop_learns_from_files(tmp_path):
     from rich.console import Console
 
-    write_dataset(synthetic_dataset(4, 80), tmp_path, Console(quiet=True))
+    write_dataset(make_synthetic_dataset(4, 80), tmp_path, Console(quiet=True))
     (experiment,) = find_experiments(["402"])
     files = textbook.PatchFiles(tmp_path, experiment)
     image, label = files[0]

@@ -9,7 +9,7 @@ import torch
 from benchmarks.server import ROOT
 from geoseg import Segmenter, create_model, find_checkpoints, load_checkpoint, read_patch
 from geoseg.inference import Runner, native_precision, record
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from tests.geoseg.models.test_models import SMALL
 from tests.helpers.synthetic_data import make_checkpoint
 
@@ -23,7 +23,7 @@ CLOSE = {torch.float32: 1e-4, torch.bfloat16: 0.15}
 @pytest.fixture(scope="module")
 def patches():
     """Synthetic patches with grooves, one with nulls."""
-    dataset = synthetic_dataset(4, 160, seed=8)
+    dataset = make_synthetic_dataset(4, 160, seed=8)
     grooved = dataset.masks.flatten(1).sum(1).argsort(descending=True)[:24]
     images = dataset.images[grooved].numpy().copy()
     images[0, 10:14] = np.nan

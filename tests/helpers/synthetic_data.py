@@ -4,7 +4,7 @@ import torch
 
 from geoseg import create_model, save_checkpoint
 from geoseg.normalisation import Normalisation
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import main
 from train.sampling import prepare
 
@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 def make_sets(patches, device=CPU):
     """A training and a validation set of four wells, prepared."""
-    dataset = synthetic_dataset(4, patches, seed=5)
+    dataset = make_synthetic_dataset(4, patches, seed=5)
     validation = torch.tensor([split == "validation" for split in dataset.splits])
     return tuple(
         prepare(dataset.select(chosen), Normalisation(), device)

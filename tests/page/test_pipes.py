@@ -13,7 +13,7 @@ from geoseg.page.catalogue import catalogue
 from geoseg.page.live import view
 from geoseg.page.pipes import COUNT, KNOBS, Pipes, Stamped, stamped
 from geoseg.synthetic import synthesize
-from geoseg.synthetic.toy_labels import MODES, stamp_toys
+from geoseg.synthetic.toy_labels import MODES, stamp_toy_labels
 
 SEEDS = 24
 
@@ -192,7 +192,7 @@ def test_toys_are_the_truth_of_any_patch(mode):
     toys = stamped(plain, {"toy": mode})
     assert (len(toys), toys.label, toys.find("b", 0)) == (2, "Mine", 1)
     entry = toys.entry(1)
-    images, masks = stamp_toys(torch.from_numpy(patch)[None], mode, seed=1)
+    images, masks = stamp_toy_labels(torch.from_numpy(patch)[None], mode, seed=1)
     np.testing.assert_array_equal(entry.patch, images[0])
     np.testing.assert_array_equal(entry.truth, masks[0])
     assert entry.truth.any()

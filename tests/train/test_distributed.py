@@ -22,7 +22,7 @@ import train.__main__ as program
 from geoseg import create_model, read_card
 from geoseg.losses import LOSSES
 from geoseg.normalisation import Normalisation
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
 from train.__main__ import main
@@ -53,7 +53,7 @@ def random(*shape, seed=0):
 
 def uneven_sets():
     """Training and validation sets of which every patch has more nulls than the one before."""
-    dataset = synthetic_dataset(3, 39, seed=5)
+    dataset = make_synthetic_dataset(3, 39, seed=5)
     validation = torch.tensor([split == "validation" for split in dataset.splits])
     sets = [prepare(dataset.select(c), Normalisation(), CPU) for c in (~validation, validation)]
     for part in sets:

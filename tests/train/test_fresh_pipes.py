@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from geoseg.checkpoint import load_checkpoint
-from geoseg.synthetic import fresh_dataset
+from geoseg.synthetic import make_fresh_dataset
 from geoseg.synthetic.grooves import corrupt_labels
 from train.__main__ import main, parse
 from train.data import load_data
@@ -26,28 +26,28 @@ def equal(one, other):
 
 
 def test_a_function_of_seed_and_turn():
-    first = fresh_dataset(40, wells=5, seed=3, turn=2)
-    assert equal(first, fresh_dataset(40, wells=5, seed=3, turn=2))
-    for seed, turn in ((3, 1), (2, 2), (2, 3)):
-        assert not equal(first, fresh_dataset(40, wells=5, seed=seed, turn=turn))
+    first = make_fresh_dataset(40, wells=5, seed=3, generation=2)
+    assert equal(first, make_fresh_dataset(40, wells=5, seed=3, generation=2))
+    for seed, generation in ((3, 1), (2, 2), (2, 3)):
+        assert not equal(first, make_fresh_dataset(40, wells=5, seed=seed, generation=generation))
 
 
 @pytest.mark.parametrize(("patches", "wells"), [(1, 1), (40, 1), (100, 7), (64, 64)])
 def test_wells_share_the_patches(patches, wells):
-    dataset = fresh_dataset(patches, wells=wells)
+    dataset = make_fresh_dataset(patches, wells=wells)
     assert len(dataset) == patches
     assert dataset.wells.unique().tolist() == list(range(1, wells + 1))
     counts = dataset.wells.bincount()[1:]
     assert counts.max() <= 3 + 2 * counts.min()
     assert len(set(dataset.names)) == patches
     assert dataset.images.isnan().float().mean((1, 2)).max() <= 0.5
-    spoilt = fresh_dataset(patches, wells=wells, faults=1.0)
+    spoilt = make_fresh_dataset(patches, wells=wells, label_faults=1.0)
     for masks in (dataset.masks, spoilt.masks):
         assert not masks[dataset.images.isnan()].any()
 
 
 def test_half_of_the_wells_are_twins():
-    dataset = fresh_dataset(400, wells=20, seed=1)
+    dataset = make_fresh_dataset(400, wells=20, seed=1)
 
     def likeness(well):
         """Correlation of a patch with the next, which is its twin or what lies below it."""
@@ -63,7 +63,7 @@ def test_half_of_the_wells_are_twins():
 
 def test_too_many_wells():
     with pytest.raises(ValueError, match="give each well at least one"):
-        fresh_dataset(3, wells=4)
+        make_fresh_dataset(3, wells=4)
 
 
 def test_spoilt_labels_are_wrong_in_the_ways_of_annotators():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geoseg.normalisation import Normalisation
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from tests.helpers.synthetic_data import CPU, make_sets
 from train.experiments import Experiment, Plateau
 from train.loop import Trainer, TrainingError
@@ -127,7 +127,7 @@ def test_plateau_lowers_the_learning_rate(sets):
 
 
 def test_prepared_truth_is_void_at_nulls():
-    dataset = synthetic_dataset(4, 40, seed=5)
+    dataset = make_synthetic_dataset(4, 40, seed=5)
     dataset.images[0, 2] = torch.nan
     prepared = prepare(dataset, Normalisation(), CPU)
     assert (prepared.truth[0, 0, 2] == IGNORED).all()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from geoseg.normalisation import Normalisation
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from train.experiments import Experiment, Linear
 from train.loop import Trainer
 from train.sampling import prepare
@@ -54,7 +54,7 @@ def one_thread():
 
 def train(experiment):
     """The loss of every step, and of the validation after every epoch."""
-    dataset = synthetic_dataset(4, 210, seed=5)
+    dataset = make_synthetic_dataset(4, 210, seed=5)
     validation = torch.tensor([split == "validation" for split in dataset.splits])
     trainer = Trainer(
         experiment,

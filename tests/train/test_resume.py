@@ -19,7 +19,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from geoseg import read_card
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
 from train import experiments
@@ -590,7 +590,7 @@ TINY = replace(
 @pytest.fixture(scope="module")
 def tiny():
     """Gives a function that runs TINY in a folder, saving after every step."""
-    dataset = synthetic_dataset(4, 50, seed=5)
+    dataset = make_synthetic_dataset(4, 50, seed=5)
     validation = torch.tensor([split == "validation" for split in dataset.splits])
     data = Data(dataset.select(~validation), dataset.select(validation), "tiny")
 

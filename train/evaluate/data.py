@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from geoseg.dataset import PatchDataset
-from geoseg.dataset.challenge import with_labels
+from geoseg.dataset.challenge import replace_labels
 from geoseg.evaluation.evaluation_set import EvaluationSet
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 
 # Wells of another seed than the trainer's own set and than any that a user would choose by chance:
 # no run has seen them, not even to choose an epoch.
@@ -37,12 +37,12 @@ def load_labelled_patches(
     or ValueError where nothing has a label.
     """
     if folder is None:
-        dataset = synthetic_dataset(FRESH_WELLS, FRESH_PATCHES, FRESH_SEED)
+        dataset = make_synthetic_dataset(FRESH_WELLS, FRESH_PATCHES, FRESH_SEED)
         about = f"{len(dataset):,} synthetic patches, {FRESH_WELLS} wells, seed {FRESH_SEED}"
         return dataset, about
     whole = PatchDataset.load(folder, [split], labels=labels is None, cache=False)
     if labels is not None:
-        whole = with_labels(whole, labels)
+        whole = replace_labels(whole, labels)
     if whole.rejections:
         console.print(whole.rejection_summary(), markup=False)
     dataset = whole.select(whole.labelled)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.atomic_files import atomic_write_text
-from geoseg.dataset.download import LOGIN, answered, innermost
+from geoseg.dataset.download import LOGIN_ADVICE, http_status, root_cause
 from train.remote.job import RemoteError, TrainingJob, script
 
 HARDWARE, WITHOUT_GPU = "NvidiaTeslaT4", ""  # two of them; torch no longer runs on the P100
@@ -107,7 +107,7 @@ def _unless_missing() -> Iterator[None]:
 
 
 def _is_missing(error: Exception) -> bool:
-    return answered(error) in (403, 404) or "Cannot access kernel" in str(error)
+    return http_status(error) in (403, 404) or "Cannot access kernel" in str(error)
 
 
 def _tail(log: Path, lines: int = 5) -> str:
@@ -176,7 +176,7 @@ def _kaggle(kernel: str) -> Iterator[Any]:
             "3.11 or 3.12"
         ) from error
     except SystemExit as error:
-        raise RemoteError(f"there is no login to Kaggle; {LOGIN}") from error
+        raise RemoteError(f"there is no login to Kaggle; {LOGIN_ADVICE}") from error
     except (OSError, ValueError, KeyError) as error:
         if getattr(error, "errno", None):  # the disk, not the network
             raise
@@ -184,9 +184,9 @@ def _kaggle(kernel: str) -> Iterator[Any]:
 
 
 def _explained(error: Exception, kernel: str) -> RemoteError:
-    status = answered(error)
+    status = http_status(error)
     if status == 401:
-        return RemoteError(f"Kaggle does not know your login; {LOGIN}")
+        return RemoteError(f"Kaggle does not know your login; {LOGIN_ADVICE}")
     if _is_missing(error):
         return RemoteError(
             f"there is no notebook {kernel} that you may see or change ({error}); check -u and the "
@@ -195,12 +195,12 @@ def _explained(error: Exception, kernel: str) -> RemoteError:
     if status:
         return RemoteError(f"Kaggle answers {status} ({error}); try again later")
     if "header value" in str(error):  # which holds the token
-        return RemoteError(f"the token of Kaggle is not one in its form; {LOGIN}")
+        return RemoteError(f"the token of Kaggle is not one in its form; {LOGIN_ADVICE}")
     if isinstance(error, ValueError | KeyError):
         return RemoteError(
             f"Kaggle says what its client does not understand ({error}); try again later, or pip "
             "install -U kaggle"
         )
     return RemoteError(
-        f"Kaggle cannot be reached ({innermost(error)}); mend the network, try again"
+        f"Kaggle cannot be reached ({root_cause(error)}); mend the network, try again"
     )

@@ -1,1 +1,1 @@
-"""Check what a folder of patches holds and whether training on it would be honest."""
+"""Check what a folder of patches holds, and whether a score on it would be unbiased."""

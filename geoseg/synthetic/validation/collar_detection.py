@@ -1,4 +1,4 @@
-"""Where a log's collars are, found by their loudness and their spacing.
+"""Find the collars of a log by their strong changes and their regular spacing.
 
 T twin, Z depth, A azimuth, N collar.
 """
@@ -14,19 +14,19 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
-LOUD = 4.0  # times the median change from row to row, by which collars and stray lines are told
-NEAR = 30  # rows above and below that tell how loud a row usually is
-GAP = 8  # rows: a collar is at most 9 rows thick
-JOINTS = (60, 450)  # rows: the spacings of collars that are looked for
+JUMP = 4.0  # a jump is this many times the median change from row to row
+NEIGHBOURHOOD = 30  # rows above and below over which the median is taken
+MAX_GAP = 8  # rows between the jumps of one collar, which is at most 9 rows thick
+JOINT_ROWS = (60, 450)  # range of spacings that are searched
 
 
 class Collars(NamedTuple):
-    """Rows (Z,) that are `loud`, and among them the collars: spacing, first and last rows (N,).
+    """Rows (Z,) between jumps, and the collars among them: spacing, first and last rows (N,).
 
-    `strays` counts the other stretches of loud rows.
+    `strays` counts the other groups of `jump_rows`.
     """
 
-    loud: Bools
+    jump_rows: Bools
     spacing: float
     first: Integers
     last: Integers
@@ -34,52 +34,52 @@ class Collars(NamedTuple):
 
 
 def find_collars(twins: Floats) -> Collars:
-    """Find stretches of rows that begin and end with a jump, and the collars among them.
+    """Find groups of rows that begin and end with a jump, and the collars among them.
 
-    A jump is a mean change from one row to the next of LOUD times the median one of the rows near
-    (a speckled stretch is no collar); jumps at most GAP rows apart belong to one stretch. Collars
-    have another stretch at their usual spacing.
+    A jump is a mean change from one row to the next of JUMP times the median of the rows nearby, so
+    that a noisy part of the log is not a collar. Jumps at most MAX_GAP rows apart belong to one
+    group. A group is a collar if another group lies at the usual spacing from it.
     """
     change = np.abs(np.diff(twins, axis=1))
-    known = np.isfinite(change)
-    each = np.where(known, change, 0).sum((0, 2)) / known.sum((0, 2)).clip(min=1)
-    padded = np.pad(each, NEAR, mode="reflect")
-    usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * NEAR + 1), axis=-1)
-    jumps = 1 + np.flatnonzero(each > LOUD * usual)  # the row below
-    apart = np.diff(jumps, prepend=-GAP) > GAP
+    valid = np.isfinite(change)
+    mean = np.where(valid, change, 0).sum((0, 2)) / valid.sum((0, 2)).clip(min=1)
+    padded = np.pad(mean, NEIGHBOURHOOD, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURHOOD + 1)
+    jumps = 1 + np.flatnonzero(mean > JUMP * np.median(windows, axis=-1))  # the row below
+    apart = np.diff(jumps, prepend=-MAX_GAP) > MAX_GAP
     first, last = jumps[apart], np.maximum(jumps[np.roll(apart, -1)] - 1, jumps[apart])
     marks = np.zeros(twins.shape[1] + 1, dtype=int)
     marks[first] += 1
     marks[last + 1] -= 1
-    loud = marks.cumsum()[:-1] > 0
-    spacing = _spacing(loud)
+    jump_rows = marks.cumsum()[:-1] > 0
+    spacing = _find_spacing(jump_rows)
     between = np.abs(first[:, None] - first)
     collar = (np.abs(between - spacing) < 0.07 * spacing).any(1)
-    return Collars(loud, spacing, first[collar], last[collar], int((~collar).sum()))
+    return Collars(jump_rows, spacing, first[collar], last[collar], int((~collar).sum()))
 
 
-def _spacing(loud: Bools) -> float:
-    """The lag, within JOINTS, at which loud rows repeat most, give or take a twentieth."""
-    signal = loud - loud.mean()
+def _find_spacing(jump_rows: Bools) -> float:
+    """Return the lag within JOINT_ROWS with the highest autocorrelation, averaged over +-5%."""
+    signal = jump_rows - jump_rows.mean()
     power = np.abs(np.fft.rfft(signal, 2 * len(signal))) ** 2
-    likeness = np.fft.irfft(power)[: len(signal)]
-    total = np.r_[0, likeness.cumsum()]
-    lags = np.arange(JOINTS[0], min(JOINTS[1], int(len(signal) / 1.1)))
-    if not lags.size or likeness[0] <= 0:
+    correlation = np.fft.irfft(power)[: len(signal)]
+    total = np.r_[0, correlation.cumsum()]
+    lags = np.arange(JOINT_ROWS[0], min(JOINT_ROWS[1], int(len(signal) / 1.1)))
+    if not lags.size or correlation[0] <= 0:
         return np.nan
     reach = np.maximum(lags // 20, 1)
     mean = (total[lags + reach + 1] - total[lags - reach]) / (2 * reach + 1)
     return float(lags[mean.argmax()])
 
 
-def pairs(collars: Collars, rows: int) -> dict[str, tuple[Integers, Integers]]:
-    """Rows above and below (N, 20) of the collars, and of places half-way between them."""
+def pair_rows(collars: Collars, rows: int) -> dict[str, tuple[Integers, Integers]]:
+    """Return rows above and below (N, 20) of the collars, and of places half-way between."""
     half = int(np.nan_to_num(collars.spacing)) // 2
-    away = np.arange(4, 24)
+    distance = np.arange(4, 24)
     result = {}
-    for name, shift in (("across collars", 0), ("between collars", half)):
-        above = collars.first[:, None] + shift - away
-        below = collars.last[:, None] + shift + away
+    for name, offset in (("across collars", 0), ("between collars", half)):
+        above = collars.first[:, None] + offset - distance
+        below = collars.last[:, None] + offset + distance
         inside = (above >= 0).all(1) & (below < rows).all(1)
         result[name] = above[inside], below[inside]
     return result

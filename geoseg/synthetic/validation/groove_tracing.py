@@ -1,7 +1,7 @@
-"""The grooves of a mask, traced run by run, and measured.
+"""Trace the grooves of a mask from row to row, and measure them.
 
-T twin, Z depth, A azimuth, R row of all twins one below the other (T * Z), N run. A run is a
-stretch of neighbouring groove pixels in one row, round the seam where it must.
+T twin, Z depth, A azimuth, R row of all twins one below the other (T * Z), N span. A span is a
+sequence of adjacent groove pixels in one row; it may cross the seam.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-DOUBLINGS = 5  # drift compares the mean places of 2**5 rows with those of the 2**5 below
-FAINTEST = -0.003  # inches: nearer to zero, a ratio of contrasts means nothing
+DOUBLINGS = 5  # drift compares the mean position of 2**5 rows with that of the 2**5 below
+MIN_CONTRAST = -0.003  # inches: closer to zero, a ratio of contrasts is meaningless
 
 
-class Runs(NamedTuple):
-    """Row, first column and width (N,) of each run; and `number` (R, A), -1 outside of runs."""
+class Spans(NamedTuple):
+    """Row, first column and width (N,) of each span; and `number` (R, A), -1 outside of spans."""
 
     row: Integers
     first: Integers
@@ -34,28 +34,27 @@ class Runs(NamedTuple):
     number: Integers
 
 
-def find_runs(groove: Bools) -> Runs:
-    """Find the runs of rows (R, A); a row that is all groove has none."""
+def find_spans(groove: Bools) -> Spans:
+    """Find the spans of rows (R, A); a row that is all groove has none."""
     columns = groove.shape[1]
     begins = groove & ~np.roll(groove, 1, 1)
     row, first = begins.nonzero()
-    place = np.arange(2 * columns)
-    outside = np.where(np.tile(groove, 2), 2 * columns, place)
+    outside = np.where(np.tile(groove, 2), 2 * columns, np.arange(2 * columns))
     end = np.minimum.accumulate(outside[:, ::-1], axis=1)[:, ::-1]
     count = begins.sum(1)
     before = np.cumsum(count) - count
-    # What lies left of a row's first beginning belongs to the run that crosses the seam: its last.
+    # Pixels left of a row's first beginning belong to its last span, which crosses the seam.
     within = (begins.cumsum(1) - 1) % count.clip(min=1)[:, None]
     number = np.where(groove & (count > 0)[:, None], before[:, None] + within, -1)
-    return Runs(row, first, end[row, first] - first, number)
+    return Spans(row, first, end[row, first] - first, number)
 
 
-def find_links(runs: Runs, rows: int) -> tuple[Integers, Integers]:
-    """Pairs (upper run, lower run) that touch, of logs of `rows` rows each."""
-    upper, lower = runs.number[:-1], runs.number[1:]
+def find_links(spans: Spans, rows: int) -> tuple[Integers, Integers]:
+    """Return pairs (upper span, lower span) that touch, in twins of `rows` rows each."""
+    upper, lower = spans.number[:-1], spans.number[1:]
     touching = (upper >= 0) & (lower >= 0)
     touching[rows - 1 :: rows] = False  # the last row of a twin and the first of the next
-    count = max(len(runs.row), 1)
+    count = max(len(spans.row), 1)
     pair = np.unique(upper[touching] * count + lower[touching])
     return pair // count, pair % count
 
@@ -63,34 +62,35 @@ def find_links(runs: Runs, rows: int) -> tuple[Integers, Integers]:
 def measure_grooves(
     twins: Floats,
     masks: NDArray[np.uint8],
-    loud: Bools,
-    beside: Mapping[str, tuple[Integers, Integers]],
+    excluded: Bools,
+    places: Mapping[str, tuple[Integers, Integers]],
 ) -> dict[str, float]:
-    """Measure the grooves of a log's twins (T, Z, A), inches, with masks of 0, 1 and UNKNOWN.
+    """Measure the grooves of a log's twins (T, Z, A), inches, with labels 0, 1 and UNKNOWN_LABEL.
 
-    `loud` (Z,) rows have no contrast. `beside` names places, and gives the rows above and below
-    each (places, rows), between which contrast is compared.
+    Rows that are `excluded` (Z,) have no contrast. `places` maps the name of a kind of place to the
+    rows above and below each (places, rows), between which contrast is compared.
     """
     rows, columns = twins.shape[1:]
     mask = masks.reshape(-1, columns)
-    runs = find_runs(mask == 1)
-    contrast = _contrast(twins.reshape(-1, columns), mask, runs)
-    contrast[loud[runs.row % rows]] = np.nan
-    crowd = np.bincount(runs.row, minlength=len(mask))
-    ends = mask[runs.row, runs.first - 1], mask[runs.row, (runs.first + runs.width) % columns]
-    width = np.where((ends[0] == UNKNOWN_LABEL) | (ends[1] == UNKNOWN_LABEL), np.nan, runs.width)
-    length = _lengths(masks)
-    drift = np.abs(_drift(runs, rows, columns))
+    spans = find_spans(mask == 1)
+    contrast = _measure_contrast(twins.reshape(-1, columns), mask, spans)
+    contrast[excluded[spans.row % rows]] = np.nan
+    count = np.bincount(spans.row, minlength=len(mask))
+    left, right = spans.first - 1, (spans.first + spans.width) % columns
+    is_cut = (mask[spans.row, left] == UNKNOWN_LABEL) | (mask[spans.row, right] == UNKNOWN_LABEL)
+    width = np.where(is_cut, np.nan, spans.width)
+    length = _measure_lengths(masks)
+    drift = np.abs(_measure_drift(spans, rows, columns))
     return {
-        "grooves, rows": (crowd > 0).mean(),
-        "grooves, beside": crowd[crowd > 0].mean() if crowd.any() else np.nan,
+        "grooves, rows": (count > 0).mean(),
+        "grooves, beside": count[count > 0].mean() if count.any() else np.nan,
         "groove width": median(width),
         "groove width, 10th percentile": quantile(width, 0.1),
         "groove width, 90th percentile": quantile(width, 0.9),
         "groove contrast": median(contrast),
         "groove contrast, 5th percentile": quantile(contrast, 0.05),
         "groove contrast, 95th percentile": quantile(contrast, 0.95),
-        **_changes(contrast, runs, crowd.reshape(-1, rows), beside),
+        **_compare_contrast(contrast, spans, count.reshape(-1, rows), places),
         "groove length": median(length),
         "groove length, longest": quantile(length, 1),
         "groove drift": median(drift),
@@ -98,81 +98,82 @@ def measure_grooves(
     }
 
 
-def _contrast(image: Floats, mask: NDArray[np.uint8], runs: Runs) -> Floats:
-    """Mean inside less the mean of the columns 2 to 4 beside the run's outermost, inches (N,)."""
+def _measure_contrast(image: Floats, mask: NDArray[np.uint8], spans: Spans) -> Floats:
+    """Return the mean inside minus the mean of columns 2 to 4 beside the span, inches (N,)."""
     columns = image.shape[1]
 
-    def mean(chosen: Bools, spans: list[tuple[Integers, Integers]], least: int) -> Floats:
+    def mean(chosen: Bools, limits: list[tuple[Integers, Integers]], least: int) -> Floats:
         chosen = chosen & np.isfinite(image)
         sums = []
         for values in (np.where(chosen, image, 0), chosen):
             total = np.tile(values, 3).cumsum(1, dtype=float)
             total = np.pad(total, ((0, 0), (1, 0)))
-            sums.append(sum(total[runs.row, b] - total[runs.row, a] for a, b in spans))
+            sums.append(sum(total[spans.row, b] - total[spans.row, a] for a, b in limits))
         return np.where(sums[1] >= least, sums[0] / np.maximum(sums[1], 1), np.nan)
 
-    first = runs.first + columns
-    end = first + runs.width
+    first = spans.first + columns
+    end = first + spans.width
     inside = mean(mask == 1, [(first, end)], least=1)
     return inside - mean(mask == 0, [(first - 4, first - 1), (end + 1, end + 4)], least=2)
 
 
-def _lengths(masks: NDArray[np.uint8]) -> Floats:
-    """Rows from a groove's first to its last; unknown pixels may link but not lengthen it."""
+def _measure_lengths(masks: NDArray[np.uint8]) -> Floats:
+    """Return the rows from first to last of each groove; unknown pixels only link its parts."""
     number = label_components(torch.from_numpy(masks != 0)).numpy()
-    known = masks == 1
-    label, row = number[known], known.nonzero()[1]
+    groove = masks == 1
+    component, row = number[groove], groove.nonzero()[1]
     first, last = np.full(number.max() + 1, masks.shape[1]), np.full(number.max() + 1, -1)
-    np.minimum.at(first, label, row)
-    np.maximum.at(last, label, row)
+    np.minimum.at(first, component, row)
+    np.maximum.at(last, component, row)
     return (last - first + 1.0)[last >= 0]
 
 
-def _drift(runs: Runs, rows: int, columns: int) -> Floats:
-    """Columns per 100 rows, signed, from each run whose groove goes on below without a branch.
+def _measure_drift(spans: Spans, rows: int, columns: int) -> Floats:
+    """Return columns per 100 rows, signed, from each span whose groove continues without a branch.
 
-    Labels move in whole columns, so the mean places of two stretches are compared. Step after
-    step the stretch doubles: its end, the way there, and the sum of the places on it.
+    Labels move in whole columns, so the mean positions of two sections of the groove are compared.
+    Each step doubles the section: the span at its end, the distance to it in columns, and the sum
+    of the positions along it.
     """
-    upper, lower = find_links(runs, rows)
-    count = len(runs.row)
-    lone = (np.bincount(upper, minlength=count)[upper] == 1) & (
+    upper, lower = find_links(spans, rows)
+    count = len(spans.row)
+    unbranched = (np.bincount(upper, minlength=count)[upper] == 1) & (
         np.bincount(lower, minlength=count)[lower] == 1
     )
-    upper, lower = upper[lone], lower[lone]
-    centre = runs.first + runs.width / 2
-    ahead = np.full(count + 1, count)
-    way, places = np.zeros(count + 1), np.zeros(count + 1)
-    ahead[upper] = lower
-    way[upper] = (centre[lower] - centre[upper] + columns / 2) % columns - columns / 2
+    upper, lower = upper[unbranched], lower[unbranched]
+    centre = spans.first + spans.width / 2
+    end = np.full(count + 1, count)
+    distance, positions = np.zeros(count + 1), np.zeros(count + 1)
+    end[upper] = lower
+    distance[upper] = (centre[lower] - centre[upper] + columns / 2) % columns - columns / 2
     for doubling in range(DOUBLINGS):
-        places += places[ahead] + 2**doubling * way
-        way += way[ahead]
-        ahead = ahead[ahead]
+        positions += positions[end] + 2**doubling * distance
+        distance += distance[end]
+        end = end[end]
     size = 2**DOUBLINGS
-    moved = way + (places[ahead] - places) / size
-    drift: Floats = 100 / size * moved[ahead[ahead] < count]
+    moved = distance + (positions[end] - positions) / size
+    drift: Floats = 100 / size * moved[end[end] < count]
     return drift
 
 
-def _changes(
+def _compare_contrast(
     contrast: Floats,
-    runs: Runs,
-    crowd: Integers,
-    beside: Mapping[str, tuple[Integers, Integers]],
+    spans: Spans,
+    count: Integers,
+    places: Mapping[str, tuple[Integers, Integers]],
 ) -> dict[str, float]:
-    """By what ratio, 1 or more, contrast changes at places; rows of a single groove only."""
-    single = np.full(crowd.size, np.nan)
-    alone = crowd.ravel()[runs.row] == 1
-    single[runs.row[alone]] = contrast[alone]
-    by_row = single.reshape(crowd.shape)
+    """Return the ratio, at least 1, by which contrast changes at places, in rows of one groove."""
+    single = np.full(count.size, np.nan)
+    alone = count.ravel()[spans.row] == 1
+    single[spans.row[alone]] = contrast[alone]
+    by_row = single.reshape(count.shape)
     values = {}
-    for place, pair in beside.items():
+    for place, pair in places.items():
         means = []
         for chosen in (by_row[:, rows] for rows in pair):
-            known = np.isfinite(chosen)
-            total = np.where(known, chosen, 0).sum(-1)
-            means.append(np.where(known.sum(-1) >= 5, total / known.sum(-1).clip(min=1), np.nan))
-        above, below = (np.where(mean < FAINTEST, -mean, np.nan) for mean in means)
+            valid = np.isfinite(chosen)
+            total = np.where(valid, chosen, 0).sum(-1)
+            means.append(np.where(valid.sum(-1) >= 5, total / valid.sum(-1).clip(min=1), np.nan))
+        above, below = (np.where(mean < MIN_CONTRAST, -mean, np.nan) for mean in means)
         values[f"groove contrast, {place}"] = float(np.exp(median(np.abs(np.log(below / above)))))
     return values

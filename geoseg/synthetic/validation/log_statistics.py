@@ -1,8 +1,8 @@
-"""The components of one log, measured: what the generator makes, and what real pipes show.
+"""Measure the components of one log, synthetic or real.
 
-T twin, Z depth, A azimuth, F frequency along depth, K cycles round. A log of more than 36 columns
-is measured as the twins that the real data set cuts it into, so one column is always 10 degrees.
-Azimuth is circular throughout, so turning the pipe changes no measure.
+T twin, Z depth, A azimuth, F frequency along depth, K cycles round the pipe. A log of more than 36
+columns is measured as the twins that the data set cuts it into, so that one column is always 10
+degrees. Azimuth is circular throughout, so a shift changes no value.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.synthetic.validation.collar_detection import Collars, find_collars, pairs
+from geoseg.synthetic.validation.collar_detection import Collars, find_collars, pair_rows
 from geoseg.synthetic.validation.groove_tracing import measure_grooves
-from geoseg.synthetic.validation.robust_statistics import deviation, median, quantile, share
+from geoseg.synthetic.validation.robust_statistics import median, quantile, robust_std, share
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 COLUMNS = 36  # of a twin, 10 degrees each
-SLOW = 64  # rows: longer variations count as coherent along depth
-LATTICE_ROWS = 72  # rows of a window in which a lattice is looked for, half a window apart
-LATTICE_SHARE = 0.4  # of a window's power in one peak; the real wells without one stay below 0.25
-CHANCE = 0.05  # share of windows that texture alone may pass as a lattice
+COHERENT_ROWS = 64  # longer variations count as coherent along depth
+LATTICE_ROWS = 72  # rows of a window in which a lattice is searched, half a window apart
+LATTICE_SHARE = 0.4  # of a window's power in one peak; real wells without a lattice reach 0.25
+CHANCE = 0.05  # share of windows in which texture may be mistaken for a lattice
 CYCLES = (
     ("1 cycle", 1, 1),
     ("2 cycles", 2, 2),
@@ -80,17 +80,22 @@ UNITS = {
 }
 
 
-def measure(image: NDArray[np.float32], mask: NDArray[np.uint8] | None = None) -> dict[str, float]:
+def measure_log(
+    image: NDArray[np.float32], mask: NDArray[np.uint8] | None = None
+) -> dict[str, float]:
     """Measure every component of one log.
 
     Args:
         image: Wall thickness minus its row average (Z, A), inches, NaN at nulls; at least 72 rows,
             and 36 columns or a multiple.
-        mask: 1 on grooves, 0 elsewhere, 255 where unknown, which is left out; (Z, A).
+        mask: Labels (Z, A): 1 on grooves, 0 elsewhere, 255 where unknown, which is ignored.
 
     Returns:
-        A value for each name in UNITS, in its unit; NaN for what the log does not show. Those of
-        grooves are there with a mask only.
+        A value for each name in UNITS, in its unit; NaN if the log does not show the component.
+        Values of grooves are included only with a mask.
+
+    Raises:
+        ValueError: A shape is not as described.
     """
     rows, columns = image.shape
     if columns % COLUMNS:
@@ -99,63 +104,64 @@ def measure(image: NDArray[np.float32], mask: NDArray[np.uint8] | None = None) -
         raise ValueError(f"the log has {rows} rows; give at least {LATTICE_ROWS}")
     if mask is not None and mask.shape != image.shape:
         raise ValueError(f"the mask has the shape {mask.shape}, its log {image.shape}")
-    twins = _twins(image).astype(np.float64)
+    twins = _split_twins(image).astype(np.float64)
     collars = find_collars(twins)
     filled = np.nan_to_num(twins)
-    quiet = ~collars.loud
+    smooth = ~collars.jump_rows
     values = (
-        _spread(twins, quiet)
-        | _harmonics(filled, quiet, collars)
-        | _lattice(filled, quiet)
-        | _noise(twins, quiet)
-        | _spikes(twins, quiet)
-        | _collars(twins, collars)
-        | _nulls(twins)
+        _measure_spread(twins, smooth)
+        | _measure_harmonics(filled, smooth, collars)
+        | _measure_lattice(filled, smooth)
+        | _measure_noise(twins, smooth)
+        | _measure_spikes(twins, smooth)
+        | _measure_collars(twins, collars)
+        | _measure_nulls(twins)
     )
     if mask is not None:
-        values |= measure_grooves(twins, _twins(mask), collars.loud, pairs(collars, rows))
+        values |= measure_grooves(
+            twins, _split_twins(mask), collars.jump_rows, pair_rows(collars, rows)
+        )
     return {name: float(values[name]) for name in UNITS if name in values}
 
 
-def _twins(log: NDArray[Scalar]) -> NDArray[Scalar]:
-    """(Z, A) as (T, Z, 36): every T-th column."""
+def _split_twins(log: NDArray[Scalar]) -> NDArray[Scalar]:
+    """Split (Z, A) into (T, Z, 36), every T-th column each."""
     return np.moveaxis(log.reshape(len(log), COLUMNS, -1), -1, 0)
 
 
-def _spread(twins: Floats, quiet: Bools) -> dict[str, float]:
+def _measure_spread(twins: Floats, smooth: Bools) -> dict[str, float]:
     return {
         "spread": float(np.std(twins[np.isfinite(twins)])),
-        "spread, robust": deviation(twins[:, quiet]),
+        "spread, robust": robust_std(twins[:, smooth]),
     }
 
 
-def _harmonics(filled: Floats, quiet: Bools, collars: Collars) -> dict[str, float]:
-    """Amplitudes are root mean squares over depth: a cosine of amplitude a gives a."""
+def _measure_harmonics(filled: Floats, smooth: Bools, collars: Collars) -> dict[str, float]:
+    """Measure amplitudes as root mean squares over depth: a cosine of amplitude a gives a."""
     waves = np.fft.rfft(filled, axis=-1) * (2 / COLUMNS)  # (T, Z, K)
-    kept = filled[:, quiet]
+    kept = filled[:, smooth]
     power = np.square(kept).mean()
-    squares = (np.abs(waves[:, quiet]) ** 2).mean((0, 1))  # (K,)
-    squares[-1] /= 4  # at 18 cycles a wave and its mirror image are one, counted twice above
+    squares = (np.abs(waves[:, smooth]) ** 2).mean((0, 1))  # (K,)
+    squares[-1] /= 4  # the Nyquist term has no conjugate, so its factor above is 1
     values = {name: float(np.sqrt(squares[first : last + 1].sum())) for name, first, last in CYCLES}
     values["power of 1 cycle"] = squares[1] / 2 / power if power else np.nan
-    for place, (above, below) in pairs(collars, len(quiet)).items():
-        turned = waves[:, below, 1].mean(-1) * waves[:, above, 1].mean(-1).conj()
-        name = f"1 cycle, turn {place}"
-        values[name] = median(np.abs(np.angle(turned, deg=True)))
+    for place, (above, below) in pair_rows(collars, len(smooth)).items():
+        rotation = waves[:, below, 1].mean(-1) * waves[:, above, 1].mean(-1).conj()
+        values[f"1 cycle, turn {place}"] = median(np.abs(np.angle(rotation, deg=True)))
     along = np.abs(np.fft.rfft(kept, axis=1)) ** 2
     along[:, 1:] *= 2  # both signs
-    slow = np.arange(along.shape[1]) * SLOW < kept.shape[1]
+    slow = np.arange(along.shape[1]) * COHERENT_ROWS < kept.shape[1]
     values["coherence"] = along[:, slow].sum() / along.sum() if power else np.nan
     return values
 
 
-def _lattice(filled: Floats, quiet: Bools) -> dict[str, float]:
-    """Windows whose power at periods of 8 to 36 rows and 1 to 8 cycles is mostly one peak's.
+def _measure_lattice(filled: Floats, smooth: Bools) -> dict[str, float]:
+    """Find windows whose power at periods of 8 to 36 rows and 1 to 8 cycles is mostly in one peak.
 
-    A peak is higher than its neighbours in frequency along depth, which texture that changes
-    slowly never is. The power of twins is averaged.
+    A peak is higher than its neighbours in frequency along depth, unlike slowly changing texture.
+    The power of twins is averaged.
     """
-    power = _windows(np.where(quiet[:, None], filled, 0))
+    power = _compute_power(np.where(smooth[:, None], filled, 0))
     lower, upper = np.roll(power, 1, 1), np.roll(power, -1, 1)
     bins = np.r_[2:10, -9:-1]
     peaks = np.where((power > lower) & (power > upper), power, 0)[:, bins].reshape(len(power), -1)
@@ -168,18 +174,18 @@ def _lattice(filled: Floats, quiet: Bools) -> dict[str, float]:
     found &= share_found > CHANCE
     tiny = np.finfo(float).tiny
     left, centre, right = (np.log(p[found].clip(min=tiny)) for p in (left, centre, right))
-    between = (left - right) / 2 / (left - 2 * centre + right)  # the top of a parabola
+    between = (left - right) / 2 / (left - 2 * centre + right)  # vertex of a parabola
     return {
         "lattice, windows": share_found,
         "lattice, cycles": median(1.0 + cycle[found]),
         "lattice, period": median(LATTICE_ROWS / np.abs(row[found] + between)),
-        # The three bins of a Hann window's peak hold 1.5 times the power of its top.
+        # The three bins of a peak under a Hann window hold 1.5 times the power of the middle bin.
         "lattice, amplitude": median(np.sqrt(peak[found] / 1.5) * 4 / (COLUMNS * LATTICE_ROWS)),
     }
 
 
-def _windows(filled: Floats) -> Floats:
-    """Power (windows, F, K) of 1 to 8 cycles in windows half a window apart, tapered in depth."""
+def _compute_power(filled: Floats) -> Floats:
+    """Return the power (windows, F, K) of 1 to 8 cycles in overlapping windows with a taper."""
     starts = np.arange(0, filled.shape[1] - LATTICE_ROWS + 1, LATTICE_ROWS // 2)
     taper = np.hanning(LATTICE_ROWS + 1)[:LATTICE_ROWS, None]
     windows = filled[:, starts[:, None] + np.arange(LATTICE_ROWS)] * taper
@@ -188,45 +194,45 @@ def _windows(filled: Floats) -> Floats:
     return power
 
 
-def _noise(twins: Floats, quiet: Bools) -> dict[str, float]:
-    """The noise floor from second differences: [1, -2, 1] along depth and along azimuth.
+def _measure_noise(twins: Floats, smooth: Bools) -> dict[str, float]:
+    """Measure the noise floor from second differences: [1, -2, 1] along depth and along azimuth.
 
-    It multiplies the variance of white noise by 36, and by 6 along depth alone, where what changes
-    from row to row and is smooth round the pipe (ripple) adds to it. Unevenness is the ratio of the
-    90th to the 10th percentile of the noise in stretches of 72 rows of one column.
+    They multiply the variance of white noise by 36. Along depth alone the factor is 6, and ripple,
+    which changes from row to row and is smooth round the pipe, adds to it. Unevenness is the ratio
+    of the 90th to the 10th percentile of the noise in sections of 72 rows of one column.
     """
-    along = np.diff(twins, 2, axis=1)[:, quiet[1:-1]]
+    along = np.diff(twins, 2, axis=1)[:, smooth[1:-1]]
     both = (np.roll(along, 1, -1) - 2 * along + np.roll(along, -1, -1)) / 6
-    noise = deviation(both)
-    stretches = both[:, : both.shape[1] // LATTICE_ROWS * LATTICE_ROWS]
-    stretches = np.abs(stretches).reshape(len(both), -1, LATTICE_ROWS, COLUMNS)
-    local = np.median(stretches, axis=2)
+    noise = robust_std(both)
+    sections = both[:, : both.shape[1] // LATTICE_ROWS * LATTICE_ROWS]
+    sections = np.abs(sections).reshape(len(both), -1, LATTICE_ROWS, COLUMNS)
+    local = np.median(sections, axis=2)
     least = quantile(local, 0.1)
     return {
         "noise": noise,
         "noise, unevenness": quantile(local, 0.9) / least if least > 0 else np.nan,
-        "ripple": max(deviation(along) ** 2 / 6 - noise**2, 0) ** 0.5,
+        "ripple": max(robust_std(along) ** 2 / 6 - noise**2, 0) ** 0.5,
     }
 
 
-def _spikes(twins: Floats, quiet: Bools) -> dict[str, float]:
-    """Pixels far from the median of the two rows above and the two below."""
-    beside = np.stack([twins[:, i : len(quiet) - 4 + i] for i in (0, 1, 3, 4)])
+def _measure_spikes(twins: Floats, smooth: Bools) -> dict[str, float]:
+    """Count pixels far from the median of the two rows above and the two below."""
+    beside = np.stack([twins[:, i : len(smooth) - 4 + i] for i in (0, 1, 3, 4)])
     beside.sort(0)
     off = twins[:, 2:-2] - (beside[1] + beside[2]) / 2
-    limit = SPIKE * deviation(off)
-    spike, known = np.abs(off) > limit, np.isfinite(off)
-    calm = np.lib.stride_tricks.sliding_window_view(quiet, 5).all(1)
+    limit = SPIKE * robust_std(off)
+    spike, valid = np.abs(off) > limit, np.isfinite(off)
+    inner = np.lib.stride_tricks.sliding_window_view(smooth, 5).all(1)
     return {
-        "spikes": share(spike, known),
-        "spikes, no collars": share(spike[:, calm], known[:, calm]),
-        "spikes, bright": share(off[:, calm] > limit, spike[:, calm]),
+        "spikes": share(spike, valid),
+        "spikes, no collars": share(spike[:, inner], valid[:, inner]),
+        "spikes, bright": share(off[:, inner] > limit, spike[:, inner]),
     }
 
 
-def _collars(twins: Floats, collars: Collars) -> dict[str, float]:
-    """Thickness in rows; height is the 90th percentile of how far their pixels are off zero."""
-    rows = np.arange(len(collars.loud))[:, None]
+def _measure_collars(twins: Floats, collars: Collars) -> dict[str, float]:
+    """Measure collars: thickness in rows, height as the 90th percentile of absolute values."""
+    rows = np.arange(len(collars.jump_rows))[:, None]
     inside = ((collars.first <= rows) & (rows <= collars.last)).any(1)
     return {
         "collars, spacing": collars.spacing if inside.any() else np.nan,
@@ -236,8 +242,8 @@ def _collars(twins: Floats, collars: Collars) -> dict[str, float]:
     }
 
 
-def _nulls(twins: Floats) -> dict[str, float]:
-    """Shares of pixels, and of rows that hold nothing else or something else as well."""
+def _measure_nulls(twins: Floats) -> dict[str, float]:
+    """Measure the shares of null pixels, of null rows and of partly null rows."""
     null = np.isnan(twins)
     whole = null.all((0, 2))
     return {

@@ -1,6 +1,6 @@
-"""Strips of logs side by side, in which a stranger should hesitate.
+"""A picture of real and synthetic strips in random order, to judge by eye.
 
-Z depth, A azimuth, N strip.
+Z depth, A azimuth.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from PIL import Image, ImageDraw
 from geoseg.atomic_files import atomic_write, name_in_errors
 from geoseg.pictures import grey
 
-SCALE = 3  # screen pixels a pixel
+SCALE = 3  # screen pixels per pixel
 ROWS, COLUMNS = 200, 36  # of a strip
-GAP, LINE, LETTERS = 12, 14, 6  # screen pixels: between strips, a line of text, a letter
+GAP, LINE, LETTER = 12, 14, 6  # screen pixels: gap between strips, line height, letter width
 
 
 class Strip(NamedTuple):
-    """A stretch of one log, inches (Z, 36), NaN at nulls, and where it comes from."""
+    """Part of one log, inches (Z, 36), NaN at nulls, and a description of its source."""
 
     image: NDArray[np.float32]
-    answer: str
+    source: str
 
 
-def draw_strips(
+def cut_strips(
     synthetic: Mapping[str, NDArray[np.float32]],
     real: Mapping[str, NDArray[np.float32]],
     strips: int,
     random: np.random.Generator,
 ) -> list[Strip]:
-    """Cut `strips` strips from each kind of log (Z, A), in turn, and shuffle them.
+    """Cut `strips` strips each from synthetic and real logs (Z, A), and shuffle them.
 
-    Of a log of more than 36 columns, strips show the first twin.
+    A strip of a log with more than 36 columns shows its first twin.
     """
     cut = []
     for kind, logs in (("synthetic", synthetic), ("real", real)):
@@ -50,12 +50,12 @@ def draw_strips(
     return [cut[i] for i in random.permutation(len(cut))]
 
 
-def save_picture(strips: Sequence[Strip], path: Path) -> None:
-    """Write the strips, numbered, as a PNG; the answers stand in small letters at the bottom."""
+def save_strips(strips: Sequence[Strip], path: Path) -> None:
+    """Write the numbered strips as a PNG, with their sources in grey at the bottom."""
     step = SCALE * COLUMNS + GAP
     width = step * len(strips) + GAP
-    answers = ", ".join(f"{i} {strip.answer}" for i, strip in enumerate(strips, 1))
-    lines = textwrap.wrap(answers, (width - 2 * GAP) // LETTERS)
+    sources = ", ".join(f"{i} {strip.source}" for i, strip in enumerate(strips, 1))
+    lines = textwrap.wrap(sources, (width - 2 * GAP) // LETTER)
     bottom = GAP + SCALE * ROWS + 2 * LINE
     canvas = Image.new("RGB", (width, bottom + LINE * (len(lines) + 6)), "white")
     pen = ImageDraw.Draw(canvas)
@@ -64,7 +64,7 @@ def save_picture(strips: Sequence[Strip], path: Path) -> None:
         left = GAP + number * step
         canvas.paste(Image.fromarray(picture), (left, GAP))
         pen.text((left, bottom - LINE - LINE // 2), str(number + 1), fill="black")
-    pen.text((GAP, bottom), "Which are synthetic? The answers stand below.", fill="black")
+    pen.text((GAP, bottom), "Which are synthetic? The answers are below.", fill="black")
     for number, line in enumerate(lines, 5):
         pen.text((GAP, bottom + LINE * number), line, fill="grey")
     with name_in_errors(path), atomic_write(path) as temporary:

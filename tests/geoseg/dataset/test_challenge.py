@@ -1,4 +1,4 @@
-"""The challenge's csv: what is written reads back, and what does not fit is named."""
+"""The challenge's csv: what is written is read back, and faulty rows are rejected."""
 
 from collections import Counter
 from dataclasses import replace
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from geoseg import DatasetError
-from geoseg.dataset.challenge import read_masks, with_labels, write_masks
-from geoseg.synthetic import synthetic_dataset
+from geoseg.dataset.challenge import read_masks, replace_labels, write_masks
+from geoseg.synthetic import make_synthetic_dataset
 
 
 @pytest.fixture
@@ -18,17 +18,17 @@ def masks():
     return {f"well_1_patch_{i}": generator.integers(0, 2, (36, 36), np.uint8) for i in range(5)}
 
 
-def text_of(masks):
-    """What the challenge's own files look like."""
-    heading = "," + ",".join(str(i) for i in range(1296))
+def format_csv(masks):
+    """Format masks as the challenge's own files."""
+    header = "," + ",".join(str(i) for i in range(1296))
     rows = (f"{name}," + ",".join(map(str, mask.ravel())) for name, mask in masks.items())
-    return "\n".join([heading, *rows]) + "\n"
+    return "\n".join([header, *rows]) + "\n"
 
 
-def test_round_trip(masks, tmp_path):
+def test_written_masks_are_read_back(masks, tmp_path):
     path = tmp_path / "y.csv"
     write_masks(path, masks)
-    assert path.read_text() == text_of(masks)
+    assert path.read_text() == format_csv(masks)
     read, rejections = read_masks(path)
     assert list(read) == list(masks)
     assert rejections == []
@@ -45,11 +45,11 @@ def test_round_trip(masks, tmp_path):
         lambda text: "\ufeff" + text.replace("\n", "\r\n"),
         lambda text: text + "\n",
     ],
-    ids=["npy", "floats", "no heading", "from Excel", "empty line"],
+    ids=["npy", "floats", "no header", "from Excel", "empty line"],
 )
-def test_other_spellings_read_the_same(masks, change, tmp_path):
+def test_other_spellings_are_read_equally(masks, change, tmp_path):
     path = tmp_path / "y.csv"
-    path.write_bytes(change(text_of(masks)).encode())
+    path.write_bytes(change(format_csv(masks)).encode())
     read, rejections = read_masks(path)
     assert not rejections
     assert {name: mask.tobytes() for name, mask in read.items()} == {
@@ -57,8 +57,8 @@ def test_other_spellings_read_the_same(masks, change, tmp_path):
     }
 
 
-def test_bad_rows_are_named_counted_and_left_out(masks, tmp_path):
-    lines = text_of(masks).splitlines()
+def test_faulty_rows_are_rejected(masks, tmp_path):
+    lines = format_csv(masks).splitlines()
     lines[2] = lines[2] + ",0"
     lines[3] = lines[3][:-1] + "2"
     lines.append(lines[5])
@@ -71,14 +71,14 @@ def test_bad_rows_are_named_counted_and_left_out(masks, tmp_path):
         "other values than 0 and 1": 1,
         "name more than once": 1,
     }
-    said = {r.kind: f"{r.name}: {r.reason}" for r in rejections}
-    assert said["misaligned row"].startswith("row 3 (well_1_patch_1): has 1,297 values")
-    assert "'2'" in said["other values than 0 and 1"]
-    assert said["name more than once"].startswith("well_1_patch_4: stands 2 times")
+    reasons = {r.kind: f"{r.name}: {r.reason}" for r in rejections}
+    assert reasons["misaligned row"].startswith("row 3 (well_1_patch_1): has 1,297 values")
+    assert "'2'" in reasons["other values than 0 and 1"]
+    assert reasons["name more than once"].startswith("well_1_patch_4: occurs 2 times")
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n", b"\xff\xfe\x00", b"\x00\n"])
-def test_no_usable_row(content, tmp_path):
+def test_csv_without_usable_row_is_an_error(content, tmp_path):
     path = tmp_path / "y.csv"
     path.write_bytes(content)
     with pytest.raises(DatasetError, match="csv"):
@@ -89,31 +89,31 @@ def test_no_usable_row(content, tmp_path):
 
 @pytest.fixture(scope="module")
 def dataset():
-    return synthetic_dataset(2, 12, seed=4)
+    return make_synthetic_dataset(2, 12, seed=4)
 
 
-def csv_of(dataset, path):
+def write_labels(dataset, path):
     names = [name.split("/")[-1] for name in dataset.names]
     write_masks(path, dict(zip(names, dataset.masks.numpy(), strict=True)))
     return path
 
 
-def test_labels_of_a_csv_are_those_of_the_folder(dataset, tmp_path):
-    bare = replace(
+def test_labels_in_a_csv_equal_those_of_the_folder(dataset, tmp_path):
+    unlabelled = replace(
         dataset,
         masks=torch.zeros_like(dataset.masks),
         labelled=torch.zeros_like(dataset.labelled),
     )
-    read = with_labels(bare, csv_of(dataset, tmp_path / "y.csv"))
+    read = replace_labels(unlabelled, write_labels(dataset, tmp_path / "y.csv"))
     assert read.masks.equal(dataset.masks)
     assert read.labelled.all()
     assert read.rejections == ()
 
 
-def test_names_are_checked_against_the_images(dataset, tmp_path):
-    path = csv_of(dataset, tmp_path / "y.csv")
+def test_names_without_image_or_row_are_rejected(dataset, tmp_path):
+    path = write_labels(dataset, tmp_path / "y.csv")
     path.write_text(path.read_text().replace("\nwell_1_patch_0,", "\nwell_77_patch_0,"))
-    read = with_labels(dataset, path)
+    read = replace_labels(dataset, path)
     assert read.labelled.sum() == len(dataset) - 1
     assert not read.labelled[dataset.names.index("train/images/well_1_patch_0.npy")]
     assert [(r.name, r.kind) for r in read.rejections] == [
@@ -122,8 +122,8 @@ def test_names_are_checked_against_the_images(dataset, tmp_path):
     ]
 
 
-def test_a_csv_of_another_set_is_refused(dataset, masks, tmp_path):
+def test_csv_for_another_data_set_is_an_error(dataset, masks, tmp_path):
     path = tmp_path / "y.csv"
     write_masks(path, {f"well_9_patch_{i}": mask for i, mask in enumerate(masks.values())})
     with pytest.raises(DatasetError, match="is well_9_patch_0, the first image well_1"):
-        with_labels(dataset, path)
+        replace_labels(dataset, path)

@@ -1,4 +1,4 @@
-"""`python -m geoseg.dataset check`: what it shows of a folder, and what it warns of."""
+"""`python -m geoseg.dataset check`: the table, the problems and the picture."""
 
 import shutil
 import tracemalloc
@@ -16,161 +16,167 @@ from tests.helpers.synthetic_data import make_data
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Wells 1 and 3, twins, and 2 to train; well 4 to validate."""
+    """Write wells 1 and 3, twins, and 2 to train; well 4 to validate."""
     return make_data(tmp_path_factory.mktemp("set") / "data", 4, 96)
 
 
 @pytest.fixture
-def copy(data, tmp_path):
+def folder(data, tmp_path):
     return Path(shutil.copytree(data, tmp_path / "data"))
 
 
-def move(root: Path, name: str, to: str, split="train") -> None:
+def move_to_validation(root: Path, name: str) -> None:
     for kind in ("images", "labels"):
-        shutil.move(root / split / kind / name, root / "validation" / kind / to)
+        shutil.move(root / "train" / kind / name, root / "validation" / kind / name)
 
 
-def check(folder, capsys, *more) -> tuple[int, str]:
-    code = main(["check", str(folder), *map(str, more)])
+def check(folder, capsys, *options) -> tuple[int, str]:
+    code = main(["check", str(folder), *map(str, options)])
     return code, capsys.readouterr().out
 
 
-def row(told: str, split: str, well: str) -> list[str]:
-    (line,) = [line for line in told.splitlines() if line.split()[:2] == [split, well]]
+def get_row(output: str, split: str, well: str) -> list[str]:
+    (line,) = [line for line in output.splitlines() if line.split()[:2] == [split, well]]
     return line.split()[2:]
 
 
-def test_a_sound_folder(data, capsys):
-    code, told = check(data, capsys)
+def test_sound_folder_has_no_problem(data, capsys):
+    code, output = check(data, capsys)
     assert code == 0
-    assert "Sound" in told
-    assert row(told, "train", "1")[:5] == ["24", "0", "72", "in", "twins"]
-    assert row(told, "train", "2")[:3] == ["24", "0", "36"]
+    assert "Sound" in output
+    assert get_row(output, "train", "1")[:5] == ["24", "0", "72", "in", "twins"]
+    assert get_row(output, "train", "2")[:3] == ["24", "0", "36"]
     masks = [read_patch(p) for p in (data / "validation" / "labels").glob("well_4_*.npy")]
     groove, pixels = np.mean([m.any() for m in masks]), np.mean(masks)
-    told_of_4 = row(told, "validation", "4")
-    assert told_of_4[-6:] == [f"{groove:.0%}", f"{pixels:.1%}", "0", "0", "0", "0"]
-    assert row(told, "train", "2")[-4:] == ["-", "-", "-", "0"]  # these are no answers to train on
-    assert row(told, "train", "all")[0] == "72"
-    assert not list(data.glob(".*"))  # a look leaves nothing behind
+    row = get_row(output, "validation", "4")
+    assert row[-6:] == [f"{groove:.0%}", f"{pixels:.1%}", "0", "0", "0", "0"]
+    assert get_row(output, "train", "2")[-4:] == [
+        "-",
+        "-",
+        "-",
+        "0",
+    ]  # only validation patches leak
+    assert get_row(output, "train", "all")[0] == "72"
+    assert not list(data.glob(".*"))  # the check changes nothing
 
 
-def test_nulls_alone_are_no_problem_and_gaps_are_counted(copy, capsys):
-    names = [copy / "train" / "images" / f"well_2_patch_{i}.npy" for i in (3, 5)]
+def test_nulls_are_no_problem_and_missing_patches_are_counted(folder, capsys):
+    names = [folder / "train" / "images" / f"well_2_patch_{i}.npy" for i in (3, 5)]
     np.save(names[0], np.full((36, 36), -999.25, np.float32))
     half = read_patch(names[1])
     half[:9] = np.nan
     np.save(names[1], half)
-    code, told = check(copy, capsys)
+    code, output = check(folder, capsys)
     assert code == 0
-    assert row(told, "train", "2")[:2] == ["23", "1"]
-    assert float(row(told, "train", "2")[3].rstrip("%")) >= 1.0
-    assert "null everywhere" in told
+    assert get_row(output, "train", "2")[:2] == ["23", "1"]
+    assert float(get_row(output, "train", "2")[3].rstrip("%")) >= 1.0
+    assert "null everywhere" in output
 
 
-def test_a_well_on_both_sides(copy, capsys):
-    """Well 1 is in twins: patch 8 leaves its twin 9 behind, and neighbours either side."""
-    move(copy, "well_1_patch_8.npy", "well_1_patch_8.npy")
-    for kind in ("images", "labels"):  # and this one is there twice
+def test_well_in_train_and_validation_is_a_leak(folder, capsys):
+    """Move patch 8 of well 1: its twin 9 stays in train, and so do neighbours above and below."""
+    move_to_validation(folder, "well_1_patch_8.npy")
+    for kind in ("images", "labels"):  # the same patch in both splits
         name = f"{kind}/well_2_patch_0.npy"
-        shutil.copy(copy / "train" / name, copy / "validation" / name)
-    code, told = check(copy, capsys)
+        shutil.copy(folder / "train" / name, folder / "validation" / name)
+    code, output = check(folder, capsys)
     assert code == 1
     assert (
-        "both hold patches of well_1, well_2, so no score is honest: of 26 validation patches 1 "
-        "are in train/ too, 1 have their twin there and 2 a neighbour" in told
+        "both hold patches of well_1, well_2, so the score is biased: of 26 validation patches 1 "
+        "are in train/ too, 1 have their twin there and 2 a neighbour" in output
     )
-    assert row(told, "validation", "1")[-4:] == ["0", "1", "1", "0"]
-    assert row(told, "validation", "2")[-4:] == ["1", "0", "1", "0"]
-    assert row(told, "validation", "4")[-4:] == ["0", "0", "0", "0"]
-    assert row(told, "validation", "all")[-4:] == ["1", "1", "2", "0"]
-    assert "looks like" not in told
+    assert get_row(output, "validation", "1")[-4:] == ["0", "1", "1", "0"]
+    assert get_row(output, "validation", "2")[-4:] == ["1", "0", "1", "0"]
+    assert get_row(output, "validation", "4")[-4:] == ["0", "0", "0", "0"]
+    assert get_row(output, "validation", "all")[-4:] == ["1", "1", "2", "0"]
+    assert "looks like" not in output
 
 
-def test_wells_that_were_renamed(copy, capsys):
-    """A twin of a quiet well and, in other units, a copy: only their pixels tell."""
+def test_renamed_wells_are_found(folder, capsys):
+    """Add a twin of a well with little noise and a copy in other units."""
     noise = np.random.default_rng(1).normal(0, 0.01, (36, 72))
     quiet = np.mean([np.roll(noise, shift, 1) for shift in range(6)], axis=0, dtype=np.float32)
     for name, side in (("train/{}/well_50_patch_4", 0), ("validation/{}/well_77_patch_0", 1)):
-        np.save(copy / f"{name.format('images')}.npy", quiet[:, side::2])
-        np.save(copy / f"{name.format('labels')}.npy", np.zeros((36, 36)))
-    copied = copy / "test" / "images" / "well_1_patch_0.npy"
+        np.save(folder / f"{name.format('images')}.npy", quiet[:, side::2])
+        np.save(folder / f"{name.format('labels')}.npy", np.zeros((36, 36)))
+    copied = folder / "test" / "images" / "well_1_patch_0.npy"
     copied.parent.mkdir(parents=True)
-    np.save(copied, 25.4 * read_patch(copy / "train" / "images" / "well_2_patch_6.npy"))
-    code, told = check(copy, capsys)
+    np.save(copied, 25.4 * read_patch(folder / "train" / "images" / "well_2_patch_6.npy"))
+    code, output = check(folder, capsys)
     assert code == 1
     assert (
         "well 77 of validation/ looks like the pipe of well 50 of train/: 1 of its 1 patch is a "
-        "copy or a twin (likeness up to 0.9" in told
+        "copy or a twin (correlation up to 0.9" in output
     )
-    assert "leave out both or neither" in told
+    assert "leave out both or neither" in output
     assert (
         "well 1 of test/ looks like the pipe of well 2 of train/: 1 of its 1 patch is a copy or a "
-        "twin (likeness up to 1.00: test/images/well_1_patch_0.npy and "
-        "train/images/well_2_patch_6.npy), so take all of it for such; no score on it is" in told
+        "twin (correlation up to 1.00: test/images/well_1_patch_0.npy and "
+        "train/images/well_2_patch_6.npy), so assume that all are; a score on it is biased"
+        in output
     )
-    assert row(told, "validation", "77")[-4:] == ["0", "0", "0", "1"]
-    assert row(told, "train", "2")[-1] == "1"
+    assert get_row(output, "validation", "77")[-4:] == ["0", "0", "0", "1"]
+    assert get_row(output, "train", "2")[-1] == "1"
 
 
-def rename(root: Path, well: int, to: int, split="train") -> None:
+def copy_well(root: Path, well: int, to: int, split="train") -> None:
     for path in [*(root / "train").glob(f"*/well_{well}_*")]:
         name = path.name.replace(f"well_{well}_", f"well_{to}_")
         shutil.copy(path, root / split / path.parent.name / name)
 
 
-def test_a_well_that_is_twice_in_train(copy, capsys):
-    """Whole wells that are left out would not be: their copies stay."""
-    rename(copy, 2, 50)
-    code, told = check(copy, capsys)
+def test_duplicate_wells_in_train_are_found(folder, capsys):
+    """Check a copy in one split: if the well is left out, its copy still is in training."""
+    copy_well(folder, 2, 50)
+    code, output = check(folder, capsys)
     assert code == 1
-    assert "well 50 of train/ looks like the pipe of well 2 of train/: 24 of its 24 patch" in told
-    assert row(told, "train", "50")[-1] == row(told, "train", "2")[-1] == "24"
+    assert "well 50 of train/ looks like the pipe of well 2 of train/: 24 of its 24 patch" in output
+    assert get_row(output, "train", "50")[-1] == get_row(output, "train", "2")[-1] == "24"
 
 
-def test_of_many_pairs_the_first_are_told(copy, capsys):
+def test_only_the_first_of_many_pairs_get_a_sentence(folder, capsys):
     for well in range(50, 55):
-        rename(copy, 2, well, "validation" if well == 54 else "train")
-    told = check(copy, capsys)[1]
-    problems = [line for line in told.splitlines() if line.startswith("Problem: ")]
+        copy_well(folder, 2, well, "validation" if well == 54 else "train")
+    output = check(folder, capsys)[1]
+    problems = [line for line in output.splitlines() if line.startswith("Problem: ")]
     assert len(problems) == 11
     assert all("validation/ looks" in line for line in problems[:5])
-    assert "5 more pairs of wells look alike" in problems[-1]
+    assert "5 more pairs of duplicate wells" in problems[-1]
 
 
-@pytest.mark.parametrize("all_along", [True, False])
-def test_what_is_half_alike_must_be_so_all_along(all_along, copy, capsys):
-    """One patch of two wells may be alike by chance, as lattices are, but not every one."""
+@pytest.mark.parametrize("at_all_depths", [True, False])
+def test_moderate_correlation_must_hold_at_all_depths(at_all_depths, folder, capsys):
+    """Check that one similar patch, which lattices may cause, is not a duplicate well."""
     rng = np.random.default_rng(2)
     for i in range(12):
         one, other = rng.normal(0, 0.01, (2, 36, 36))
-        if all_along or i == 5:
+        if at_all_depths or i == 5:
             other = one + 0.95 * other
         for name, image in (("train/{}/well_50", one), ("validation/{}/well_60", other)):
-            np.save(copy / f"{name.format('images')}_patch_{i}.npy", image.astype(np.float32))
-            np.save(copy / f"{name.format('labels')}_patch_{i}.npy", np.zeros((36, 36)))
-    code, told = check(copy, capsys)
-    assert code == int(all_along)
-    assert ("well 60 of validation/ looks like the pipe of well 50" in told) is all_along
+            np.save(folder / f"{name.format('images')}_patch_{i}.npy", image.astype(np.float32))
+            np.save(folder / f"{name.format('labels')}_patch_{i}.npy", np.zeros((36, 36)))
+    code, output = check(folder, capsys)
+    assert code == int(at_all_depths)
+    assert ("well 60 of validation/ looks like the pipe of well 50" in output) is at_all_depths
 
 
-def test_real_twins_under_two_names(real, copy, capsys):
-    """Noise hides most of the patches of well 7, and none of the well."""
+def test_real_twins_under_two_names_are_found(real, folder, capsys):
+    """Check that well 7 is found, though noise hides most of its patches."""
     log = read_patch(real / "wells" / "well_7.npy")[: 36 * 200]
     even, odd = split_twins(log).reshape(2, -1, 36, 36)
     for name, patches in (("train/{}/well_7", even), ("validation/{}/well_60", odd)):
         for i, patch in enumerate(patches):
-            np.save(copy / f"{name.format('images')}_patch_{i}.npy", patch)
-            np.save(copy / f"{name.format('labels')}_patch_{i}.npy", np.zeros((36, 36)))
-    code, told = check(copy, capsys)
+            np.save(folder / f"{name.format('images')}_patch_{i}.npy", patch)
+            np.save(folder / f"{name.format('labels')}_patch_{i}.npy", np.zeros((36, 36)))
+    code, output = check(folder, capsys)
     assert code == 1
-    assert "well 60 of validation/ looks like the pipe of well 7 of train/" in told
-    assert 20 < int(row(told, "validation", "60")[-1]) < 150
+    assert "well 60 of validation/ looks like the pipe of well 7 of train/" in output
+    assert 20 < int(get_row(output, "validation", "60")[-1]) < 150
 
 
 @pytest.mark.parametrize("rows", [36, 1])
-def test_copies_without_any_detail(rows, tmp_path, capsys):
-    """Patches of one row are copies where they are so bit by bit; constant ones tell nothing."""
+def test_copies_without_detail_must_be_exact(rows, tmp_path, capsys):
+    """Check that patches of one row are compared exactly, and constant ones ignored."""
     ramp = np.linspace(0, 0.01, 36)[None] if rows == 1 else np.zeros((36, 36))
     for split, well, offset in (("train", 1, 0), ("train", 2, 0.02), ("validation", 3, 0)):
         for kind, array in (("images", ramp + offset), ("labels", np.eye(rows, 36))):
@@ -178,40 +184,40 @@ def test_copies_without_any_detail(rows, tmp_path, capsys):
             folder.mkdir(parents=True, exist_ok=True)
             for i in range(2):
                 np.save(folder / f"well_{well}_patch_{i}.npy", array)
-    code, told = check(tmp_path, capsys)
-    said = "well 3 of validation/ looks like the pipe of well 1 of train/: 2 of its 2" in told
-    assert (code, said) == ((1, True) if rows == 1 else (0, False))
-    assert "well 2" not in told
-    assert row(told, "train", "1")[2] == "36?"
-    assert "?: no patches 2k and 2k + 1 to tell by" in " ".join(told.split())
+    code, output = check(tmp_path, capsys)
+    found = "well 3 of validation/ looks like the pipe of well 1 of train/: 2 of its 2" in output
+    assert (code, found) == ((1, True) if rows == 1 else (0, False))
+    assert "well 2" not in output
+    assert get_row(output, "train", "1")[2] == "36?"
+    assert "?: no patches 2k and 2k + 1 show" in " ".join(output.split())
 
 
 @pytest.mark.parametrize("kind", ["random", "rows"])
-def test_nulls_hide_no_copy(kind, copy, capsys):
-    """Nearly half of the pixels are null, or every other row but one."""
+def test_copies_with_nulls_are_found(kind, folder, capsys):
+    """Set nearly half of the pixels to null, or every other row but the last."""
     rng = np.random.default_rng(0)
-    for path in copy.glob("*/images/*.npy"):
+    for path in folder.glob("*/images/*.npy"):
         image = read_patch(path)
         image[rng.random(image.shape) < 0.45 if kind == "random" else slice(0, 34, 2)] = np.nan
         np.save(path, image)
-    assert check(copy, capsys)[0] == 0
+    assert check(folder, capsys)[0] == 0
     for i in range(5):
         for part in ("images", "labels"):
-            name = copy / "{}" / part / "well_{}_patch_{}.npy"
+            name = folder / "{}" / part / "well_{}_patch_{}.npy"
             shutil.copy(str(name).format("train", 2, i), str(name).format("validation", 99, i))
-    code, told = check(copy, capsys)
+    code, output = check(folder, capsys)
     assert code == 1
-    assert "well 99 of validation/ looks like the pipe of well 2 of train/: 5 of its 5" in told
+    assert "well 99 of validation/ looks like the pipe of well 2 of train/: 5 of its 5" in output
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("change", "words"),
     [
         (lambda r: (r / "train/images/well_2_patch_1.npy").write_bytes(b"x"), "unreadable image"),
         (lambda r: (r / "train/labels/well_2_patch_1.npy").unlink(), "without a label"),
         (lambda r: (r / "train/images/notes.txt").touch(), "misnamed"),
-        (lambda r: shutil.rmtree(r / "validation"), "a training needs --leave-out, --fold or"),
-        (lambda r: shutil.rmtree(r / "train/labels"), "well 4 alone has labels, so label another"),
+        (lambda r: shutil.rmtree(r / "validation"), "train with --leave-out, --fold or"),
+        (lambda r: shutil.rmtree(r / "train/labels"), "only well 4 has labels, so label another"),
         (
             lambda r: [shutil.rmtree(r / split / "labels") for split in ("train", "validation")],
             "no patch of train/ or validation/ has a label, so there is nothing to train on; add",
@@ -223,7 +229,7 @@ def test_nulls_hide_no_copy(kind, copy, capsys):
                 )
                 for kind in ("images", "labels")
             ],
-            "its last patch is number 999,999,999; rename or remove it",
+            "its last patch has the number 999,999,999; rename or remove it",
         ),
         (
             lambda r: [np.save(p, np.zeros((36, 36))) for p in r.glob("validation/labels/*.npy")],
@@ -231,22 +237,22 @@ def test_nulls_hide_no_copy(kind, copy, capsys):
         ),
     ],
 )
-def test_what_a_training_should_know_of(copy, spoil, words, capsys):
-    spoil(copy)
-    code, told = check(copy, capsys)
+def test_problem_for_training_is_reported(folder, change, words, capsys):
+    change(folder)
+    code, output = check(folder, capsys)
     assert code == 1
-    problems = [line for line in told.splitlines() if line.startswith("Problem: ")]
-    assert [words in line for line in problems].count(True) == 1, told
-    assert row(told, "train", "all")
+    problems = [line for line in output.splitlines() if line.startswith("Problem: ")]
+    assert [words in line for line in problems].count(True) == 1, output
+    assert get_row(output, "train", "all")
 
 
-def test_the_picture_shows_every_well_and_where_it_goes(copy, tmp_path, capsys):
-    move(copy, "well_2_patch_0.npy", "well_2_patch_0.npy")
-    code, told = check(copy, capsys, "--picture", tmp_path / "new" / "wells.png")
+def test_picture_shows_every_well_and_its_splits(folder, tmp_path, capsys):
+    move_to_validation(folder, "well_2_patch_0.npy")
+    code, output = check(folder, capsys, "--picture", tmp_path / "new" / "wells.png")
     assert code == 1
-    assert "wells.png" in told
+    assert "wells.png" in output
     picture = np.asarray(Image.open(tmp_path / "new" / "wells.png"))
-    assert {TRAIN, VALIDATION} <= colours(picture[:-40])  # without the legend
+    assert {TRAIN, VALIDATION} <= get_colours(picture[:-40])  # without the legend
     # Two wells of 36 rows and two of 72, each with a bar of 6 and a gap of 14, then the legend.
     assert picture.shape[0] == 2 * 36 + 2 * 72 + 4 * 20 + 47
     alarm = (picture == (205, 20, 20)).all(-1)
@@ -257,14 +263,14 @@ def test_the_picture_shows_every_well_and_where_it_goes(copy, tmp_path, capsys):
 TRAIN, VALIDATION, BOTH = (64, 125, 255), (245, 158, 11), (255, 56, 50)
 
 
-def colours(picture) -> set[tuple[int, ...]]:
+def get_colours(picture) -> set[tuple[int, ...]]:
     return {tuple(colour) for colour in picture.reshape(-1, picture.shape[-1]).tolist()}
 
 
-def draw(root: Path, places, rows=36) -> np.ndarray:
-    """The picture, without its legend, of patches (split, well, index)."""
+def draw_picture(root: Path, patches, rows=36) -> np.ndarray:
+    """Return the picture, without its legend, of patches (split, well, index)."""
     rng = np.random.default_rng(3)
-    for split, well, index in places:
+    for split, well, index in patches:
         folder = root / split / "images"
         folder.mkdir(parents=True, exist_ok=True)
         image = rng.normal(0, 0.01, (rows, 36)).astype(np.float32)
@@ -273,54 +279,55 @@ def draw(root: Path, places, rows=36) -> np.ndarray:
     return np.asarray(Image.open(root / "wells.png"))[:-40]
 
 
-def test_a_pixel_of_two_splits_has_the_colour_of_both(tmp_path):
-    """36 rows and more a pixel: in most of them there are patches of both."""
-    places = [("train" if i % 2 else "validation", 1, i) for i in range(2500)]
-    picture = draw(tmp_path, places, rows=20)
-    bars = (picture == BOTH).all(-1).sum(), (picture == TRAIN).all(-1).sum()
-    assert bars[0] > 50 * max(1, bars[1])
+def test_pixel_of_two_splits_has_the_colour_of_both(tmp_path, monkeypatch):
+    """Draw 40 rows per pixel, so that most pixels have rows of both splits."""
+    monkeypatch.setattr("geoseg.dataset.check.picture.WIDTH", 120)
+    patches = [("train" if i % 2 else "validation", 1, i) for i in range(250)]
+    picture = draw_picture(tmp_path, patches, rows=20)
+    both, train = (picture == BOTH).all(-1).sum(), (picture == TRAIN).all(-1).sum()
+    assert both > 50 * max(1, train)
 
 
-def test_long_gaps_leave_room_for_the_patches(tmp_path):
-    places = [("train", 1, index) for index in (0, 500, 501, 40_000)]
-    picture = draw(tmp_path, places)
+def test_long_gaps_are_shortened(tmp_path):
+    patches = [("train", 1, index) for index in (0, 500, 501, 40_000)]
+    picture = draw_picture(tmp_path, patches)
     bar = (picture == TRAIN).all(-1).any(0)
-    assert bar.sum() == 4 * 36 * 3  # six patches fit in three times their size
+    assert bar.sum() == 4 * 36 * 3  # six patches are drawn at triple size
     starts = np.flatnonzero(np.diff(bar.astype(int)) == 1)
     assert np.diff(starts).tolist() == [72 * 3, 108 * 3]
 
 
-def test_a_long_name_is_not_cut(tmp_path):
-    """It stands left of everything else, in black or red."""
-    picture = draw(tmp_path, [("test", 123456789, 0), ("train", 1, 0)])
+def test_long_name_is_not_cut(tmp_path):
+    """Check that the names are left of the logs."""
+    picture = draw_picture(tmp_path, [("test", 123456789, 0), ("train", 1, 0)])
     left = int(np.flatnonzero((picture == TRAIN).all(-1).any(0))[0])
     assert left > 110
     assert (picture[:, left - 12 : left] == 255).all()
 
 
-def test_stray_numbers_take_no_memory(tmp_path):
-    places = [("train", well, index) for well in range(6) for index in (0, 1, 51_000)]
+def test_huge_gaps_take_little_memory(tmp_path):
+    patches = [("train", well, index) for well in range(6) for index in (0, 1, 51_000)]
     tracemalloc.start()
-    draw(tmp_path, places)
+    draw_picture(tmp_path, patches)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6
 
 
-def test_mistakes(tmp_path, data, capsys):
+def test_wrong_arguments_are_errors(tmp_path, data, capsys):
     assert main(["check", str(tmp_path / "nowhere")]) == 2
     assert "is not a folder" in capsys.readouterr().err
     assert main(["check", str(data), "--picture", "/dev/null/wells.png"]) == 2
     assert "/dev/null/wells.png" in capsys.readouterr().err
     assert main(["check", str(data), "--picture", str(tmp_path / "wells.jpg")]) == 2
-    assert "would be a PNG; name it FILE.png" in " ".join(capsys.readouterr().err.split())
+    assert "is not a PNG; give FILE.png" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(SystemExit, match="2"):
         main(["frobnicate"])
     with pytest.raises(SystemExit, match="0"):
         main(["check", "--help"])
 
 
-def test_real_twins_are_told_from_neighbours(real):
+def test_real_twins_correlate_and_neighbours_do_not(real):
     for well, twins in ((2, True), (7, True), (11, False), (13, False)):
         log = read_patch(real / "wells" / f"well_{well}.npy")
         rows = len(log) // 72 * 72
@@ -332,7 +339,7 @@ def test_real_twins_are_told_from_neighbours(real):
         assert twins or abs(twin_correlation(even, odd)) < 0.05
 
 
-def test_likeness_of_too_little():
+def test_correlation_without_valid_variation_is_nan():
     empty = np.full((2, 36, 36), np.nan, np.float32)
     assert np.isnan(twin_correlation(empty, empty))
     assert np.isnan(twin_correlation(np.zeros((2, 36, 36)), np.ones((2, 36, 36))))

@@ -1,4 +1,4 @@
-"""`python -m geoseg.dataset download`, up to a server that speaks as Kaggle does."""
+"""`python -m geoseg.dataset download`, with a local server that imitates Kaggle."""
 
 import io
 import sys
@@ -25,7 +25,7 @@ def data(tmp_path_factory):
     return make_data(tmp_path_factory.mktemp("set") / "data", 3, 12)
 
 
-def zipped(folder: Path, inside: str = "") -> bytes:
+def make_zip(folder: Path, inside: str = "") -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for path in folder.rglob("*.*"):
@@ -33,67 +33,65 @@ def zipped(folder: Path, inside: str = "") -> bytes:
     return file.getvalue()
 
 
-def serve(kaggle, content: bytes) -> None:
+def serve_zip(kaggle, content: bytes) -> None:
     kaggle.answers["GetDataset"] = (200, {"currentVersionNumber": 3})
     kaggle.answers["DownloadDataset"] = (200, content)
 
 
-def names(folder: Path) -> set[str]:
+def list_patches(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*.npy")}
 
 
-def test_the_set_is_fetched_checked_and_laid_out(kaggle, data, tmp_path, monkeypatch, capsys):
-    serve(kaggle, zipped(data, "deep/inside/"))
+def test_data_set_is_downloaded_checked_and_laid_out(kaggle, data, tmp_path, monkeypatch, capsys):
+    serve_zip(kaggle, make_zip(data, "deep/inside/"))
     monkeypatch.chdir(tmp_path)
     assert main(["download"]) == 0
-    assert names(tmp_path / "data") == names(data)
+    assert list_patches(tmp_path / "data") == list_patches(data)
     assert len(PatchDataset.load(tmp_path / "data")) == 12
-    told = capsys.readouterr()
-    assert "12 patches kept, 0 files rejected" in told.out
-    assert "first release had 7,211" in " ".join(told.err.split())
+    output = capsys.readouterr()
+    assert "12 patches kept, 0 files rejected" in output.out
+    assert "first release had 7,211" in " ".join(output.err.split())
     slugs = {message.get("datasetSlug") for _, message in kaggle.asked}
     assert slugs == {"mva-geosciences-segmentation-dataset-slb"}
-    # Once fetched, another folder needs Kaggle for the version alone.
+    # A second download asks Kaggle for the version only.
     del kaggle.answers["DownloadDataset"]
     assert main(["download", "--out", "deeper/copy"]) == 0
-    assert names(tmp_path / "deeper" / "copy") == names(data)
+    assert list_patches(tmp_path / "deeper" / "copy") == list_patches(data)
 
 
-def test_another_handle_and_rejects_are_named(kaggle, data, tmp_path, capsys):
-    archive = io.BytesIO(zipped(data))
+def test_other_handle_is_downloaded_and_rejections_are_reported(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO(make_zip(data))
     with zipfile.ZipFile(archive, "a") as more:
         more.writestr("train/images/holiday.jpg", b"")
-    serve(kaggle, archive.getvalue())
+    serve_zip(kaggle, archive.getvalue())
     out = tmp_path / "mine"
     assert main(["download", "--handle", "me/pipes", "--out", str(out)]) == 0
-    told = capsys.readouterr()
-    assert "1 file rejected" in told.out
-    assert "holiday.jpg" in told.out
-    assert "first release" not in told.err
+    output = capsys.readouterr()
+    assert "1 file rejected" in output.out
+    assert "holiday.jpg" in output.out
+    assert "first release" not in output.err
 
 
-def test_a_dry_run_asks_nobody(kaggle, tmp_path, monkeypatch, capsys):
+def test_dry_run_sends_no_request(kaggle, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     out = tmp_path / "new" / "data"
     assert main(["download", "--handle", "me/pipes", "--out", str(out), "--dry-run"]) == 0
-    told = capsys.readouterr().out
-    assert f"Would fetch https://www.kaggle.com/datasets/me/pipes and lay it out in {out}" in told
+    output = capsys.readouterr().out
+    assert f"Would download https://www.kaggle.com/datasets/me/pipes to {out}" in output
     assert kaggle.asked == []
     assert not out.parent.exists()
     assert main(["download", "--out", str(tmp_path), "--handle", "me", "--dry-run"]) == 2
 
 
 @pytest.mark.parametrize("out", ["file/data", "/proc/data"])
-def test_a_place_that_cannot_be_written_is_found_before_anything_is_fetched(
-    kaggle, out, tmp_path, capsys
-):
+def test_unwritable_folder_is_an_error_before_the_download(kaggle, out, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main(["download", "--out", str(tmp_path / out)]) == 1
     assert f"{out} cannot be written" in " ".join(capsys.readouterr().err.split())
     assert kaggle.asked == []
 
 
-def test_capitals_and_what_macos_adds(kaggle, data, tmp_path, capsys):
+def test_capitals_and_extra_files_of_macos_are_accepted(kaggle, data, tmp_path, capsys):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(data.rglob("*.npy")):
@@ -103,57 +101,57 @@ def test_capitals_and_what_macos_adds(kaggle, data, tmp_path, capsys):
         file.writestr("Train/Images/._well_1_patch_0.npy", b"Mac OS X")
         file.writestr("Train/Images/.DS_Store", b"Mac OS X")
         file.writestr("extra/train/images/readme.txt", b"what this is")
-    serve(kaggle, archive.getvalue())
+    serve_zip(kaggle, archive.getvalue())
     out = tmp_path / "data"
     assert main(["download", "--handle", "me/pipes", "--out", str(out)]) == 0
-    assert names(out) == names(data)
+    assert list_patches(out) == list_patches(data)
     assert "12 patches kept, 0 files rejected" in capsys.readouterr().out
 
 
-def test_two_sets_in_one_are_named(kaggle, data, tmp_path, capsys):
-    archive = io.BytesIO(zipped(data, "old/"))
+def test_archive_with_two_data_sets_is_an_error(kaggle, data, tmp_path, capsys):
+    archive = io.BytesIO(make_zip(data, "old/"))
     with zipfile.ZipFile(archive, "a") as file:
         for path in data.rglob("*.npy"):
             file.write(path, f"new/{path.relative_to(data)}")
-    serve(kaggle, archive.getvalue())
+    serve_zip(kaggle, archive.getvalue())
     assert main(["download", "--handle", "me/pipes", "--out", str(tmp_path / "data")]) == 1
     assert "has 2 folders (new, old)" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize("all_of_them", [False, True])
-def test_what_is_damaged_in_the_cache(kaggle, all_of_them, data, tmp_path, capsys):
-    """One file is named and the others are kept; where none is of use all are fetched once more."""
-    serve(kaggle, zipped(data))
+@pytest.mark.parametrize("all_files", [False, True])
+def test_damaged_download_is_reported_or_repeated(kaggle, all_files, data, tmp_path, capsys):
+    """Check that one damaged file is reported, and that a fully damaged set is fetched again."""
+    serve_zip(kaggle, make_zip(data))
     command = ["download", "--handle", "me/pipes", "--out"]
     assert main([*command, str(tmp_path / "a")]) == 0
     cached = sorted((tmp_path / "home" / "datasets").rglob("train/images/*.npy"))
     cached += sorted((tmp_path / "home" / "datasets").rglob("validation/images/*.npy"))
-    for path in cached if all_of_them else cached[:1]:
+    for path in cached if all_files else cached[:1]:
         path.write_bytes(path.read_bytes()[:1000])
     capsys.readouterr()
     assert main([*command, str(tmp_path / "b")]) == 0
-    told = capsys.readouterr()
-    words = " ".join(told.err.split())
-    if all_of_them:
+    output = capsys.readouterr()
+    words = " ".join(output.err.split())
+    if all_files:
         assert "is damaged" in words
-        assert "fetching it once more" in words
-        assert "12 patches kept, 0 files rejected" in told.out
+        assert "downloading it again" in words
+        assert "12 patches kept, 0 files rejected" in output.out
     else:
         assert "Warning: train/images/well_1_patch_0.npy " in words
-        assert "to fetch all anew." in words
-        assert "11 patches kept, 1 file rejected" in told.out
-    assert names(tmp_path / "b") == names(data)
+        assert "to download everything again." in words
+        assert "11 patches kept, 1 file rejected" in output.out
+    assert list_patches(tmp_path / "b") == list_patches(data)
 
 
-def test_damage_at_kaggle_is_told(kaggle, data, tmp_path, capsys):
+def test_damaged_archive_on_kaggle_is_an_error(kaggle, data, tmp_path, capsys):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("train/images/well_1_patch_0.npy", b"no patch")
-    serve(kaggle, archive.getvalue())
+    serve_zip(kaggle, archive.getvalue())
     assert main(["download", "--handle", "me/pipes", "--out", str(tmp_path / "data")]) == 1
-    told = " ".join(capsys.readouterr().err.split())
-    assert "me/pipes: no usable patch: 1 file rejected, the first train/images/well_1_" in told
-    assert "it was downloaded to" in told
+    output = " ".join(capsys.readouterr().err.split())
+    assert "me/pipes: no usable patch: 1 file rejected, the first train/images/well_1_" in output
+    assert "check the download in" in output
     assert not (tmp_path / "data").exists()
 
 
@@ -166,55 +164,55 @@ def test_damage_at_kaggle_is_told(kaggle, data, tmp_path, capsys):
         (500, "Kaggle answers 500"),
     ],
 )
-def test_refusals_say_what_to_do(kaggle, status, words, tmp_path, capsys):
+def test_refusal_of_kaggle_says_what_to_do(kaggle, status, words, tmp_path, capsys):
     kaggle.answers["GetDataset"] = (status, {"code": status, "message": "no"})
     assert main(["download", "--handle", "me/pipes", "--out", str(tmp_path / "data")]) == 1
-    told = " ".join(capsys.readouterr().err.split())
-    assert words in told
+    output = " ".join(capsys.readouterr().err.split())
+    assert words in output
     assert not (tmp_path / "data").exists()
 
 
-def test_without_network(kaggle, monkeypatch, tmp_path, capsys):
+def test_unreachable_kaggle_is_an_error(kaggle, monkeypatch, tmp_path, capsys):
     from kagglesdk import kaggle_env
 
     nowhere = "http://127.0.0.1:9"
     monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, nowhere)
     assert main(["download", "--out", str(tmp_path / "data")]) == 1
-    told = " ".join(capsys.readouterr().err.split())
-    assert "cannot be reached" in told
-    assert "by browser" in told
+    output = " ".join(capsys.readouterr().err.split())
+    assert "cannot be reached" in output
+    assert "in a browser" in output
 
 
-def test_a_token_that_is_none_is_not_shown(kaggle, monkeypatch, tmp_path, capsys):
+def test_malformed_token_is_an_error_that_hides_it(kaggle, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_sec\nret")
     assert main(["download", "--out", str(tmp_path / "data")]) == 1
     words = capsys.readouterr().err
-    assert "the token of Kaggle is not one in its form; log in" in words
+    assert "the Kaggle token is malformed; log in" in words
     assert "KGAT" not in words
 
 
-def test_without_kagglehub(monkeypatch, tmp_path, capsys):
+def test_missing_kagglehub_is_an_error(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     assert main(["download", "--out", str(tmp_path / "data")]) == 1
     assert "pip install kagglehub" in capsys.readouterr().err
 
 
-def test_something_else_than_a_data_set(kaggle, tmp_path, capsys):
+def test_archive_without_data_set_is_an_error(kaggle, tmp_path, capsys):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    serve(kaggle, file.getvalue())
+    serve_zip(kaggle, file.getvalue())
     assert main(["download", "--out", str(tmp_path / "data")]) == 1
     assert "{train,validation,test}/images" in " ".join(capsys.readouterr().err.split())
-    serve(kaggle, b"no archive")
+    serve_zip(kaggle, b"no archive")
     command = ["download", "--handle", "me/other", "--out", str(tmp_path / "data")]
     assert main(command) == 1
     assert "kagglehub: Unsupported archive" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "data").exists()
 
 
-def test_a_full_disk_or_an_interrupt_leaves_nothing(kaggle, data, tmp_path, monkeypatch, capsys):
-    serve(kaggle, zipped(data))
+def test_full_disk_or_interrupt_leaves_nothing(kaggle, data, tmp_path, monkeypatch, capsys):
+    serve_zip(kaggle, make_zip(data))
     out = tmp_path / "there" / "data"
     for error, code in ((OSError(28, "No space left on device"), 1), (KeyboardInterrupt(), 130)):
         copied = []
@@ -242,7 +240,7 @@ def test_a_full_disk_or_an_interrupt_leaves_nothing(kaggle, data, tmp_path, monk
         (["--out", "{file}"], "is a file"),
     ],
 )
-def test_mistakes_of_the_command_line(kaggle, arguments, words, data, tmp_path, capsys):
+def test_wrong_arguments_are_errors(kaggle, arguments, words, data, tmp_path, capsys):
     (tmp_path / "file").touch()
     places = {"full": data, "file": tmp_path / "file"}
     command = ["download", "--out", str(tmp_path / "data")]

@@ -1,4 +1,4 @@
-"""`python -m geoseg.dataset stitch`: the logs that patches were cut from."""
+"""`python -m geoseg.dataset stitch`: recover the logs that patches were cut from."""
 
 import errno
 from pathlib import Path
@@ -11,59 +11,59 @@ from geoseg.dataset.__main__ import main
 from geoseg.twins import split_twins
 
 
-def cut(root: Path, well: int, log, mask=None, step=36, split="train", skip=()) -> None:
+def cut_log(root: Path, well: int, log, mask=None, step=36, split="train", skip=()) -> None:
     """Write a log (Z, 36), or (Z, 72) as twins, in patches of 36 rows that begin `step` apart."""
     for kind, array in (("images", log), ("labels", mask)):
         if array is None:
             continue
         folder = root / split / kind
         folder.mkdir(parents=True, exist_ok=True)
-        sides = split_twins(array) if array.shape[1] == 72 else array[None]
+        twins = split_twins(array) if array.shape[1] == 72 else array[None]
         for k in range((len(array) - 36) // step + 1):
-            for side, part in enumerate(sides):
-                index = k * len(sides) + side
+            for twin, part in enumerate(twins):
+                index = k * len(twins) + twin
                 if index not in skip:
                     patch = part[k * step : k * step + 36]
                     np.save(folder / f"well_{well}_patch_{index}.npy", patch)
 
 
 @pytest.fixture(scope="module")
-def single():
+def single_log():
     logs = synthesize(1, 360, seed=3)
     return logs.images[0].numpy(), logs.masks[0].numpy()
 
 
 @pytest.fixture(scope="module")
-def double():
+def twin_log():
     logs = synthesize(1, 360, columns=72, seed=4)
     return logs.images[0].numpy(), logs.masks[0].numpy()
 
 
-def stitched(root: Path, out: Path, *more) -> Path:
+def stitch_folder(root: Path, out: Path, *more) -> Path:
     assert main(["stitch", str(root), "--out", str(out), *map(str, more)]) == 0
     return out
 
 
-def test_logs_and_masks_come_back_bit_for_bit(single, double, tmp_path, capsys):
-    cut(tmp_path / "data", 5, *single)
-    cut(tmp_path / "data", 6, *double, split="validation")
-    cut(tmp_path / "data", 6, single[0], split="test")
-    out = stitched(tmp_path / "data", tmp_path / "logs")
-    for name, log in (("well_5", single), ("well_6", double)):
+def test_logs_and_masks_are_recovered_bit_for_bit(single_log, twin_log, tmp_path, capsys):
+    cut_log(tmp_path / "data", 5, *single_log)
+    cut_log(tmp_path / "data", 6, *twin_log, split="validation")
+    cut_log(tmp_path / "data", 6, single_log[0], split="test")
+    out = stitch_folder(tmp_path / "data", tmp_path / "logs")
+    for name, log in (("well_5", single_log), ("well_6", twin_log)):
         assert np.array_equal(read_patch(out / f"{name}.npy"), log[0], equal_nan=True)
         assert np.array_equal(read_mask(out / "labels" / f"{name}.npy"), log[1])
-    assert np.array_equal(read_patch(out / "test" / "well_6.npy"), single[0], equal_nan=True)
+    assert np.array_equal(read_patch(out / "test" / "well_6.npy"), single_log[0], equal_nan=True)
     assert sorted(p.name for p in out.rglob("labels/*")) == ["well_5.npy", "well_6.npy"]
-    told = capsys.readouterr().out
-    assert "72 in twins" in told
-    assert "3 logs written" in told
+    output = capsys.readouterr().out
+    assert "72 in twins" in output
+    assert "3 logs written" in output
 
 
-def test_gaps_are_nan_and_unknown(single, tmp_path, capsys):
-    log, mask = single
-    cut(tmp_path / "data", 1, log, mask, skip=(0, 4))
+def test_gaps_are_null_and_their_labels_unknown(single_log, tmp_path, capsys):
+    log, mask = single_log
+    cut_log(tmp_path / "data", 1, log, mask, skip=(0, 4))
     (tmp_path / "data/train/labels/well_1_patch_7.npy").unlink()
-    out = stitched(tmp_path / "data", tmp_path / "logs")
+    out = stitch_folder(tmp_path / "data", tmp_path / "logs")
     image, label = (
         read_patch(out / "well_1.npy"),
         read_mask(out / "labels/well_1.npy", unknown=True),
@@ -79,105 +79,105 @@ def test_gaps_are_nan_and_unknown(single, tmp_path, capsys):
     assert line.split()[1:4] == ["8", "360", "72"]
 
 
-def test_a_mostly_null_patch_is_part_of_its_log(single, tmp_path):
-    log = single[0].copy()
+def test_mostly_null_patch_is_part_of_its_log(single_log, tmp_path):
+    log = single_log[0].copy()
     log[40:70] = np.nan
-    cut(tmp_path / "data", 1, log)
-    image = read_patch(stitched(tmp_path / "data", tmp_path / "logs") / "well_1.npy")
+    cut_log(tmp_path / "data", 1, log)
+    image = read_patch(stitch_folder(tmp_path / "data", tmp_path / "logs") / "well_1.npy")
     assert np.array_equal(image, log, equal_nan=True)
 
 
-@pytest.mark.parametrize("which", ["single", "double"])
-def test_overlap_is_found(which, tmp_path, request, capsys):
+@pytest.mark.parametrize("which", ["single_log", "twin_log"])
+def test_overlap_is_detected(which, tmp_path, request, capsys):
     log, mask = request.getfixturevalue(which)
-    cut(tmp_path / "data", 1, log, mask, step=27)
-    out = stitched(tmp_path / "data", tmp_path / "logs")
+    cut_log(tmp_path / "data", 1, log, mask, step=27)
+    out = stitch_folder(tmp_path / "data", tmp_path / "logs")
     assert np.array_equal(read_patch(out / "well_1.npy"), log, equal_nan=True)
     assert np.array_equal(read_mask(out / "labels/well_1.npy"), mask)
     assert "9 rows" in capsys.readouterr().out
 
 
-def test_overlap_that_is_told_and_disputed(single, tmp_path, capsys):
-    log, mask = single
-    cut(tmp_path / "data", 1, log, mask, step=18)
+def test_given_overlap_with_conflicts_is_averaged_and_warned_about(single_log, tmp_path, capsys):
+    log, mask = single_log
+    cut_log(tmp_path / "data", 1, log, mask, step=18)
     images, labels = (tmp_path / "data/train" / kind for kind in ("images", "labels"))
-    lifted = read_patch(images / "well_1_patch_1.npy")
-    np.save(images / "well_1_patch_1.npy", lifted + np.float32(0.5))
+    image = read_patch(images / "well_1_patch_1.npy")
+    np.save(images / "well_1_patch_1.npy", image + np.float32(0.5))
     np.save(labels / "well_1_patch_1.npy", np.ones((36, 36)))
-    out = stitched(tmp_path / "data", tmp_path / "logs", "--overlap", 18)
+    out = stitch_folder(tmp_path / "data", tmp_path / "logs", "--overlap", 18)
     image, label = read_patch(out / "well_1.npy"), read_mask(out / "labels/well_1.npy")
     assert np.allclose(image[18:54], log[18:54] + 0.25, atol=1e-6, equal_nan=True)
     assert np.array_equal(image[54:], log[54:], equal_nan=True)
     assert label[18:54].all()
     assert np.array_equal(label[54:], mask[54:])
-    told = capsys.readouterr().out
-    disputed = int((~np.isnan(log[18:54])).sum() + (mask[18:54] == 0).sum())
-    assert f"{disputed:,}" in told
-    assert "Warning: patches that overlap disagree in 1, and their mean was taken" in told
+    output = capsys.readouterr().out
+    conflicts = int((~np.isnan(log[18:54])).sum() + (mask[18:54] == 0).sum())
+    assert f"{conflicts:,}" in output
+    assert "Warning: overlapping patches differ in 1, and their mean is used" in output
 
 
-def test_twins_can_be_told(double, tmp_path, capsys):
-    log, _ = double
-    cut(tmp_path / "data", 3, log[:36])
-    cut(tmp_path / "data", 4, log, split="test")
+def test_twins_can_be_given(twin_log, tmp_path, capsys):
+    log, _ = twin_log
+    cut_log(tmp_path / "data", 3, log[:36])
+    cut_log(tmp_path / "data", 4, log, split="test")
     (tmp_path / "data/train/images/well_3_patch_1.npy").unlink()
-    out = stitched(tmp_path / "data", tmp_path / "a")
+    out = stitch_folder(tmp_path / "data", tmp_path / "a")
     assert read_patch(out / "well_3.npy").shape == (36, 36)
     assert read_patch(out / "test/well_4.npy").shape == (360, 72)
-    assert "taken for none: 3;" in capsys.readouterr().out
-    out = stitched(tmp_path / "data", tmp_path / "b", "--twins", 3)
+    assert "treated as single: 3;" in capsys.readouterr().out
+    out = stitch_folder(tmp_path / "data", tmp_path / "b", "--twins", 3)
     image = read_patch(out / "well_3.npy")
     assert np.array_equal(image[:, ::2], log[:36, ::2], equal_nan=True)
     assert np.isnan(image[:, 1::2]).all()
     assert read_patch(out / "test/well_4.npy").shape == (720, 36)
-    out = stitched(tmp_path / "data", tmp_path / "c", "--twins", "test/well_4")
+    out = stitch_folder(tmp_path / "data", tmp_path / "c", "--twins", "test/well_4")
     assert read_patch(out / "test/well_4.npy").shape == (360, 72)
 
 
-def test_twins_that_are_none_and_others_that_are(single, double, tmp_path, capsys):
-    cut(tmp_path / "data", 1, single[0])
-    cut(tmp_path / "data", 2, double[0])
-    stitched(tmp_path / "data", tmp_path / "a")
+def test_wrongly_given_twins_are_warned_about(single_log, twin_log, tmp_path, capsys):
+    cut_log(tmp_path / "data", 1, single_log[0])
+    cut_log(tmp_path / "data", 2, twin_log[0])
+    stitch_folder(tmp_path / "data", tmp_path / "a")
     assert "Warning" not in capsys.readouterr().out
-    out = stitched(tmp_path / "data", tmp_path / "b", "--twins", 1)
-    told = capsys.readouterr().out
-    assert "Warning: the patches of 1 show no twins; is --twins right?" in told
-    assert "Warning: the patches of 2 show twins; is --twins right?" in told
+    out = stitch_folder(tmp_path / "data", tmp_path / "b", "--twins", 1)
+    output = capsys.readouterr().out
+    assert "Warning: the patches of 1 are not twins; check --twins." in output
+    assert "Warning: the patches of 2 are twins; check --twins." in output
     assert read_patch(out / "well_1.npy").shape == (180, 72)
 
 
-def test_constant_patches_have_no_likeness(tmp_path, capsys):
-    cut(tmp_path / "data", 1, np.full((72, 36), 0.5, np.float32))
-    stitched(tmp_path / "data", tmp_path / "logs")
-    told = capsys.readouterr().out
-    assert "nan" not in told
-    (line,) = [line for line in told.splitlines() if "well_1 " in line]
+def test_constant_patches_have_no_correlation(tmp_path, capsys):
+    cut_log(tmp_path / "data", 1, np.full((72, 36), 0.5, np.float32))
+    stitch_folder(tmp_path / "data", tmp_path / "logs")
+    output = capsys.readouterr().out
+    assert "nan" not in output
+    (line,) = [line for line in output.splitlines() if "well_1 " in line]
     assert line.split()[4:7] == ["36", "1", "-"]
-    assert "taken for none: 1;" in told
+    assert "treated as single: 1;" in output
 
 
-def test_sizes_that_are_mixed(single, double, tmp_path, capsys):
-    """Most are 36x72, and none of them has a label."""
-    cut(tmp_path / "data", 1, single[0][:108], single[1][:108])
+def test_less_common_size_is_left_out(single_log, twin_log, tmp_path, capsys):
+    """Check that patches of 36x72 stay: they are the majority, though they have no label."""
+    cut_log(tmp_path / "data", 1, single_log[0][:108], single_log[1][:108])
     folder = tmp_path / "data/validation/images"
     folder.mkdir(parents=True)
     (folder.parent / "labels").mkdir()
     for i in range(4):
-        np.save(folder / f"well_2_patch_{i}.npy", double[0][36 * i : 36 * i + 36])
-    out = stitched(tmp_path / "data", tmp_path / "logs")
+        np.save(folder / f"well_2_patch_{i}.npy", twin_log[0][36 * i : 36 * i + 36])
+    out = stitch_folder(tmp_path / "data", tmp_path / "logs")
     assert [path.name for path in out.rglob("*.npy")] == ["well_2.npy"]
-    told = capsys.readouterr().out
-    assert "3 of another size" in told
-    assert "4 without a label" in told
+    output = capsys.readouterr().out
+    assert "3 of another size" in output
+    assert "4 without a label" in output
 
 
-def test_a_dry_run_writes_nothing(double, tmp_path, capsys):
-    cut(tmp_path / "data", 1, *double)
-    stitched(tmp_path / "data", tmp_path / "new" / "logs", "--dry-run")
+def test_dry_run_writes_nothing(twin_log, tmp_path, capsys):
+    cut_log(tmp_path / "data", 1, *twin_log)
+    stitch_folder(tmp_path / "data", tmp_path / "new" / "logs", "--dry-run")
     dry = capsys.readouterr().out
     assert "1 log would be written to" in dry
     assert not (tmp_path / "new").exists()
-    stitched(tmp_path / "data", tmp_path / "new" / "logs")
+    stitch_folder(tmp_path / "data", tmp_path / "new" / "logs")
     wet = capsys.readouterr().out
     assert dry.replace("would be written", "written") == wet
 
@@ -189,21 +189,21 @@ def test_a_dry_run_writes_nothing(double, tmp_path, capsys):
         (KeyboardInterrupt(), 130, "Stopped"),
     ],
 )
-def test_a_full_disk_or_an_interrupt_leaves_nothing(
-    error, code, words, single, tmp_path, monkeypatch, capsys
+def test_full_disk_or_interrupt_leaves_nothing(
+    error, code, words, single_log, tmp_path, monkeypatch, capsys
 ):
     for well in (1, 2, 3):
-        cut(tmp_path / "data", well, *single)
+        cut_log(tmp_path / "data", well, *single_log)
     written = []
     write = Path.write_bytes
 
-    def third(path, content):
+    def fail_third(path, content):
         written.append(path)
         if len(written) == 3:
             raise error
         return write(path, content)
 
-    monkeypatch.setattr(Path, "write_bytes", third)
+    monkeypatch.setattr(Path, "write_bytes", fail_third)
     command = ["stitch", str(tmp_path / "data"), "--out", str(tmp_path / "new" / "logs")]
     assert main(command) == code
     assert words in " ".join(capsys.readouterr().err.split())
@@ -212,8 +212,8 @@ def test_a_full_disk_or_an_interrupt_leaves_nothing(
     assert main(command) == 0
 
 
-def test_a_place_that_cannot_be_written(single, tmp_path, capsys):
-    cut(tmp_path / "data", 1, single[0])
+def test_unwritable_folder_is_an_error(single_log, tmp_path, capsys):
+    cut_log(tmp_path / "data", 1, single_log[0])
     (tmp_path / "file").touch()
     assert main(["stitch", str(tmp_path / "data"), "--out", str(tmp_path / "file" / "logs")]) == 1
     assert "file/logs cannot be written" in " ".join(capsys.readouterr().err.split())
@@ -225,71 +225,71 @@ def test_a_place_that_cannot_be_written(single, tmp_path, capsys):
         (["--twins", "8"], "there is no well 'well_8'; the wells are well_1"),
         (["--twins", "well_8"], "there is no well 'well_8'; the wells are well_1"),
         (["--twins", "tset/1"], "there is no well 'tset/well_1'; the wells are well_1"),
-        (["--overlap", "36"], "an overlap of 36 rows"),
+        (["--overlap", "36"], "an overlap of 36 rows is impossible"),
         (["--out", "{data}"], "is not empty"),
     ],
 )
-def test_mistakes(arguments, words, single, tmp_path, capsys):
-    cut(tmp_path / "data", 1, single[0])
+def test_wrong_arguments_are_errors(arguments, words, single_log, tmp_path, capsys):
+    cut_log(tmp_path / "data", 1, single_log[0])
     command = ["stitch", str(tmp_path / "data"), "--out", str(tmp_path / "logs")]
     assert main([*command, *(a.format(data=tmp_path / "data") for a in arguments)]) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "logs").exists()
 
 
-def test_an_empty_folder_is_filled_where_it_is(single, tmp_path, monkeypatch):
-    """It may be a disk of its own, or the folder that one is in."""
-    cut(tmp_path / "data", 1, single[0])
+def test_existing_empty_folder_is_filled_in_place(single_log, tmp_path, monkeypatch):
+    """Check that the folder is not replaced: it may be a mount point or the current folder."""
+    cut_log(tmp_path / "data", 1, single_log[0])
     out = tmp_path / "logs"
     out.mkdir()
-    kept = out.stat().st_ino
+    inode = out.stat().st_ino
     monkeypatch.chdir(out)
-    stitched(tmp_path / "data", Path())
-    assert out.stat().st_ino == kept
+    stitch_folder(tmp_path / "data", Path())
+    assert out.stat().st_ino == inode
     assert [path.name for path in Path().iterdir()] == ["well_1.npy"]
 
 
-def test_labels_of_no_use_are_named_and_the_images_stay(single, tmp_path, capsys):
-    log, mask = single
-    cut(tmp_path / "data", 1, log, mask)
+def test_unusable_labels_are_reported_and_the_images_stay(single_log, tmp_path, capsys):
+    log, mask = single_log
+    cut_log(tmp_path / "data", 1, log, mask)
     labels = sorted((tmp_path / "data/train/labels").iterdir())
     for path in labels[1:]:
         np.save(path, read_mask(path) * 255)
     labels[0].unlink()
-    out = stitched(tmp_path / "data", tmp_path / "logs")
-    told = capsys.readouterr().out
+    out = stitch_folder(tmp_path / "data", tmp_path / "logs")
+    output = capsys.readouterr().out
     bad = sum(bool(mask[i * 36 : i * 36 + 36].any()) for i in range(1, len(labels)))
-    assert f"{bad} unusable label" in told
-    assert "1 without a label" in told
+    assert f"{bad} unusable label" in output
+    assert "1 without a label" in output
     assert np.array_equal(read_patch(out / "well_1.npy"), log, equal_nan=True)
 
 
-def test_a_hostile_number_takes_no_memory(single, tmp_path, capsys):
-    cut(tmp_path / "data", 1, single[0][:36])
+def test_huge_patch_number_is_an_error(single_log, tmp_path, capsys):
+    cut_log(tmp_path / "data", 1, single_log[0][:36])
     folder = tmp_path / "data/train/images"
     (folder / "well_1_patch_0.npy").rename(folder / "well_1_patch_999999999.npy")
     command = ["stitch", str(tmp_path / "data"), "--out", str(tmp_path / "logs")]
     assert main(command) == 2
-    assert "number 999,999,999" in " ".join(capsys.readouterr().err.split())
+    assert "the number 999,999,999" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "logs").exists()
 
 
-def test_real_patches_go_back_to_where_they_are_in_the_real_logs(real, tmp_path):
-    out = stitched(real / "patches", tmp_path / "logs", "--twins", 2, 7)
+def test_real_patches_are_placed_as_in_the_real_logs(real, tmp_path):
+    out = stitch_folder(real / "patches", tmp_path / "logs", "--twins", 2, 7)
     found = 0
     for name in ("well_2", "well_7", "well_13"):
         whole, image = read_patch(real / "wells" / f"{name}.npy"), read_patch(out / f"{name}.npy")
         rows = min(len(whole), len(image))
-        there = ~np.isnan(image[:rows])
-        assert np.array_equal(image[:rows][there], whole[:rows][there])
-        found += there.sum() // 36**2
+        present = ~np.isnan(image[:rows])
+        assert np.array_equal(image[:rows][present], whole[:rows][present])
+        found += present.sum() // 36**2
     assert found >= 25
 
 
-def test_real_logs_that_are_cut_come_back(real, tmp_path):
+def test_real_logs_are_recovered_after_cutting(real, tmp_path):
     for well in (2, 7, 11, 13):
-        cut(tmp_path / "data", well, np.load(real / "wells" / f"well_{well}.npy")[:1800])
-    out = stitched(tmp_path / "data", tmp_path / "logs")
+        cut_log(tmp_path / "data", well, np.load(real / "wells" / f"well_{well}.npy")[:1800])
+    out = stitch_folder(tmp_path / "data", tmp_path / "logs")
     for well in (2, 7, 11, 13):
         log = read_patch(real / "wells" / f"well_{well}.npy")[:1800]
         assert np.array_equal(read_patch(out / f"well_{well}.npy"), log, equal_nan=True)

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from geoseg.evaluation.label_errors import find_label_errors
-from geoseg.synthetic import synthetic_dataset
+from geoseg.synthetic import make_synthetic_dataset
 
 SURE = 0.95
 
 
 @pytest.fixture(scope="module")
 def truth():
-    masks = synthetic_dataset(4, 200, seed=11).masks == 1
+    masks = make_synthetic_dataset(4, 200, seed=11).masks == 1
     # Grooves of some size and none too crowded, so that each damage is unmistakable.
     area = masks.flatten(1).sum(1)
     return masks[(area > 60) & (area < 200)][:40]

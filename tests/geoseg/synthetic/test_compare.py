@@ -1,8 +1,6 @@
-"""Synthetic wells beside given ones, from the command line."""
+"""Compare synthetic wells with real logs, from the command line."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,16 +8,16 @@ from PIL import Image
 
 from geoseg.pictures import NULL, grey
 from geoseg.synthetic import synthesize
-from geoseg.synthetic.compare import is_outside, main, make_wells, number, span
+from geoseg.synthetic.compare import find_range, format_number, is_outside, main, make_wells
 from geoseg.synthetic.validation.log_statistics import UNITS
-from geoseg.synthetic.validation.strips import COLUMNS, GAP, ROWS, SCALE, draw_strips
+from geoseg.synthetic.validation.strips import COLUMNS, GAP, ROWS, SCALE, cut_strips
 
 SMALL = ["--wells", "3", "--rows", "300"]
 
 
 @pytest.fixture
 def wells(tmp_path):
-    """Two logs with nulls, of 36 and 72 columns; masks of both kinds, one with unknown pixels."""
+    """Write logs with nulls, of 36 and 72 columns, and masks with unknown pixels, npy and npz."""
     (tmp_path / "masks").mkdir()
     for name, columns in (("well_3", 36), ("well_4", 72)):
         image, mask = (x[0].numpy() for x in synthesize(1, 400, columns=columns, seed=9))
@@ -37,31 +35,30 @@ def logs(folder):
     return [str(folder / f"well_{k}.npy") for k in (3, 4)]
 
 
-def test_table_picture_and_numbers(wells):
-    command = [sys.executable, "-m", "geoseg.synthetic.compare", *logs(wells), *SMALL]
-    command += ["--masks", str(wells / "masks"), "--seed", "5"]
+def test_table_json_and_picture_agree(wells, capsys):
+    command = [*logs(wells), *SMALL, "--masks", str(wells / "masks"), "--seed", "5"]
     command += ["--picture", str(wells / "out" / "strips.png"), "--json", str(wells / "all.json")]
-    answer = subprocess.run(command, capture_output=True, text=True)
-    assert answer.returncode == 0, answer.stderr
-    assert "3 synthetic wells" in answer.stdout
-    assert "well_3" in answer.stdout
-    assert "groove drift" in answer.stdout
+    assert main(command) == 0
+    table = capsys.readouterr().out
+    assert "3 synthetic wells" in table
+    assert "well_3" in table
+    assert "groove drift" in table
     report = json.loads((wells / "all.json").read_text())
     assert list(report["synthetic"]) == ["36-1", "36-2", "72-1"]
     assert list(report["real"]) == ["well_3", "well_4"]
     assert list(report["real"]["well_4"]) == list(report["units"]) == list(UNITS)
     assert report["real"]["well_3"]["nulls, whole rows"] >= 3 / 400
     for name in UNITS:
-        among = [w[name] for w in report["synthetic"].values() if w[name] is not None]
-        value = report["real"]["well_3"][name]
-        beyond = value is not None and not (among and min(among) <= value <= max(among))
-        assert (name in report["outside"]["well_3"]) == beyond
+        values = [w[name] for w in report["synthetic"].values() if w[name] is not None]
+        real = report["real"]["well_3"][name]
+        outside = real is not None and not (values and min(values) <= real <= max(values))
+        assert (name in report["outside"]["well_3"]) == outside
     with Image.open(wells / "out" / "strips.png") as picture:
         assert picture.width == GAP + 16 * (GAP + SCALE * COLUMNS)
         assert picture.height > SCALE * ROWS
 
 
-def test_without_masks_grooves_are_dashes(wells, capsys):
+def test_groove_values_without_masks_are_dashes(wells, capsys):
     assert main([*logs(wells)[:1], *SMALL]) == 0
     lines = capsys.readouterr().out.splitlines()
     drift = next(line for line in lines if "groove drift " in line)
@@ -70,7 +67,7 @@ def test_without_masks_grooves_are_dashes(wells, capsys):
     assert float(noise.split("│")[-2].strip(" *")) > 0
 
 
-def test_one_mask_for_two_logs(wells, capsys):
+def test_one_of_two_logs_may_have_a_mask(wells, capsys):
     assert main([*logs(wells), *SMALL, "--masks", str(wells / "masks" / "well_4.npz")]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = next(line for line in lines if "grooves, rows" in line).split("│")
@@ -82,13 +79,16 @@ def test_one_mask_for_two_logs(wells, capsys):
     ("arguments", "message"),
     [
         (["{wells}/none.npy"], "none.npy does not exist"),
-        (["{wells}/well_3.npy", "{wells}/well_3.npy"], "two logs are named well_3"),
-        (["{wells}/patch.npy"], "patch.npy is 36 x 36; give whole logs, of at least 72 rows"),
-        (["{wells}/well_3.npy", "--masks", "{wells}/other"], "other holds no .npy or .npz file"),
+        (["{wells}/well_3.npy", "{wells}/well_3.npy"], "two logs have the name well_3"),
+        (
+            ["{wells}/patch.npy"],
+            "patch.npy has the size 36 x 36; give whole logs with at least 72 rows",
+        ),
+        (["{wells}/well_3.npy", "--masks", "{wells}/other"], "other has no .npy or .npz file"),
         (["{wells}/well_3.npy", "--masks", "{wells}/gone"], "gone does not exist"),
         (
             ["{wells}/well_3.npy", "--masks", "{wells}/well_4.npy"],
-            "no mask has the name of a log (well_4 against well_3)",
+            "no mask has the name of a log: the masks are well_4, the logs well_3",
         ),
         (["{wells}/well_3.npy", "--masks", "{wells}/well_3.npy"], "but a mask holds only 0"),
         (["{wells}/well_3.npy", "--masks", "{wells}/short"], "(400, 36)"),
@@ -97,7 +97,7 @@ def test_one_mask_for_two_logs(wells, capsys):
         (["{wells}/well_3.npy", "--seed", "-1"], "--seed is -1; give at least 0"),
     ],
 )
-def test_mistakes_are_one_line(arguments, message, wells, capsys):
+def test_wrong_arguments_are_one_line_errors(arguments, message, wells, capsys):
     np.save(wells / "patch.npy", np.zeros((36, 36), np.float32))
     (wells / "other").mkdir()
     (wells / "short").mkdir()
@@ -110,13 +110,13 @@ def test_mistakes_are_one_line(arguments, message, wells, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_picture_that_cannot_be_written(wells, capsys):
+def test_unwritable_picture_is_an_error(wells, capsys):
     (wells / "file").touch()
     assert main([*logs(wells)[:1], *SMALL, "--picture", str(wells / "file" / "a.png")]) == 1
     assert "a.png cannot be written" in capsys.readouterr().err
 
 
-def test_wells_are_of_both_kinds_and_repeat():
+def test_wells_have_36_or_72_columns_and_repeat():
     first, again = (make_wells(5, 100, seed=2) for _ in range(2))
     assert [image.shape[1] for image, _ in first.values()] == [36, 36, 36, 72, 72]
     for name, pair in first.items():
@@ -124,12 +124,12 @@ def test_wells_are_of_both_kinds_and_repeat():
             np.testing.assert_array_equal(one, two)
 
 
-def test_outside_is_beyond_every_synthetic_well():
+def test_outside_means_beyond_every_synthetic_well():
     synthetic = {"a": {"noise": 0.001}, "b": {"noise": 0.003}, "c": {"noise": float("nan")}}
-    assert span(synthetic, "noise") == pytest.approx((0.001, 0.002, 0.003))
-    among = span(synthetic, "noise")
-    assert [is_outside(v, among) for v in (0.0009, 0.001, 0.003, 0.0031)] == [True, 0, 0, True]
-    assert not is_outside(float("nan"), among)
+    assert find_range(synthetic, "noise") == pytest.approx((0.001, 0.002, 0.003))
+    limits = find_range(synthetic, "noise")
+    assert [is_outside(v, limits) for v in (0.0009, 0.001, 0.003, 0.0031)] == [True, 0, 0, True]
+    assert not is_outside(float("nan"), limits)
     assert is_outside(0.1, None), "no synthetic well shows it"
 
 
@@ -137,26 +137,26 @@ def test_outside_is_beyond_every_synthetic_well():
     ("value", "shown"),
     [(0.00152, "0.00152"), (-0.04, "-0.0400"), (12.34, "12.3"), (3096.4, "3096"), (0.0, "0")],
 )
-def test_numbers_have_three_digits(value, shown):
-    assert number(value) == shown
+def test_numbers_have_three_significant_digits(value, shown):
+    assert format_number(value) == shown
 
 
-def test_strips_are_shuffled_by_the_seed_and_named():
+def test_strips_are_shuffled_by_the_seed_and_name_their_source():
     synthetic = {f"s{i}": np.full((250, 36), i, np.float32) for i in range(3)}
     real = {"r": np.tile(np.arange(72, dtype=np.float32), (500, 1))}
 
     def cut(seed):
-        return draw_strips(synthetic, real, 4, np.random.default_rng(seed))
+        return cut_strips(synthetic, real, 4, np.random.default_rng(seed))
 
     strips = cut(1)
     assert {strip.image.shape for strip in strips} == {(ROWS, COLUMNS)}
-    assert sum(strip.answer.startswith("real r row ") for strip in strips) == 4
-    assert [s.answer for s in strips] == [s.answer for s in cut(1)] != [s.answer for s in cut(2)]
-    twin = next(strip.image for strip in strips if strip.answer.startswith("real"))
+    assert sum(strip.source.startswith("real r row ") for strip in strips) == 4
+    assert [s.source for s in strips] == [s.source for s in cut(1)] != [s.source for s in cut(2)]
+    twin = next(strip.image for strip in strips if strip.source.startswith("real"))
     np.testing.assert_array_equal(twin[0], np.arange(0, 72, 2))
 
 
-def test_grey_window_and_nulls():
+def test_grey_is_clipped_at_the_window_and_nulls_have_their_colour():
     colours = grey(np.array([[-0.2, -0.05, 0, 0.05, 0.3, np.nan]], np.float32))[0]
     assert colours[:5, 0].tolist() == [0, 0, 128, 255, 255]
     assert (colours[:5] == colours[:5, :1]).all()

@@ -1,12 +1,12 @@
-"""Toys are perfect labels: seeded, round the pipe, and learnt at once."""
+"""Toy labels are perfect, seeded, may cross the seam and are learnt at once."""
 
 import pytest
 import torch
 
 from geoseg import read_card
 from geoseg.normalisation import Normalisation
-from geoseg.synthetic import synthetic_dataset
-from geoseg.synthetic.toy_labels import MODES, stamp_toys, toy_dataset
+from geoseg.synthetic import make_synthetic_dataset
+from geoseg.synthetic.toy_labels import MODES, add_toy_labels, stamp_toy_labels
 from tests.helpers.synthetic_data import CPU, make_data
 from train.__main__ import main
 from train.data import Data, with_toy_labels
@@ -17,7 +17,7 @@ from train.sampling import prepare
 
 @pytest.fixture(scope="module")
 def dataset():
-    return synthetic_dataset(4, 120, seed=5)
+    return make_synthetic_dataset(4, 120, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def images(dataset):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_a_letter_does_to_its_patch(images, mode):
-    stamped, masks = stamp_toys(images, mode, seed=3)
+def test_letters_change_only_the_pixels_of_their_label(images, mode):
+    stamped, masks = stamp_toy_labels(images, mode, seed=3)
     assert masks.dtype == torch.uint8
     assert stamped.shape == masks.shape == images.shape
     assert torch.equal(stamped.isnan(), images.isnan())
@@ -45,46 +45,46 @@ def test_what_a_letter_does_to_its_patch(images, mode):
         assert torch.equal(stamped[off], images[off])
 
 
-def test_every_patch_has_letters_of_its_own(images):
-    masks = stamp_toys(images, "easy", seed=3)[1].flatten(1)
-    assert (masks[1:].sum(1) >= 11).all()  # the dots of the leanest letter
+def test_every_patch_has_different_letters(images):
+    masks = stamp_toy_labels(images, "easy", seed=3)[1].flatten(1)
+    assert (masks[1:].sum(1) >= 11).all()  # the smallest number of dots of a letter
     assert masks.float().mean() < 0.5
     assert len(masks.unique(dim=0)) == len(masks)
 
 
-def test_the_seed_says_which(images):
-    first, again, other = (stamp_toys(images, "easy", seed=s)[1] for s in (3, 3, 4))
+def test_same_seed_gives_same_letters(images):
+    first, again, other = (stamp_toy_labels(images, "easy", seed=s)[1] for s in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_letters_cross_the_seam_but_not_the_ends():
-    """At every column as often as at any other, and whole: a wrapped one loses no dots."""
-    masks = stamp_toys(torch.zeros(4000, 36, 36), "easy")[1].double()
+def test_letters_cross_the_seam_but_not_the_first_and_last_row():
+    """Check that all columns are equally likely and that no dot is lost at the seam."""
+    masks = stamp_toy_labels(torch.zeros(4000, 36, 36), "easy")[1].double()
     by_column = masks.mean((0, 1))
     assert by_column.std() < 0.05 * by_column.mean()
-    one = stamp_toys(torch.zeros(500, 7, 5), "easy")[1]  # all letters fill the patch
+    one = stamp_toy_labels(torch.zeros(500, 7, 5), "easy")[1]  # all letters fill the patch
     assert one.any(2).all()
     assert (one.flatten(1).sum(1) >= 11).all()
 
 
-def test_mistakes_say_what_to_do(images):
+def test_unknown_mode_and_small_patch_are_errors(images):
     with pytest.raises(ValueError, match="choose one of trivial, easy, medium"):
-        stamp_toys(images, "hard")
-    with pytest.raises(ValueError, match=r"6 rows and 36 columns hold no letter; .* 7 and 5"):
-        stamp_toys(torch.zeros(1, 6, 36), "easy")
+        stamp_toy_labels(images, "hard")
+    with pytest.raises(ValueError, match=r"6 rows and 36 columns hold no letter; .* 7 rows and 5 "):
+        stamp_toy_labels(torch.zeros(1, 6, 36), "easy")
 
 
-def test_training_and_validation_do_not_share_toys(dataset):
+def test_training_and_validation_get_different_letters(dataset):
     data = with_toy_labels(Data(dataset, dataset, "pipes"), "easy")
     assert "easy toys" in data.description
     assert not torch.equal(data.train.masks, data.validation.masks)
     assert torch.equal(data.train.wells, dataset.wells)
 
 
-def test_trivial_toys_are_learnt_in_seconds(dataset):
+def test_trivial_letters_are_learnt_in_three_epochs(dataset):
     train, validation = (
-        prepare(toy_dataset(dataset, "trivial", seed), Normalisation(), CPU) for seed in (0, 1)
+        prepare(add_toy_labels(dataset, "trivial", seed), Normalisation(), CPU) for seed in (0, 1)
     )
     tiny = Experiment(
         0, "tiny", "vanilla", {"widths": (4,)}, 3, 8, learning_rate=1e-2, loss="bce_weighted"
@@ -94,7 +94,7 @@ def test_trivial_toys_are_learnt_in_seconds(dataset):
     assert epochs[-1].metrics["iou"] > 0.98
 
 
-def test_an_experiment_of_toys_trains_and_validates_on_them(tmp_path):
+def test_toy_experiment_trains_on_toy_labels(tmp_path):
     data = make_data(tmp_path / "data", 5, 60)
     command = ["-e", "621", "-nowb", "--cpu", "--epochs", "1", "--data", str(data)]
     assert main([*command, "-o", str(tmp_path)]) == 0
