@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from geoseg.evaluation.calibration import Calibration
-from train.evaluate.robustness import Curve
+from geoseg.evaluation.robustness import Curve
 
 _SIDE = 160  # of the plotted square
 _LEFT, _TOP, _BOTTOM = 30, 8, 22

@@ -13,7 +13,7 @@ from geoseg.metrics import METRICS
 from geoseg.pictures import Colours, data_uri, errors, grey
 from train.evaluate.assessment import Assessment, patch_iou
 from train.evaluate.charts import calibration_chart, curves_chart
-from train.evaluate.results import EvaluationResults, examples
+from train.evaluate.results import EvaluationResults, choose_examples
 from train.evaluate.tables import describe_kind, number, percent
 from train.report.webpage import document, section, table
 
@@ -35,10 +35,10 @@ def page(findings: EvaluationResults) -> str:
     ]
     if findings.robustness:
         sections.append(section("Robustness", _robustness(findings), _ROBUSTNESS_NOTE))
-    if findings.suspects:
+    if findings.label_errors:
         sections.append(section("Labels most likely wrong", _suspects(findings), _SUSPECTS_NOTE))
     sections.append(section("Patches", _patches(findings), _LEGEND, raw_note=True))
-    title = f"geoseg: {findings.case.about}"
+    title = f"geoseg: {findings.evaluation_set.description}"
     return document(title, "How good the models are", findings.title, "".join(sections))
 
 
@@ -102,7 +102,7 @@ def _line(name: str, found: Assessment) -> list[str]:
         f"{number(grooves.recall)} ({grooves.found:,} of {grooves.true:,})",
         number(grooves.width_error, 2),
         number(grooves.length_error, 1),
-        f"{percent(found.soundness['rate'])} of {found.soundness['patches']:,}",
+        f"{percent(found.false_alarms['rate'])} of {found.false_alarms['patches']:,}",
         number(scores["ece"]),
         number(scores["brier"]),
     ]
@@ -139,9 +139,9 @@ def _robustness(findings: EvaluationResults) -> str:
         (
             [
                 name,
-                percent(r.turning.identical_patches),
-                percent(r.turning.identical_pairs),
-                number(r.turning.kept),
+                percent(r.shift.identical_patches),
+                percent(r.shift.identical_pairs),
+                number(r.shift.kept),
             ]
             for name, r in found.items()
         ),
@@ -168,7 +168,7 @@ def _patches(findings: EvaluationResults) -> str:
             f'<div class="row"><h4>{kind}</h4>'
             + "".join(_example(findings, found, place) for place in places)
             + "</div>\n"
-            for kind, places in examples(found).items()
+            for kind, places in choose_examples(found).items()
             if places
         )
         for name, found in findings.assessments.items()
@@ -176,9 +176,9 @@ def _patches(findings: EvaluationResults) -> str:
 
 
 def _example(findings: EvaluationResults, found: Assessment, place: int) -> str:
-    case = findings.case
+    case = findings.evaluation_set
     image, truth, known = (
-        case.patches(x)[place].numpy() for x in (case.images, case.truth, case.known)
+        case.cut_patches(x)[place].numpy() for x in (case.images, case.labels, case.valid)
     )
     pictures = (grey(image), errors(found.mask[place].numpy(), truth, known))
     caption = f"IoU {number(patch_iou(found.counts)[place].item())}"
@@ -186,13 +186,13 @@ def _example(findings: EvaluationResults, found: Assessment, place: int) -> str:
 
 
 def _suspects(findings: EvaluationResults) -> str:
-    case = findings.case
+    case = findings.evaluation_set
     masks = [found.mask for found in findings.assessments.values()]
     figures = []
-    for suspect in (findings.suspects or [])[:_SUSPECTS]:
+    for suspect in (findings.label_errors or [])[:_SUSPECTS]:
         i = suspect.patch
         image, truth, known = (
-            case.patches(x)[i].numpy() for x in (case.images, case.truth, case.known)
+            case.cut_patches(x)[i].numpy() for x in (case.images, case.labels, case.valid)
         )
         consensus = np.mean([mask[i].numpy() for mask in masks], axis=0) > 0.5
         pictures = (

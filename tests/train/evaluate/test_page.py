@@ -13,11 +13,11 @@ from PIL import Image
 from geoseg import pictures
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
+from geoseg.evaluation.robustness import Curve, Robustness, ShiftConsistency
 from tests.helpers import ROOT
 from train.evaluate import page as scores_page
 from train.evaluate.assessment import assess
-from train.evaluate.results import EvaluationResults, examples
-from train.evaluate.robustness import Curve, Robustness, Turning
+from train.evaluate.results import EvaluationResults, choose_examples
 from train.evaluate.tables import describe_kind
 from train.report.stylesheet import STYLE
 
@@ -40,7 +40,7 @@ def findings():
     )
     found = assess(case, probability.where(known, torch.nan), 0.5)
     curve = Curve([0.25, 1.0, 4.0], [0.5, 0.6, 0.4], [0.9, 1.0, 0.8])
-    robustness = {"<i>": Robustness(Turning(35, 0.5, 0.9, 0.95), curve, curve)}
+    robustness = {"<i>": Robustness(ShiftConsistency(35, 0.5, 0.9, 0.95), curve, curve)}
     suspects = [LabelError(7, 0.9, "shifted", 2, 0.95, 0.1)]
     return EvaluationResults(case, "challenge", {"<i>": found}, robustness, suspects)
 
@@ -79,7 +79,7 @@ def test_the_page_is_whole_and_safe(findings):
 
 def test_best_median_and_worst(findings):
     found = findings.assessments["<i>"]
-    assert examples(found) == {"best": [0, 1, 2], "median": [2, 3, 4], "worst": [7, 6, 5]}
+    assert choose_examples(found) == {"best": [0, 1, 2], "median": [2, 3, 4], "worst": [7, 6, 5]}
     page = scores_page.page(findings)
     order = re.findall(r"patch_\d", page.split("<h2>Patches</h2>")[1])
     assert [int(name[-1]) for name in order] == [0, 1, 2, 2, 3, 4, 7, 6, 5]
