@@ -98,10 +98,8 @@ def upsample(x: Tensor, rows: int, before: Columns, after: Columns) -> Tensor:
     if max(rows, after.total) > _MAX_SIDE:
         y = _interpolate_columns(x, before, after)
         return interpolate(y, (rows, y.shape[-1]), mode="bilinear", align_corners=True)
-    across = _upsampling_matrix(before.total, after.total, 1, x.dtype, x.device)[
-        after.span, before.span
-    ]
-    y = across @ x.permute(0, 2, 3, 1)  # (B, z, A, C)
+    across = _upsampling_matrix(before.total, after.total, 1, x.dtype, x.device)
+    y = across[after.span, before.span] @ x.permute(0, 2, 3, 1)  # (B, z, A, C)
     along = _upsampling_matrix(y.shape[1], rows, 1, y.dtype, y.device)
     return (along @ y.flatten(2)).unflatten(2, y.shape[2:]).permute(0, 3, 1, 2)
 
@@ -145,17 +143,8 @@ def pad_circular(x: Tensor, columns: int) -> Tensor:
     return torch.cat((tail, head, middle, tail, head), -1)
 
 
-def pad_rows(x: Tensor, rows: int) -> Tensor:
-    """Repeat the first and the last row of (B, C, Z, A) `rows` times more."""
-    return _replicate(x, rows, 0)
-
-
-def pad_edges(x: Tensor, pixels: int) -> Tensor:
-    """Repeat the outermost pixels of (B, C, Z, A) `pixels` times more on all four sides."""
-    return _replicate(x, pixels, pixels)
-
-
-def _replicate(x: Tensor, rows: int, columns: int) -> Tensor:
+def pad_replicate(x: Tensor, rows: int, columns: int = 0) -> Tensor:
+    """Repeat the first and last row of (B, C, Z, A) `rows` times more, the columns likewise."""
     # torch's own padding only without gradients, which it sums in no fixed order on a GPU.
     if not torch.is_grad_enabled():
         return pad(x, (columns, columns, rows, rows), mode="replicate")
@@ -163,10 +152,9 @@ def _replicate(x: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _repeat_ends(x: Tensor, times: int, dim: int) -> Tensor:
-    length = x.shape[dim]
     if not times:
         return x
-    if length == 1:
+    if x.shape[dim] == 1:
         return torch.cat([x] * (2 * times + 1), dim)
-    first, middle, last = x.split((1, length - 2, 1), dim)
+    first, middle, last = x.split((1, x.shape[dim] - 2, 1), dim)
     return torch.cat((*[first] * (times + 1), middle, *[last] * (times + 1)), dim)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.models.base import Model, check_positive, make_activation, same_padding
-from geoseg.models.convolutions import Columns, pad_edges, upsample
+from geoseg.models.convolutions import Columns, pad_replicate, upsample
 
 
 class EdgeConvolution(nn.Conv2d):
@@ -23,8 +23,8 @@ class EdgeConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> (B, out_channels, Z, A)."""
-        padded = pad_edges(input, self.kernel_size[0] // 2)
-        output: Tensor = self.activation(super().forward(padded))
+        padding = self.kernel_size[0] // 2
+        output: Tensor = self.activation(super().forward(pad_replicate(input, padding, padding)))
         return output
 
 
@@ -107,7 +107,7 @@ class FlexibleUNet(Model):
         """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
         rows, columns = image.shape[-2:]
         border, first = self._border, self._border + self._copies // 2 * columns
-        x = pad_edges(image.repeat(1, 1, 1, self._copies), border)
+        x = pad_replicate(image.repeat(1, 1, 1, self._copies), border, border)
         skips = []
         for encoder in self.encoders:
             x = encoder(x)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
 
 from geoseg.models.base import Model, check_positive, make_activation
-from geoseg.models.convolutions import pad_circular, pad_rows
+from geoseg.models.convolutions import pad_circular, pad_replicate
 
 COLUMNS = 36  # of an image in which one step of dilation is one column
 _MANY_COLUMNS = 1 << 20  # more than any image has
@@ -31,7 +31,7 @@ class RingLayer(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> (B, out_channels, Z, A)."""
         dilation = self.step * max(1, round(x.shape[-1] / self.reference_columns))
-        padded = pad_rows(pad_circular(x, dilation), 1)
+        padded = pad_replicate(pad_circular(x, dilation), 1)
         return conv2d(padded, self.weight, self.bias, dilation=(1, dilation))
 
 

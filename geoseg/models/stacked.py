@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
 from geoseg.models.base import Model, check_positive, make_activation, same_padding
-from geoseg.models.convolutions import pad_circular, pad_rows
+from geoseg.models.convolutions import pad_circular, pad_replicate
 
 
 class RingConvolution(nn.Module):
@@ -38,8 +38,8 @@ class RingConvolution(nn.Module):
             assert azimuth.bias is not None
             kernel = torch.einsum("omz,mca->ocza", depth.weight[..., 0], azimuth.weight[:, :, 0])
             bias = linear(azimuth.bias, depth.weight.sum((2, 3)), depth.bias)
-            return conv2d(pad_rows(x, self.rows), kernel, bias)
-        return depth(pad_rows(azimuth(x), self.rows))
+            return conv2d(pad_replicate(x, self.rows), kernel, bias)
+        return depth(pad_replicate(azimuth(x), self.rows))
 
 
 class Stacked(Model):

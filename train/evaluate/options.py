@@ -16,18 +16,10 @@ from train.evaluate.submission import submission_paths
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What to score, on what, and what to write.
+    """What to score, on what, and what to write; the parser's help describes each option.
 
-    Attributes:
-        checkpoints: files; addresses on the Hub are resolved.
-        data, split, labels: the data set's folder, its split, and a csv of labels; no folder means
-            new synthetic wells.
-        log, log_label, twins: a log, its label, and whether 72 columns are scored as twins.
-        json, html, submission: files to write.
-        record: key under which the scores are saved in the checkpoints.
-        empty: the rule for patches without a groove.
-        device: "auto", "cpu" or "cuda".
-        robustness, shifts: whether robustness is measured, and by how many shifts; None means all.
+    `checkpoints` are resolved to local files. Without `data` and `log`, new synthetic wells are
+    scored. `shifts` is None for all.
     """
 
     checkpoints: tuple[Path, ...]

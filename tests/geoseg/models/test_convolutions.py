@@ -11,8 +11,7 @@ from geoseg.models.convolutions import (
     convolve_to_few_channels,
     convolve_upsampled,
     pad_circular,
-    pad_edges,
-    pad_rows,
+    pad_replicate,
     upsample,
 )
 from geoseg.models.stacked import RingConvolution
@@ -151,7 +150,7 @@ def test_circular_padding_equals_torch(width):
 @pytest.mark.parametrize("height", [1, 2, 3, 36])
 def test_row_padding_equals_torch(height, rows):
     assert_equal(
-        lambda x: pad_rows(x, rows),
+        lambda x: pad_replicate(x, rows),
         lambda x: pad(x, (0, 0, rows, rows), mode="replicate"),
         random(2, 3, height, 4, dtype=torch.float64),
     )
@@ -163,7 +162,7 @@ def test_row_padding_equals_torch(height, rows):
         (lambda x, w: convolve_upsampled(x, w, (3, 5)), [(1, 9, 2, 3), (1, 9, 3, 3)]),
         (lambda x, w: convolve_upsampled(x, w, (1, 2)), [(1, 9, 1, 1), (2, 9, 3, 1)]),
         (lambda x: pad_circular(x, 2), [(1, 1, 2, 5)]),
-        (lambda x: pad_rows(x, 2), [(1, 1, 3, 2)]),
+        (lambda x: pad_replicate(x, 2), [(1, 1, 3, 2)]),
         (
             lambda x: convolve_to_few_channels(x, few((3, 3), 1, True, torch.float64)),
             [(1, 4, 2, 3)],
@@ -238,7 +237,7 @@ def in_layout(layout):
         convolve_upsampled(x, weight[:, :4], (9, 12)),
         convolve_to_few_channels(x, layer),
         pad_circular(x, 2),
-        pad_rows(x, 2),
+        pad_replicate(x, 2),
         *(run_ring(circular, x, merges)[0] for merges in (False, True)),
     ]
 
@@ -311,7 +310,7 @@ def test_columns_are_clipped_to_the_image():
 def test_edge_padding_equals_torch(size, pixels):
     x = random(2, 3, *size, dtype=torch.float64)
     assert_equal(
-        lambda x: pad_edges(x, pixels),
+        lambda x: pad_replicate(x, pixels, pixels),
         lambda x: pad(x, (pixels,) * 4, mode="replicate"),
         x,
     )
