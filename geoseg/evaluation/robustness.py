@@ -5,7 +5,7 @@ B images, N patches, Z depth, A azimuth.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -76,38 +76,44 @@ def measure_robustness(
     The images are shifted by every number of columns, or by `shifts` of them, evenly spaced. One
     perturbed copy of the images is in memory at a time.
     """
+
+    def predict(perturbations: Sequence[Perturbation], what: str) -> Iterator[Tensor]:
+        """Yield the mask (N, Z, A) of the images under each perturbation, rolled back."""
+        for _, apply, shift in track_progress(perturbations, f"{name}: {what}"):
+            probability = evaluation_set.predict(segmenter, name, apply)
+            rolled_back = roll(probability > segmenter.cards[name].threshold, -shift)
+            yield evaluation_set.cut_patches(rolled_back & evaluation_set.valid)
+
     labels, valid = map(evaluation_set.cut_patches, (evaluation_set.labels, evaluation_set.valid))
     columns = evaluation_set.images.shape[-1]
     count = min(shifts or columns, columns - 1)
     tried = make_shifts(1 + i * (columns - 1) // count for i in range(count))
+    noise, gain = make_noise(NOISE, _NOISE_SEED), make_gains(GAIN)
+    return Robustness(
+        _compare_shifted(predict(tried, "shifts"), mask, valid),
+        _make_curve(NOISE, predict(noise, "noise"), mask, labels, valid),
+        _make_curve(GAIN, predict(gain, "gain"), mask, labels, valid),
+    )
 
-    def predict(perturbations: Sequence[Perturbation], what: str) -> Iterator[tuple[float, Tensor]]:
-        """Yield each value and the mask (N, Z, A) of the perturbed images, rolled back."""
-        for value, apply, shift in track_progress(perturbations, f"{name}: {what}"):
-            probability = evaluation_set.predict(segmenter, name, apply)
-            rolled_back = roll(probability > segmenter.cards[name].threshold, -shift)
-            yield value, evaluation_set.cut_patches(rolled_back & evaluation_set.valid)
 
-    def mean_iou(one: Tensor, other: Tensor) -> float:
-        return compute_iou(one, other, valid).nanmean().item()
-
-    def measure_curve(perturbations: Sequence[Perturbation], what: str) -> Curve:
-        rows = [
-            (value, mean_iou(perturbed, labels), mean_iou(perturbed, mask))
-            for value, perturbed in predict(perturbations, what)
-        ]
-        return Curve(*map(list, zip(*rows, strict=True)))
-
+def _compare_shifted(shifted: Iterable[Tensor], mask: Tensor, valid: Tensor) -> ShiftConsistency:
     scored = valid.flatten(1).any(1)
     same, kept = [], []
-    for _, shifted in predict(tried, "shifts"):
-        same.append((shifted == mask).flatten(1).all(1)[scored])
-        kept.append(mean_iou(shifted, mask))
-    table = torch.stack(same).double()
-    return Robustness(
-        ShiftConsistency(
-            count, table.amin(0).mean().item(), table.mean().item(), sum(kept) / count
-        ),
-        measure_curve(make_noise(NOISE, _NOISE_SEED), "noise"),
-        measure_curve(make_gains(GAIN), "gain"),
-    )
+    for one in shifted:
+        same.append((one == mask).flatten(1).all(1)[scored])
+        kept.append(_mean_iou(one, mask, valid))
+    table = torch.stack(same).double()  # (shifts, scored patches)
+    every, pairs = table.amin(0).mean().item(), table.mean().item()
+    return ShiftConsistency(len(kept), every, pairs, sum(kept) / len(kept))
+
+
+def _make_curve(
+    values: Sequence[float], masks: Iterable[Tensor], mask: Tensor, labels: Tensor, valid: Tensor
+) -> Curve:
+    rows = [(_mean_iou(one, labels, valid), _mean_iou(one, mask, valid)) for one in masks]
+    iou, kept = map(list, zip(*rows, strict=True))
+    return Curve(list(values), iou, kept)
+
+
+def _mean_iou(mask: Tensor, other: Tensor, valid: Tensor) -> float:
+    return compute_iou(mask, other, valid).nanmean().item()
