@@ -173,7 +173,7 @@ def _find_contradiction(arguments: argparse.Namespace) -> str | None:
     if arguments.record and arguments.empty != "challenge":
         return "--record saves scores by the challenge's rule only; omit --empty"
     if arguments.record and any(map(is_hub_address, arguments.checkpoints)):
-        return "--record writes to the checkpoints; give files of your own, not hf:// addresses"
+        return "--record writes into the checkpoints; give files of your own, not hf:// addresses"
     if arguments.log and arguments.data:
         return "--log and --data are two things to score on; choose one"
     if bool(arguments.log) != bool(arguments.log_label):
