@@ -129,24 +129,17 @@ def scores(
     wrong = expected[(expected != 0) & (expected != 1)]
     if wrong.numel():
         raise ValueError(f"the label contains {wrong[0].item():g}; use only 0 and 1")
-    if valid is None:
-        counted = torch.ones_like(expected, dtype=torch.bool)
-    else:
-        counted = _to_tensor(valid).bool()
-    if counted.shape != expected.shape:
-        raise ValueError(
-            f"valid has shape {tuple(counted.shape)} and label {tuple(expected.shape)}; "
-            "both must be the same"
-        )
+    usable = torch.ones_like(expected).bool() if valid is None else _to_tensor(valid).bool()
+    if usable.shape != expected.shape:
+        raise ValueError(f"valid has shape {tuple(usable.shape)}, label {tuple(expected.shape)}")
     if predicted.is_floating_point():
-        counted = counted & ~predicted.isnan()
+        usable = usable & ~predicted.isnan()
         mask = predicted > threshold
     else:
         mask = predicted != 0
     if mask.ndim == 2:
-        mask, expected, counted = mask[None], expected[None], counted[None]
-    counts = count(mask, expected != 0, counted)
-    return average_scores(counts, empty=empty, average=average)
+        mask, expected, usable = mask[None], expected[None], usable[None]
+    return average_scores(count(mask, expected != 0, usable), empty=empty, average=average)
 
 
 def _to_tensor(values: ArrayLike | Tensor) -> Tensor:
