@@ -16,7 +16,7 @@ from rich.console import Console
 
 from geoseg.checkpoint import read_card
 from geoseg.segmenter import Segmenter
-from train.evaluate.__main__ import evaluate
+from train.evaluate import evaluate
 from train.evaluate.data import load_labelled_patches
 from train.markdown_tables import replace_table
 

@@ -1,12 +1,12 @@
-"""Losses as pure functions: (logits, truth, valid=None) -> a scalar to minimise.
+"""Losses as pure functions: (logits, label, valid=None) -> a scalar to minimise.
 
-Logits and truth are (B, C, Z, A), every channel a binary question of its own; truth is 0 or 1 in
-any dtype. `valid`, bool, of the same shape or one that broadcasts to it, leaves pixels out where it
-is False. Formulas and weights are the original project's.
+Logits and labels are (B, C, Z, A); every channel is a binary question of its own. Labels are 0 or 1
+in any dtype. `valid` is bool, of the same shape or one that broadcasts to it; pixels where it is
+False do not count. Formulas and weights are the original project's.
 
-A loss is a mean, over valid pixels or over patches. Where these are only a part of a batch, `whole`
-says how many of both the batch has: the losses of the parts then add up to the loss of the batch,
-and so do their gradients.
+A loss is a mean over valid pixels or over patches. To compute it from parts of a batch, pass the
+batch's numbers as `totals`: the losses of the parts, and their gradients, then sum to those of the
+batch.
 """
 
 from __future__ import annotations
@@ -19,80 +19,80 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 POSITIVE_WEIGHT = 2.0
-DICE_SHARE = 0.3
-_TINY = 1e-7
+DICE_WEIGHT = 0.3
+_EPSILON = 1e-7
 
 
-class Whole(NamedTuple):
-    """How many valid pixels and how many patches a batch has, each a number or a 0-d tensor."""
+class BatchTotals(NamedTuple):
+    """The numbers of valid pixels and of patches in a batch, each an int or a 0-d tensor."""
 
     pixels: Tensor | int
     patches: Tensor | int
 
 
 def bce(
-    logits: Tensor, truth: Tensor, valid: Tensor | None = None, whole: Whole | None = None
+    logits: Tensor, label: Tensor, valid: Tensor | None = None, totals: BatchTotals | None = None
 ) -> Tensor:
-    """Binary cross-entropy, the mean over valid pixels."""
-    return _cross_entropy(logits, truth, valid, whole, 1.0)
+    """Return the binary cross-entropy, the mean over valid pixels."""
+    return _cross_entropy(logits, label, valid, totals, 1.0)
 
 
 def bce_weighted(
-    logits: Tensor, truth: Tensor, valid: Tensor | None = None, whole: Whole | None = None
+    logits: Tensor, label: Tensor, valid: Tensor | None = None, totals: BatchTotals | None = None
 ) -> Tensor:
-    """Binary cross-entropy with groove pixels counted twice."""
-    return _cross_entropy(logits, truth, valid, whole, POSITIVE_WEIGHT)
+    """Return the binary cross-entropy with groove pixels counted twice."""
+    return _cross_entropy(logits, label, valid, totals, POSITIVE_WEIGHT)
 
 
 def dice(
-    logits: Tensor, truth: Tensor, valid: Tensor | None = None, whole: Whole | None = None
+    logits: Tensor, label: Tensor, valid: Tensor | None = None, totals: BatchTotals | None = None
 ) -> Tensor:
-    """1 - soft Dice of each patch, the mean over patches; a patch with no groove costs 1."""
-    kept = torch.ones_like(logits) if valid is None else valid.to(logits).expand_as(logits)
-    probability, truth = logits.sigmoid() * kept, truth.to(logits) * kept
-    overlap = (probability * truth).flatten(1).sum(1)
-    total = (probability + truth).flatten(1).sum(1)
-    cost = 1 - 2 * overlap / total.clamp(min=_TINY)
-    return cost.sum() / (whole.patches if whole else len(cost))
+    """Return 1 - soft Dice, the mean over patches; a patch without a groove costs 1."""
+    mask = torch.ones_like(logits) if valid is None else valid.to(logits).expand_as(logits)
+    probability, label = logits.sigmoid() * mask, label.to(logits) * mask
+    overlap = (probability * label).flatten(1).sum(1)
+    total = (probability + label).flatten(1).sum(1)
+    loss = 1 - 2 * overlap / total.clamp(min=_EPSILON)
+    return loss.sum() / (totals.patches if totals else len(loss))
 
 
 def dice_bce(
-    logits: Tensor, truth: Tensor, valid: Tensor | None = None, whole: Whole | None = None
+    logits: Tensor, label: Tensor, valid: Tensor | None = None, totals: BatchTotals | None = None
 ) -> Tensor:
-    """`bce_weighted` + 0.3 `dice`."""
-    overlap = dice(logits, truth, valid, whole)
-    return bce_weighted(logits, truth, valid, whole) + DICE_SHARE * overlap
+    """Return `bce_weighted` + 0.3 `dice`."""
+    dice_loss = dice(logits, label, valid, totals)
+    return bce_weighted(logits, label, valid, totals) + DICE_WEIGHT * dice_loss
 
 
 def distillation(
     logits: Tensor,
-    teacher: Tensor,
+    teacher_logits: Tensor,
     temperature: float,
     valid: Tensor | None = None,
-    whole: Whole | None = None,
+    totals: BatchTotals | None = None,
 ) -> Tensor:
-    """Binary cross-entropy to the probabilities of a teacher, from its logits.
+    """Return the binary cross-entropy to a teacher's probabilities.
 
-    The logits of both are divided by `temperature` first: the higher it is, the more the teacher's
-    doubts count beside what it is sure of.
+    The logits of both are divided by `temperature` first. A higher temperature gives pixels of
+    which the teacher is less certain more weight.
     """
-    return bce(logits / temperature, (teacher / temperature).sigmoid(), valid, whole)
+    return bce(logits / temperature, (teacher_logits / temperature).sigmoid(), valid, totals)
 
 
 def _cross_entropy(
-    logits: Tensor, truth: Tensor, valid: Tensor | None, whole: Whole | None, weight: float
+    logits: Tensor, label: Tensor, valid: Tensor | None, totals: BatchTotals | None, weight: float
 ) -> Tensor:
-    kept = None if valid is None else valid.to(logits).expand_as(logits)
+    mask = None if valid is None else valid.to(logits).expand_as(logits)
     total = binary_cross_entropy_with_logits(
         logits,
-        truth.to(logits),
-        weight=kept,
+        label.to(logits),
+        weight=mask,
         pos_weight=logits.new_full((), weight),
         reduction="sum",
     )
-    if whole:
-        return total / torch.as_tensor(whole.pixels).clamp(min=1)
-    return total / (logits.numel() if kept is None else kept.sum().clamp(min=1))
+    if totals:
+        return total / torch.as_tensor(totals.pixels).clamp(min=1)
+    return total / (logits.numel() if mask is None else mask.sum().clamp(min=1))
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {

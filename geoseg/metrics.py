@@ -1,6 +1,7 @@
-"""Counts once, then every score is a function of the counts.
+"""Count pixels once, then compute every score from the counts.
 
-B batch, Z depth, A azimuth.
+Our own, because a patch without a groove scores 1 or 0 by the challenge's rule, which metric
+libraries do not offer. B batch, Z depth, A azimuth.
 """
 
 from __future__ import annotations
@@ -26,39 +27,43 @@ class Counts(NamedTuple):
     tn: Tensor
 
     def pooled(self) -> Counts:
-        """All patches as one."""
+        """Return the counts of all patches as one, (1,)."""
         return Counts(*(n.sum(0, keepdim=True) for n in self))
 
 
-def count(mask: Tensor, truth: Tensor, valid: Tensor | None = None) -> Counts:
-    """Compare masks with truths, all (B, Z, A) bool; pixels that are not `valid` are left out."""
-    kept = torch.ones_like(truth) if valid is None else valid
+def count(mask: Tensor, label: Tensor, valid: Tensor | None = None) -> Counts:
+    """Compare masks with labels, all (B, Z, A) bool; pixels that are not `valid` do not count."""
+    counted = torch.ones_like(label) if valid is None else valid
 
-    def pixels(where: Tensor) -> Tensor:
-        return (where & kept).flatten(1).sum(1).double()
+    def sum_pixels(where: Tensor) -> Tensor:
+        return (where & counted).flatten(1).sum(1).double()
 
     return Counts(
-        pixels(mask & truth), pixels(mask & ~truth), pixels(~mask & truth), pixels(~mask & ~truth)
+        sum_pixels(mask & label),
+        sum_pixels(mask & ~label),
+        sum_pixels(~mask & label),
+        sum_pixels(~mask & ~label),
     )
 
 
 def score(counts: Counts, empty: EmptyRule = "challenge") -> dict[str, Tensor]:
-    """The five metrics of each patch, (B,) float64; NaN for a patch without a valid pixel.
+    """Return the five metrics of each patch, (B,) float64; NaN for a patch without a valid pixel.
 
-    `empty` says what a patch without a groove is worth:
-        "challenge": precision, recall, Dice and IoU are 1 where the prediction is empty too, and 0
-            where it is not, so every false alarm on a sound pipe costs.
-        "original": one true positive is made up, as the original project does. It flatters.
+    `empty` is the rule for a patch whose label has no groove:
+        "challenge": precision, recall, Dice and IoU are 1 if the mask is empty too, else 0. Every
+            false alarm on a sound pipe costs.
+        "original": one true positive is added, as in the original project. The scores are higher
+            than the masks deserve.
     """
     tp, fp, fn, tn = counts
     total = tp + fp + fn + tn
     accuracy = (tp + tn) / total
     if empty == "original":
         tp = torch.where(tp + fn == 0, 1.0, tp)
-    agreed = torch.where(tp + fp + fn == 0, 1.0, 0.0)
+    both_empty = torch.where(tp + fp + fn == 0, 1.0, 0.0)
 
     def ratio(part: Tensor, whole: Tensor) -> Tensor:
-        value = torch.where(whole > 0, part / whole.clamp(min=1), agreed)
+        value = torch.where(whole > 0, part / whole.clamp(min=1), both_empty)
         return torch.where(total > 0, value, torch.nan)
 
     return {
@@ -70,12 +75,17 @@ def score(counts: Counts, empty: EmptyRule = "challenge") -> dict[str, Tensor]:
     }
 
 
+def compute_iou(mask: Tensor, label: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return the IoU of each patch by the challenge's rule, (B,) float64; see `count`."""
+    return score(count(mask, label, valid))["iou"]
+
+
 def average_scores(
     counts: Counts, *, empty: EmptyRule = "challenge", average: Average = "macro"
 ) -> dict[str, float]:
-    """The five metrics of a set.
+    """Return the five metrics of a set.
 
-    "macro" is the mean over patches, the challenge's; "micro" pools all pixels first.
+    "macro" is the mean over patches, as in the challenge; "micro" pools all pixels first.
     """
     if average == "micro":
         counts = counts.pooled()
@@ -84,25 +94,25 @@ def average_scores(
 
 def scores(
     prediction: ArrayLike | Tensor,
-    truth: ArrayLike | Tensor,
+    label: ArrayLike | Tensor,
     *,
     threshold: float = 0.5,
     valid: ArrayLike | Tensor | None = None,
     empty: EmptyRule = "challenge",
     average: Average = "macro",
 ) -> dict[str, float]:
-    """Accuracy, precision, recall, Dice and IoU of a prediction, each from 0 to 1.
+    """Return accuracy, precision, recall, Dice and IoU of a prediction, each from 0 to 1.
 
     Args:
-        prediction: (Z, A) or (B, Z, A); probabilities as floats, NaN at nulls, which are left out,
-            or a mask as bool or integers.
-        truth: 0 or 1, the shape of `prediction`.
+        prediction: (Z, A) or (B, Z, A). Floats are probabilities, with NaN at nulls, which do not
+            count. Bools or integers are a mask.
+        label: 0 or 1, the shape of `prediction`.
         threshold: a probability above it is a groove.
-        valid: False at further pixels to leave out.
+        valid: False at further pixels that do not count.
         empty, average: see `score` and `average_scores`.
 
-    Raises ValueError for shapes that differ or are neither (Z, A) nor (B, Z, A), for another value
-    in the truth than 0 and 1, and for an unknown rule. All are NaN where no pixel is left.
+    Every score is NaN if no pixel counts. Raises ValueError if the shapes differ or are neither
+    (Z, A) nor (B, Z, A), if the label contains another value than 0 and 1, or if a rule is unknown.
 
     >>> scores([[0.9, 0.2]], [[1, 0]])["iou"]
     1.0
@@ -110,30 +120,29 @@ def scores(
     for rule, choices in ((empty, get_args(EmptyRule)), (average, get_args(Average))):
         if rule not in choices:
             raise ValueError(f"unknown rule {rule!r}; choose one of {', '.join(choices)}")
-    predicted, expected = _tensor(prediction), _tensor(truth)
+    predicted, expected = _to_tensor(prediction), _to_tensor(label)
     if predicted.shape != expected.shape or predicted.ndim not in (2, 3):
         raise ValueError(
-            f"prediction has shape {tuple(predicted.shape)} and truth {tuple(expected.shape)}; "
+            f"prediction has shape {tuple(predicted.shape)} and label {tuple(expected.shape)}; "
             "both must be (Z, A) or both (B, Z, A)"
         )
     wrong = expected[(expected != 0) & (expected != 1)]
     if wrong.numel():
-        raise ValueError(f"the truth holds {wrong[0].item():g}; it must hold only 0 and 1")
-    kept = torch.ones_like(expected, dtype=torch.bool) if valid is None else _tensor(valid).bool()
-    if kept.shape != expected.shape:
-        raise ValueError(f"valid has shape {tuple(kept.shape)}, truth {tuple(expected.shape)}")
+        raise ValueError(f"the label contains {wrong[0].item():g}; use only 0 and 1")
+    usable = torch.ones_like(expected).bool() if valid is None else _to_tensor(valid).bool()
+    if usable.shape != expected.shape:
+        raise ValueError(f"valid has shape {tuple(usable.shape)}, label {tuple(expected.shape)}")
     if predicted.is_floating_point():
-        kept = kept & ~predicted.isnan()
+        usable = usable & ~predicted.isnan()
         mask = predicted > threshold
     else:
         mask = predicted != 0
     if mask.ndim == 2:
-        mask, expected, kept = mask[None], expected[None], kept[None]
-    counts = count(mask, expected != 0, kept)
-    return average_scores(counts, empty=empty, average=average)
+        mask, expected, usable = mask[None], expected[None], usable[None]
+    return average_scores(count(mask, expected != 0, usable), empty=empty, average=average)
 
 
-def _tensor(values: ArrayLike | Tensor) -> Tensor:
+def _to_tensor(values: ArrayLike | Tensor) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu()
     return torch.as_tensor(np.asarray(values))

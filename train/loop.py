@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from geoseg.losses import LOSSES, Whole, distillation
+from geoseg.losses import LOSSES, BatchTotals, distillation
 from geoseg.models import Model
 from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.experiments import Experiment, Linear, Plateau
@@ -208,7 +208,7 @@ class Trainer:
             with self._autocast():
                 logits = self._forward(pair[:, :-1])
                 taught = self.teacher(pair) if self.teacher else None
-            loss = self._loss(logits.float(), pair[:, -1:], Whole(pixels, patches), taught)
+            loss = self._loss(logits.float(), pair[:, -1:], BatchTotals(pixels, patches), taught)
             loss.backward()
         loss = loss.detach()
         if not self.ranks.alone:
@@ -227,7 +227,7 @@ class Trainer:
         self,
         logits: Tensor,
         truth: Tensor,
-        whole: Whole | None = None,
+        whole: BatchTotals | None = None,
         taught: Tensor | None = None,
     ) -> Tensor:
         """By the labels alone, or by a teacher's logits as well."""

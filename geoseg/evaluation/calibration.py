@@ -1,4 +1,4 @@
-"""Whether a probability of 0.8 is right eight times in ten."""
+"""Calibration: whether a probability of 0.8 is right eight times in ten."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ BINS = 15
 
 
 class Calibration(NamedTuple):
-    """How far probabilities are from what they promise.
+    """How far probabilities are from the observed share of grooves.
 
     Attributes:
-        ece: expected calibration error, 0 to 1: over bins of the groove's probability, the mean
-            distance between the mean probability and the share of true grooves, weighted by pixels
-            (Guo et al., "On calibration of modern neural networks", ICML 2017, equation 3; there
-            with the confidence of the chosen class, here with the probability of the one class
-            that matters, which tells too sure from too shy).
-        brier: mean squared distance between probability and truth, 0 to 1 (Brier 1950).
-        promised, observed: mean probability and share of true grooves in each bin, None in an
-            empty one.
-        pixels: how many pixels are in each bin.
+        ece: expected calibration error, 0 to 1: the mean over bins, weighted by pixels, of the
+            distance between the mean probability and the share of labelled grooves (Guo et al., "On
+            calibration of modern neural networks", ICML 2017, equation 3; there with the confidence
+            of the chosen class, here with the probability of a groove, which tells overconfident
+            from underconfident models).
+        brier: mean squared distance between probability and label, 0 to 1 (Brier 1950).
+        promised, observed: mean probability and share of labelled grooves of each bin, None for an
+            empty bin.
+        pixels: number of pixels in each bin.
     """
 
     ece: float
@@ -32,25 +32,24 @@ class Calibration(NamedTuple):
     pixels: list[int]
 
 
-def calibrate(probability: Tensor, truth: Tensor, bins: int = BINS) -> Calibration:
-    """Compare probabilities with truths, both of any one shape, in `bins` bins of equal width.
+def calibrate(probability: Tensor, label: Tensor, bins: int = BINS) -> Calibration:
+    """Compare probabilities with labels of the same shape in `bins` bins of equal width.
 
-    Args: probability float, NaN where nothing counts; truth bool. ECE and Brier score are NaN where
-    no pixel counts.
+    Probabilities are floats, with NaN where nothing counts; labels are bool. ECE and Brier score
+    are NaN if no pixel counts.
     """
     valid = ~probability.isnan()
-    p, t = probability[valid].double(), truth[valid].double()
-    place = (p * bins).long().clamp(0, bins - 1)
-    count, promised, observed = (
-        torch.bincount(place, weights, minlength=bins).double() for weights in (None, p, t)
+    p, y = probability[valid].double(), label[valid].double()
+    index = (p * bins).long().clamp(0, bins - 1)
+    count, sum_p, sum_y = (
+        torch.bincount(index, weights, minlength=bins).double() for weights in (None, p, y)
     )
-    gap = (promised - observed).abs().sum() / len(p) if len(p) else torch.tensor(torch.nan)
-    brier = (p - t).square().mean()
-    filled = count.clamp(min=1)
+    ece = (sum_p - sum_y).abs().sum() / len(p) if len(p) else torch.tensor(torch.nan)
+    brier = (p - y).square().mean()
+    pixels = [int(n) for n in count.tolist()]
 
     def means(sums: Tensor) -> list[float | None]:
-        shares = (sums / filled).tolist()
-        return [share if n else None for share, n in zip(shares, count.tolist(), strict=True)]
+        quotients = (sums / count.clamp(min=1)).tolist()
+        return [mean if n else None for mean, n in zip(quotients, pixels, strict=True)]
 
-    pixels = [int(n) for n in count.tolist()]
-    return Calibration(gap.item(), brier.item(), means(promised), means(observed), pixels)
+    return Calibration(ece.item(), brier.item(), means(sum_p), means(sum_y), pixels)

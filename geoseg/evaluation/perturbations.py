@@ -1,40 +1,71 @@
-"""What one change does to a model's mask: turns of the pipe, noise, gain, and rows that are lost.
+"""Perturbations of images: shifts, noise, gain and lost rows, and what they change in a mask.
 
-V values of the change, R repeats at each value, Z depth, A azimuth.
+V values of a perturbation, R repeats at each value, Z depth, A azimuth.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from geoseg.metrics import count, score
+from geoseg.metrics import compute_iou
 from geoseg.transforms import add_noise, roll
 
-# The original viewer's noise slider, in the unit of the images, and from a quarter to four times.
+# The range of the original viewer's noise slider, in the unit of the images; gains from 1/4 to 4.
 NOISE = tuple(i / 2000 for i in range(11))
 GAIN = tuple(2 ** (i / 2 - 2) for i in range(9))
 SEEDS = 4  # of the noise
 DEPTHS = 5  # at which rows are lost
-MOST_TURNS = 72  # of a wider pipe as many shifts, evenly spread
+MAX_SHIFTS = 72  # of one patch; a wider one is shifted by as many, evenly spaced
 
 
-class Perturbations(NamedTuple):
-    """A patch changed step by step.
+class Perturbation(NamedTuple):
+    """One change of images (..., Z, A).
 
     Attributes:
-        at: the values of the change, (V,).
-        images: float32 (V, R, Z, A), NaN at nulls.
-        back: columns by which the images of each value must be turned to lie as they did, (V,).
-        rest: which of the values leaves the patch as it is.
+        value: columns, standard deviation, factor or rows.
+        apply: returns the changed images.
+        shift: columns to the right by which `apply` rolls the images.
     """
 
-    at: tuple[float, ...]
+    value: float
+    apply: Callable[[Tensor], Tensor]
+    shift: int = 0
+
+
+def make_shifts(shifts: Iterable[int]) -> list[Perturbation]:
+    """Return a roll by each of `shifts` columns."""
+    return [Perturbation(float(shift), partial(roll, shift=shift), shift) for shift in shifts]
+
+
+def make_noise(levels: Iterable[float], seed: int) -> list[Perturbation]:
+    """Return white noise of each standard deviation, with the pattern of `seed`."""
+    return [Perturbation(sigma, partial(add_noise, sigma=sigma, seed=seed)) for sigma in levels]
+
+
+def make_gains(gains: Iterable[float]) -> list[Perturbation]:
+    """Return a multiplication by each factor, as by an instrument of another scale."""
+    return [Perturbation(gain, partial(torch.mul, other=gain)) for gain in gains]
+
+
+class PerturbedPatch(NamedTuple):
+    """A patch under one perturbation of rising strength.
+
+    Attributes:
+        values: of the perturbation, (V,).
+        images: float32 (V, R, Z, A), NaN at nulls.
+        shifts: columns by which the images of each value are rolled, (V,).
+        unchanged: index of the value that leaves the patch unchanged.
+    """
+
+    values: tuple[float, ...]
     images: Tensor
-    back: tuple[int, ...]
-    rest: int
+    shifts: tuple[int, ...]
+    unchanged: int = 0
 
 
 class ScoreRange(NamedTuple):
@@ -45,61 +76,53 @@ class ScoreRange(NamedTuple):
     high: Tensor
 
 
-def turned(patch: Tensor) -> Perturbations:
-    """The patch (Z, A) turned by every number of columns, or by MOST_TURNS of them."""
+def shift_patch(patch: Tensor) -> PerturbedPatch:
+    """Shift the patch (Z, A) by every number of columns, or by MAX_SHIFTS of them."""
     columns = patch.shape[-1]
-    tried = min(columns, MOST_TURNS)
-    shifts = [i * columns // tried for i in range(tried)]
-    images = torch.stack([roll(patch, shift) for shift in shifts])[:, None]
-    return Perturbations(tuple(map(float, shifts)), images, tuple(-shift for shift in shifts), 0)
+    count = min(columns, MAX_SHIFTS)
+    return _perturb(patch, [make_shifts(i * columns // count for i in range(count))])
 
 
-def noisy(patch: Tensor, seed: int) -> Perturbations:
-    """The patch (Z, A) with white noise of rising strength, of `seed` and the SEEDS - 1 next."""
-    levels = [
-        torch.stack([add_noise(patch, sigma, seed + i) for i in range(SEEDS)]) for sigma in NOISE
-    ]
-    return _unturned(NOISE, torch.stack(levels), 0)
+def add_noise_to_patch(patch: Tensor, seed: int) -> PerturbedPatch:
+    """Add noise of rising strength to the patch (Z, A), of SEEDS seeds from `seed` on."""
+    return _perturb(patch, [make_noise(NOISE, seed + i) for i in range(SEEDS)])
 
 
-def amplified(patch: Tensor) -> Perturbations:
-    """The patch (Z, A) times each GAIN."""
-    images = torch.stack([amplify(patch, gain) for gain in GAIN])[:, None]
-    return _unturned(GAIN, images, GAIN.index(1))
+def amplify_patch(patch: Tensor) -> PerturbedPatch:
+    """Multiply the patch (Z, A) by each GAIN."""
+    return _perturb(patch, [make_gains(GAIN)])._replace(unchanged=GAIN.index(1))
 
 
-def blanked(patch: Tensor) -> Perturbations:
-    """The patch (Z, A) without 0, 1, 2, 4 ... of its rows, one run of them, at DEPTHS places."""
+def remove_rows(patch: Tensor) -> PerturbedPatch:
+    """Set 0, 1, 2, 4 ... successive rows of the patch (Z, A) to NaN, at each of DEPTHS depths."""
     rows = len(patch)
-    runs = [0, *(2**i for i in range(rows.bit_length()) if 2**i < rows)]
-    images = patch.repeat(len(runs), DEPTHS, 1, 1)
-    for i, run in enumerate(runs):
-        for place in range(DEPTHS):
-            top = place * (rows - run) // (DEPTHS - 1)
-            images[i, place, top : top + run] = torch.nan
-    return _unturned(tuple(map(float, runs)), images, 0)
+    lengths = [0, *(2**i for i in range(rows.bit_length()) if 2**i < rows)]
+    images = patch.repeat(len(lengths), DEPTHS, 1, 1)
+    for i, length in enumerate(lengths):
+        for depth in range(DEPTHS):
+            top = depth * (rows - length) // (DEPTHS - 1)
+            images[i, depth, top : top + length] = torch.nan
+    return PerturbedPatch(tuple(map(float, lengths)), images, (0,) * len(lengths))
 
 
-def amplify(images: Tensor, gain: float) -> Tensor:
-    """Images times `gain`, as an instrument of another scale gives them."""
-    return images * gain
+def compare_masks(perturbed: PerturbedPatch, masks: Tensor, other: Tensor) -> ScoreRange:
+    """Compare masks (V, R, Z, A) bool, rolled back, with another mask (Z, A) bool by IoU.
 
-
-def compare(trials: Perturbations, masks: Tensor, other: Tensor) -> ScoreRange:
-    """IoU, challenge rule, of masks (V, R, Z, A) bool, turned back, with another one (Z, A) bool.
-
-    It counts what each image measures, nothing at its nulls.
+    The challenge's rule; nulls of each image do not count.
     """
-    pairs = zip(masks, trials.images.isfinite(), trials.back, strict=True)
-    found = torch.stack(
+    rows = zip(masks, perturbed.images.isfinite(), perturbed.shifts, strict=True)
+    iou = torch.stack(
         [
-            score(count(roll(mask, back), other.expand_as(mask), roll(known, back)))["iou"]
-            for mask, known, back in pairs
+            compute_iou(roll(mask, -shift), other.expand_as(mask), roll(valid, -shift))
+            for mask, valid, shift in rows
         ]
     )
-    low, high = found.nanquantile(torch.tensor([0, 1]).to(found), dim=1)
-    return ScoreRange(found.nanmean(1), low, high)
+    low, high = iou.nanquantile(torch.tensor([0, 1]).to(iou), dim=1)
+    return ScoreRange(iou.nanmean(1), low, high)
 
 
-def _unturned(at: tuple[float, ...], images: Tensor, rest: int) -> Perturbations:
-    return Perturbations(at, images, (0,) * len(at), rest)
+def _perturb(patch: Tensor, repeats: Sequence[list[Perturbation]]) -> PerturbedPatch:
+    """Apply R lists of V perturbations of the same values."""
+    images = [torch.stack([p.apply(patch) for p in repeat]) for repeat in repeats]
+    values = tuple(p.value for p in repeats[0])
+    return PerturbedPatch(values, torch.stack(images, 1), tuple(p.shift for p in repeats[0]))

@@ -1,4 +1,4 @@
-"""Every architecture, by the name its checkpoints carry."""
+"""Every architecture, by the name in its checkpoints."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = [
 
 
 def create_model(name: str, **arguments: Any) -> Model:
-    """Make the architecture `name` with its own arguments, the rest at their defaults.
+    """Create the architecture `name`; arguments that are not given have their defaults.
 
-    ValueError, listing the choices, for an unknown name or argument.
+    Raises ValueError that lists the choices for an unknown name or argument.
 
     >>> create_model("vanilla").count_parameters()
     260161

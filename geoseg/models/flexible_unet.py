@@ -1,4 +1,4 @@
-"""A U-Net with as many convolutions a stage as asked, on three turns of the pipe."""
+"""A U-Net with any number of convolutions per stage, on the image repeated three times."""
 
 from __future__ import annotations
 
@@ -8,42 +8,40 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from geoseg.models.base import Model, activation_named, check_positive, same_padding
-from geoseg.models.convolutions import Columns, pad_edges, upsample
+from geoseg.models.base import Model, check_positive, make_activation, same_padding
+from geoseg.models.convolutions import Columns, pad_replicate, upsample
 
 
 class EdgeConvolution(nn.Conv2d):
-    """A square convolution of an image whose edge pixels are repeated, and an activation."""
+    """A square convolution with replicate padding, and an activation."""
 
-    def __init__(self, before: int, after: int, kernel_size: int, activation: nn.Module) -> None:
-        super().__init__(before, after, kernel_size)
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, activation: nn.Module
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size)
         self.activation = activation
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, before, Z, A) -> (B, after, Z, A)."""
-        answer: Tensor = self.activation(super().forward(pad_edges(input, self.reach)))
-        return answer
-
-    @property
-    def reach(self) -> int:
-        """How many pixels away an output still sees its input."""
-        return self.kernel_size[0] // 2
+        """(B, in_channels, Z, A) -> (B, out_channels, Z, A)."""
+        padding = self.kernel_size[0] // 2
+        output: Tensor = self.activation(super().forward(pad_replicate(input, padding, padding)))
+        return output
 
 
 class FlexibleUNet(Model):
-    """Encoder and decoder joined by skips, over a pipe unrolled three times; the middle is kept.
+    """Encoder and decoder with skips, over the image repeated three times; the middle is kept.
 
-    So the seam is no edge, and within the receptive field's reach a column sees what is beside it.
-    Going down keeps one sample of four; going up is bilinear with aligned corners, to the size of
-    the skip. So any height and width will do: an odd one is rounded up on the way down. Near, but
-    not exactly, equivariant to azimuth.
+    So the seam is not an edge: a column sees its neighbours across it. Downsampling keeps one
+    sample of four; upsampling is bilinear with aligned corners, to the size of the skip. Any height
+    and width: an odd one is rounded up by downsampling. Nearly, but not exactly, equivariant to
+    shifts.
 
     Args:
-        width: channels of the first scale; each scale below has twice those of the one above it.
-        encoders: convolutions of every stage on the way down, from fine to coarse.
-        decoders: of every stage on the way up, from coarse to fine; as many stages as encoders.
+        width: channels of the first scale; each coarser scale has twice as many.
+        encoders: convolutions of every encoder stage, from fine to coarse.
+        decoders: convolutions of every decoder stage, from coarse to fine; as many stages.
         bottleneck: convolutions at the coarsest scale.
-        refinement: 1x1 convolutions at the end, the one to the logits included.
+        refinement: 1x1 convolutions at the end, including the one to the logits.
         kernel_size: odd side of all other kernels, in pixels.
         activation: "relu" or "leaky_relu".
     """
@@ -63,7 +61,7 @@ class FlexibleUNet(Model):
         activation: str = "leaky_relu",
     ) -> None:
         super().__init__()
-        self._turns, self._border = 3, 2  # of the pipe, and pixels repeated round them
+        self._copies, self._border = 3, 2  # of the image, and pixels of padding
         check_positive(
             in_channels=in_channels,
             out_channels=out_channels,
@@ -79,25 +77,25 @@ class FlexibleUNet(Model):
                 f"{len(encoders)} encoders and {len(decoders)} decoders do not pair; "
                 "give as many of one as of the other"
             )
-        margin = same_padding(kernel_size)
-        self._reach = [depth * margin for depth in reversed(decoders)]
+        padding = same_padding(kernel_size)
+        self._reach = [depth * padding for depth in reversed(decoders)]  # in pixels, by scale
         widths = [width << i for i in range(len(encoders) + 1)]
-        activate = activation_named(activation)
+        activate = make_activation(activation)
 
-        def stage(channels: Sequence[int]) -> nn.Sequential:
+        def make_stage(channels: Sequence[int]) -> nn.Sequential:
             pairs = pairwise(channels)
             return nn.Sequential(*(EdgeConvolution(*pair, kernel_size, activate) for pair in pairs))
 
         self.encoders = nn.ModuleList(
-            stage([before] + [after] * depth)
+            make_stage([before] + [after] * depth)
             for before, after, depth in zip(
                 [in_channels, *widths[:-2]], widths[:-1], encoders, strict=True
             )
         )
-        self.bottleneck = stage([widths[-2]] + [widths[-1]] * bottleneck)
-        # By scale, as the encoders are: the first is the last to run.
+        self.bottleneck = make_stage([widths[-2]] + [widths[-1]] * bottleneck)
+        # In the order of the encoders: the first is the last to run.
         self.decoders = nn.ModuleList(
-            stage([fine + coarse] * depth + [fine])
+            make_stage([fine + coarse] * depth + [fine])
             for (fine, coarse), depth in zip(pairwise(widths), reversed(decoders), strict=True)
         )
         self.refinement = nn.Sequential(
@@ -108,8 +106,8 @@ class FlexibleUNet(Model):
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
         rows, columns = image.shape[-2:]
-        border, first = self._border, self._border + self._turns // 2 * columns
-        x = pad_edges(image.repeat(1, 1, 1, self._turns), border)
+        border, first = self._border, self._border + self._copies // 2 * columns
+        x = pad_replicate(image.repeat(1, 1, 1, self._copies), border, border)
         skips = []
         for encoder in self.encoders:
             x = encoder(x)
@@ -117,7 +115,7 @@ class FlexibleUNet(Model):
             x = x[..., ::2, ::2]
         x = self.bottleneck(x)
         kept = Columns(first, first + columns, skips[0].shape[-1])
-        needed = self._needed(kept, [skip.shape[-1] for skip in skips], x.shape[-1])
+        needed = self._find_needed_columns(kept, [skip.shape[-1] for skip in skips], x.shape[-1])
         before = needed.pop()
         x = x[..., before.span]
         for skip, decoder, after in reversed(list(zip(skips, self.decoders, needed, strict=True))):
@@ -127,23 +125,25 @@ class FlexibleUNet(Model):
         first -= before.first
         return self.refinement(x[..., border : border + rows, first : first + columns])
 
-    def _needed(self, kept: Columns, totals: Sequence[int], coarsest: int) -> list[Columns]:
-        """The columns of each scale, from fine to coarse, on which the kept ones depend.
+    def _find_needed_columns(
+        self, kept: Columns, totals: Sequence[int], coarsest: int
+    ) -> list[Columns]:
+        """Return the columns of each scale, from fine to coarse, on which the kept ones depend.
 
-        Whatever a decoder makes of an edge that is none in the whole image, stays out of `kept`.
+        They include the decoders' reach, so edges that come from cutting do not affect `kept`.
         """
         needed = []
         for reach, total in zip(self._reach, (*totals[1:], coarsest), strict=True):
-            needed.append(kept.widened(reach))
-            kept = needed[-1].coarse(total)
+            needed.append(kept.widen(reach))
+            kept = needed[-1].to_coarse(total)
         return [*needed, kept]
 
     def receptive_field(self) -> tuple[int, int]:
-        """As for every model, of one turn without a border, as the original measures it.
+        """Return the extent as `Model` does, for one copy without a border, as in the original.
 
-        It varies by some pixels with the place of an output among the samples of coarser scales.
-        The width changes nothing, so it is found on the thinnest model.
+        It varies by some pixels with an output's position among the samples of coarser scales. It
+        does not depend on the width, so it is computed on the narrowest model.
         """
-        probe = type(self)(**{**self.arguments, "width": 1})
-        probe._turns, probe._border = 1, 0
-        return super(FlexibleUNet, probe).receptive_field()
+        model = type(self)(**{**self.arguments, "width": 1})
+        model._copies, model._border = 1, 0
+        return super(FlexibleUNet, model).receptive_field()

@@ -1,4 +1,4 @@
-"""A U-Net of one scale that fits anywhere."""
+"""A U-Net of one scale with few parameters."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from geoseg.models.base import Model, activation_named, check_positive, same_padding
+from geoseg.models.base import Model, check_positive, make_activation, same_padding
 
 
 class Micro(Model):
-    """Two convolutions, two at half the size between max pooling and a transposed convolution.
+    """Two convolutions, max pooling, two at half the size, a transposed convolution.
 
-    Then the first two join again, for two more and a 1x1 convolution; zero padding throughout. Any
-    height and width: of an odd one the last row or column is pooled by itself.
+    The output of the first two is concatenated, then two more and a 1x1 convolution follow; zero
+    padding throughout. Any height and width: the last row or column of an odd one is pooled alone.
 
     Args:
         width: channels at full size; half the size has twice as many.
@@ -34,9 +34,9 @@ class Micro(Model):
     ) -> None:
         super().__init__()
         check_positive(in_channels=in_channels, out_channels=out_channels, width=width)
-        activate, padding = activation_named(activation), same_padding(kernel_size)
+        activate, padding = make_activation(activation), same_padding(kernel_size)
 
-        def pair(before: int, after: int) -> nn.Sequential:
+        def make_pair(before: int, after: int) -> nn.Sequential:
             return nn.Sequential(
                 nn.Conv2d(before, after, kernel_size, padding=padding),
                 activate,
@@ -44,11 +44,11 @@ class Micro(Model):
                 activate,
             )
 
-        self.down = pair(in_channels, width)
+        self.down = make_pair(in_channels, width)
         self.pool: nn.Module = nn.MaxPool2d(2, ceil_mode=True)
-        self.bottom = pair(width, 2 * width)
+        self.bottom = make_pair(width, 2 * width)
         self.rise = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
-        self.up = pair(2 * width, width)
+        self.up = make_pair(2 * width, width)
         self.head = nn.Conv2d(width, out_channels, 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -59,7 +59,10 @@ class Micro(Model):
         return self.head(self.up(torch.cat((skip, x[..., :rows, :columns]), 1)))
 
     def receptive_field(self) -> tuple[int, int]:
-        """As for every model; a mean stands for the maximum, which sees but one of equals."""
-        probe = copy.deepcopy(self)
-        probe.pool = nn.AvgPool2d(2, ceil_mode=True)
-        return super(Micro, probe).receptive_field()
+        """Return the extent as `Model` does, with mean pooling.
+
+        The gradient of a maximum reaches only one of several equal inputs.
+        """
+        model = copy.deepcopy(self)
+        model.pool = nn.AvgPool2d(2, ceil_mode=True)
+        return super(Micro, model).receptive_field()

@@ -1,4 +1,4 @@
-"""A U-Net that is exactly equivariant to azimuth: it pools in depth only."""
+"""A U-Net that is exactly equivariant to shifts: it pools in depth only."""
 
 from __future__ import annotations
 
@@ -9,46 +9,45 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
 
-from geoseg.models.base import Model, activation_named, check_positive
-from geoseg.models.convolutions import pad_ring, pad_rows
+from geoseg.models.base import Model, check_positive, make_activation
+from geoseg.models.convolutions import pad_circular, pad_replicate
 
-WIDEST = 1 << 20  # columns, more than any image has
-COLUMNS = 36  # of an image whose neighbouring columns are what one step of a kernel's reach means
+COLUMNS = 36  # of an image in which one step of dilation is one column
+_MANY_COLUMNS = 1 << 20  # more than any image has
 
 
 class RingLayer(nn.Conv2d):
-    """A 3x3 convolution, circular and dilated round the pipe, with its edge rows repeated.
+    """A 3x3 convolution, circular and dilated in azimuth, with replicate padding in depth.
 
     Args:
-        reach: steps of 10 degrees between the kernel's taps.
+        step: distance of the kernel's taps in azimuth, in units of 10 degrees.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, reach: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, step: int) -> None:
         super().__init__(in_channels, out_channels, 3)
-        self.reach = reach
-        self.ring = COLUMNS
+        self.step = step
+        self.reference_columns = COLUMNS
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> (B, out_channels, Z, A)."""
-        columns = self.reach * max(1, round(x.shape[-1] / self.ring))
-        return conv2d(
-            pad_rows(pad_ring(x, columns), 1), self.weight, self.bias, dilation=(1, columns)
-        )
+        dilation = self.step * max(1, round(x.shape[-1] / self.reference_columns))
+        padded = pad_replicate(pad_circular(x, dilation), 1)
+        return conv2d(padded, self.weight, self.bias, dilation=(1, dilation))
 
 
 class RingUNet(Model):
-    """Encoder and decoder joined by sums, at full azimuth resolution throughout.
+    """Encoder and decoder with additive skips, at full azimuth resolution throughout.
 
-    Rolling the input by any number of columns rolls the logits by the same: every convolution is
-    circular with stride 1 in azimuth, and widens its reach by dilation instead of by pooling. In
-    depth a scale averages pairs of rows, so any height will do; the edge rows are repeated. An
-    image of about 72 columns is seen as its even and its odd columns in turn, as the data set cuts
-    it: 10 degrees are the same to the model in both.
+    A shift of the input shifts the logits by the same: every convolution is circular with stride 1
+    in azimuth, and dilation instead of pooling widens the receptive field. In depth, each scale
+    averages pairs of rows, so any height will do; padding repeats the edge rows. In an image of
+    about 72 columns the dilation doubles, so 10 degrees are the same to the model, and the even and
+    the odd columns are processed apart, as in the twins of the data set.
 
     Args:
-        in_channels: 2 with the validity of each pixel, which the model is made for, or 1 without.
+        in_channels: 2 with the validity of each pixel, as intended, or 1 without.
         widths: channels of each scale, the finest first; the scales' dilations are 1, 2, 4, ...
-        layers: convolutions of a scale on the way down, and again on the way up.
+        layers: convolutions of each encoder stage and of each decoder stage.
         activation: "relu" or "leaky_relu".
     """
 
@@ -67,22 +66,22 @@ class RingUNet(Model):
         check_positive(scales=len(widths), width=min(widths, default=1))
         befores = (in_channels, *widths[:-1])
         self.encoders = nn.ModuleList(
-            self._stage(before, width, 2**i, layers)
+            self._make_stage(before, width, 2**i, layers)
             for i, (before, width) in enumerate(zip(befores, widths, strict=True))
         )
         self.decoders = nn.ModuleList(
-            self._stage(width, width, 2**i, layers) for i, width in enumerate(widths[:-1])
+            self._make_stage(width, width, 2**i, layers) for i, width in enumerate(widths[:-1])
         )
         self.narrow = nn.ModuleList(
             nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in pairwise(widths)
         )
         self.head = nn.Conv2d(widths[0], out_channels, 1)
-        self.activation = activation_named(activation)
+        self.activation = make_activation(activation)
 
     @staticmethod
-    def _stage(before: int, width: int, reach: int, layers: int) -> nn.ModuleList:
+    def _make_stage(before: int, width: int, step: int, layers: int) -> nn.ModuleList:
         channels = [before] + [width] * layers
-        return nn.ModuleList(RingLayer(a, b, reach) for a, b in pairwise(channels))
+        return nn.ModuleList(RingLayer(a, b, step) for a, b in pairwise(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
@@ -90,23 +89,23 @@ class RingUNet(Model):
         for encoder in self.encoders:
             if skips:
                 x = avg_pool2d(x, (2, 1), ceil_mode=True, count_include_pad=False)
-            x = self._run(encoder, x)
+            x = self._run_stage(encoder, x)
             skips.append(x)
-        steps = zip(self.narrow, self.decoders, skips[:-1], strict=True)
-        for narrow, decoder, skip in reversed(list(steps)):
-            rows = narrow(x).repeat_interleave(2, -2)[..., : skip.shape[-2], :]
-            x = self._run(decoder, skip + rows)
+        stages = zip(self.narrow, self.decoders, skips[:-1], strict=True)
+        for narrow, decoder, skip in reversed(list(stages)):
+            upsampled = narrow(x).repeat_interleave(2, -2)[..., : skip.shape[-2], :]
+            x = self._run_stage(decoder, skip + upsampled)
         return self.head(x)
 
     def receptive_field(self) -> tuple[int, int]:
-        """As for every model, in columns of 10 degrees; the pipe itself has 36."""
-        probe = copy.deepcopy(self)
-        for layer in probe.modules():
+        """Return the extent as `Model` does, in columns of 10 degrees; the pipe itself has 36."""
+        model = copy.deepcopy(self)
+        for layer in model.modules():
             if isinstance(layer, RingLayer):
-                layer.ring = WIDEST  # else a kernel would reach further on a wider image
-        return super(RingUNet, probe).receptive_field()
+                layer.reference_columns = _MANY_COLUMNS  # so that a wide image changes no dilation
+        return super(RingUNet, model).receptive_field()
 
-    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
+    def _run_stage(self, stage: nn.Module, x: Tensor) -> Tensor:
         for layer in stage.children():
             x = self.activation(layer(x))
         return x

@@ -1,4 +1,4 @@
-"""Separable convolutions that know the pipe is round."""
+"""Separable convolutions, circular in azimuth."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from geoseg.models.base import Model, activation_named, check_positive, same_padding
-from geoseg.models.convolutions import pad_ring, pad_rows
+from geoseg.models.base import Model, check_positive, make_activation, same_padding
+from geoseg.models.convolutions import pad_circular, pad_replicate
 
 
 class RingConvolution(nn.Module):
-    """A convolution round the pipe, circular, then one along it, with its edge rows repeated.
+    """A circular convolution in azimuth, then one in depth with replicate padding.
 
-    Nothing stands between the two, so they are one convolution as well, whose kernel is their
-    product; that one is done where it takes fewer operations, as from a single channel.
+    There is no activation in between, so both equal one convolution with the product of their
+    kernels, which is used if it takes fewer operations, as from a single channel.
     """
 
     def __init__(
@@ -26,30 +26,30 @@ class RingConvolution(nn.Module):
         self.azimuth = nn.Conv2d(in_channels, out_channels, (1, kernel_azimuth))
         self.depth = nn.Conv2d(out_channels, out_channels, (kernel_depth, 1))
         self.columns, self.rows = same_padding(kernel_azimuth), same_padding(kernel_depth)
-        apart = out_channels * (in_channels * kernel_azimuth + out_channels * kernel_depth)
+        separate = out_channels * (in_channels * kernel_azimuth + out_channels * kernel_depth)
         merged = out_channels * in_channels * kernel_azimuth * kernel_depth
-        self.merges = merged < apart
+        self.is_merged = merged < separate
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> (B, out_channels, Z, A)."""
         azimuth, depth = self.azimuth, self.depth
-        x = pad_ring(x, self.columns)
-        if self.merges:
+        x = pad_circular(x, self.columns)
+        if self.is_merged:
             assert azimuth.bias is not None
             kernel = torch.einsum("omz,mca->ocza", depth.weight[..., 0], azimuth.weight[:, :, 0])
             bias = linear(azimuth.bias, depth.weight.sum((2, 3)), depth.bias)
-            return conv2d(pad_rows(x, self.rows), kernel, bias)
-        return depth(pad_rows(azimuth(x), self.rows))
+            return conv2d(pad_replicate(x, self.rows), kernel, bias)
+        return depth(pad_replicate(azimuth(x), self.rows))
 
 
 class Stacked(Model):
-    """A stack of ring convolutions at full resolution: exactly equivariant to azimuth.
+    """A stack of ring convolutions at full resolution: exactly equivariant to shifts.
 
-    Rolling the input by any number of columns rolls the logits by the same. Any height and width.
+    A shift of the input shifts the logits by the same. Any height and width.
 
     Args:
         width: channels of every hidden layer.
-        layers: ring convolutions in all, the first and the last included; at least 2.
+        layers: number of ring convolutions, including the first and the last; at least 2.
         kernel_azimuth, kernel_depth: odd kernel extents, in pixels.
         activation: "relu" or "leaky_relu".
         residual: add the input of every pair of hidden layers to its output; `layers` is then even.
@@ -73,14 +73,14 @@ class Stacked(Model):
         if layers < 2:
             raise ValueError(f"layers is {layers}; the first and the last make at least 2")
         if residual and layers % 2:
-            raise ValueError(f"{layers} layers leave one hidden layer unpaired; take {layers + 1}")
+            raise ValueError(f"{layers} layers leave one hidden layer unpaired; use {layers + 1}")
         self.residual = residual
         channels = [in_channels] + [width] * (layers - 1) + [out_channels]
         self.layers = nn.ModuleList(
             RingConvolution(before, after, kernel_azimuth, kernel_depth)
             for before, after in pairwise(channels)
         )
-        self.activation = activation_named(activation)
+        self.activation = make_activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""

@@ -1,4 +1,4 @@
-"""A U-Net with one convolution a stage."""
+"""A U-Net with one convolution per stage."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from geoseg.models.base import Model, activation_named, check_positive, same_padding
+from geoseg.models.base import Model, check_positive, make_activation, same_padding
 from geoseg.models.convolutions import convolve_upsampled
 
 
 class UNet(Model):
-    """Encoder and decoder joined by skips; the input itself joins before the last 1x1 convolution.
+    """Encoder and decoder with skips; the input itself is a skip to the last 1x1 convolution.
 
-    Going down keeps one sample of four; going up is bilinear with aligned corners, to the size of
-    the skip. So any height and width will do: an odd one is rounded up on the way down.
+    Downsampling keeps one sample of four; upsampling is bilinear with aligned corners, to the size
+    of the skip. Any height and width: an odd one is rounded up by downsampling.
 
     Args:
         width: channels of the first scale; scale i has (i + 1) * width.
-        scales: how many times the image is halved.
+        scales: number of times the image is halved.
         kernel_down, kernel_up: odd kernel sides of the encoder with bottleneck, and of the decoder.
         activation: "relu" or "leaky_relu".
     """
@@ -52,7 +52,7 @@ class UNet(Model):
             for fine, coarse in pairwise(widths)
         )
         self.head = nn.Conv2d(width + in_channels, out_channels, 1)
-        self.activation = activation_named(activation)
+        self.activation = make_activation(activation)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
@@ -65,9 +65,9 @@ class UNet(Model):
         x = self.activation(self.bottleneck(x))
         for skip, decoder in zip(reversed(skips), reversed(self.decoders), strict=True):
             assert isinstance(decoder, nn.Conv2d)
-            # The decoder sees both, the upsampled x before the skip: a sum needs no concatenation.
+            # The sum of two convolutions equals one of the concatenated channels.
             coarse, fine = decoder.weight.split((x.shape[1], skip.shape[1]), 1)
             y = conv2d(skip, fine, decoder.bias, padding=decoder.padding)
             x = self.activation(y + convolve_upsampled(x, coarse, skip.shape[-2:]))
-        features, itself = self.head.weight.split((x.shape[1], image.shape[1]), 1)
-        return conv2d(x, features, self.head.bias) + conv2d(image, itself)
+        from_x, from_image = self.head.weight.split((x.shape[1], image.shape[1]), 1)
+        return conv2d(x, from_x, self.head.bias) + conv2d(image, from_image)

@@ -7,17 +7,17 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from geoseg.models.base import Model, activation_named, check_positive, same_padding
-from geoseg.models.convolutions import convolve_to_few
+from geoseg.models.base import Model, check_positive, make_activation, same_padding
+from geoseg.models.convolutions import convolve_to_few_channels
 
 
 class Vanilla(Model):
     """Square convolutions with zero padding, one activation after each but the last.
 
-    Any height and width. Blind to the seam: column 0 does not see column 35.
+    Any height and width. It does not join the seam: column 0 does not see column 35.
 
     Args:
-        widths: channels after each hidden convolution; there is one convolution more than widths.
+        widths: channels after each hidden convolution; the last convolution is not included.
         kernel_size: odd side of every kernel, in pixels.
         activation: "relu" or "leaky_relu".
     """
@@ -40,7 +40,7 @@ class Vanilla(Model):
             nn.Conv2d(before, after, kernel_size, padding=padding)
             for before, after in pairwise(channels)
         )
-        self.activation = activation_named(activation)
+        self.activation = make_activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
@@ -48,4 +48,4 @@ class Vanilla(Model):
         for convolution in hidden:
             x = self.activation(convolution(x))
         assert isinstance(last, nn.Conv2d)
-        return convolve_to_few(x, last)
+        return convolve_to_few_channels(x, last)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.evaluation.perturbations import (
-    Perturbations,
+    PerturbedPatch,
     ScoreRange,
-    amplified,
-    blanked,
-    compare,
-    noisy,
-    turned,
+    add_noise_to_patch,
+    amplify_patch,
+    compare_masks,
+    remove_rows,
+    shift_patch,
 )
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, Patches
@@ -67,7 +67,7 @@ def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
             except (ValueError, RuntimeError) as error:  # as on the page itself
                 found_curves = {"error": first_line(error)}
             done += len(subject.images)
-            found_at = {"at": list(subject.trials.at), "models": {model: found_curves}}
+            found_at = {"at": list(subject.trials.values), "models": {model: found_curves}}
             yield answer(done, **{subject.name: found_at})
 
 
@@ -75,7 +75,7 @@ class _Subject(NamedTuple):
     """The subject of one probe; `truth` (Z, A) bool or None is aligned with the unchanged patch."""
 
     name: str
-    trials: Perturbations
+    trials: PerturbedPatch
     truth: Tensor | None
 
     @property
@@ -93,12 +93,12 @@ def _subjects(entry: Entry, message: dict[str, Any], request: Request) -> list[_
         shown = view(entry, shift, 0 if name == "noise" else request.noise, request.seed)
         patch = torch.from_numpy(shown.patch)
         if name == "shift":
-            trials = turned(patch)
+            trials = shift_patch(patch)
         elif name == "noise":  # added before the turn, as everywhere on the page
-            trials = noisy(roll(patch, -shift), request.seed)
+            trials = add_noise_to_patch(roll(patch, -shift), request.seed)
             trials = trials._replace(images=roll(trials.images, shift))
         else:
-            trials = amplified(patch) if name == "gain" else blanked(patch)
+            trials = amplify_patch(patch) if name == "gain" else remove_rows(patch)
         truth = None if shown.truth is None else torch.from_numpy(shown.truth) == 1
         subjects.append(_Subject(name, trials, truth))
     return subjects
@@ -117,9 +117,9 @@ def _mask(
 def _curves(subject: _Subject, masks: Tensor) -> dict[str, Any]:
     trials, truth = subject.trials, subject.truth
     masks = masks.view(trials.images.shape)
-    kept = compare(trials, masks, masks[trials.rest, 0])
-    iou = None if truth is None else _spread(compare(trials, masks, truth))
-    return {"kept": _spread(kept), "iou": iou, "marked": int(masks[trials.rest, 0].sum())}
+    kept = compare_masks(trials, masks, masks[trials.unchanged, 0])
+    iou = None if truth is None else _spread(compare_masks(trials, masks, truth))
+    return {"kept": _spread(kept), "iou": iou, "marked": int(masks[trials.unchanged, 0].sum())}
 
 
 def _spread(spread: ScoreRange) -> dict[str, list[float | None]]:

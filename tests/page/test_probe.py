@@ -10,7 +10,15 @@ import torch
 
 from benchmarks.server import MODELS, make_checkpoints, make_patch
 from geoseg import scores
-from geoseg.evaluation.perturbations import GAIN, MOST_TURNS, NOISE, SEEDS, blanked, compare, turned
+from geoseg.evaluation.perturbations import (
+    GAIN,
+    MAX_SHIFTS,
+    NOISE,
+    SEEDS,
+    compare_masks,
+    remove_rows,
+    shift_patch,
+)
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.live import view
@@ -96,20 +104,20 @@ def test_gain_and_lost_rows_are_compared_with_the_patch_that_is_shown(segmenter)
 
 
 def test_lost_rows_lie_at_all_depths_and_count_in_no_score():
-    trials = blanked(torch.zeros(36, 5))
+    trials = remove_rows(torch.zeros(36, 5))
     lost = trials.images.isnan().all(-1)  # (V, R, Z)
-    assert lost.sum(-1).tolist() == [[int(n)] * 5 for n in trials.at]
+    assert lost.sum(-1).tolist() == [[int(n)] * 5 for n in trials.values]
     assert [row.nonzero()[0].item() for row in lost[3]] == [0, 8, 16, 24, 32]
     masks = ~trials.images.isnan()  # everything that is measured is marked
-    spread = compare(trials, masks, torch.ones(36, 5, dtype=torch.bool))
+    spread = compare_masks(trials, masks, torch.ones(36, 5, dtype=torch.bool))
     assert (spread.low == 1).all()
 
 
 def test_a_wide_patch_is_turned_by_a_bounded_number_of_shifts():
-    assert turned(torch.zeros(2, 5)).at == (0, 1, 2, 3, 4)
-    trials = turned(torch.zeros(2, 1000))
-    assert len(trials.at) == MOST_TURNS
-    assert trials.at[:3] == (0, 13, 27)
+    assert shift_patch(torch.zeros(2, 5)).values == (0, 1, 2, 3, 4)
+    trials = shift_patch(torch.zeros(2, 1000))
+    assert len(trials.values) == MAX_SHIFTS
+    assert trials.values[:3] == (0, 13, 27)
 
 
 def test_the_threshold_of_the_page_counts(segmenter):
@@ -146,7 +154,7 @@ def test_nulls_count_nowhere(segmenter):
 @pytest.mark.parametrize("shape", [(1, 36), (3, 5), (40, 72)])
 def test_any_size_has_an_answer(segmenter, shape):
     curves = draw(segmenter, one(np.zeros(shape, np.float32)))
-    assert len(curves["shift"]["at"]) == min(shape[1], MOST_TURNS)
+    assert len(curves["shift"]["at"]) == min(shape[1], MAX_SHIFTS)
 
 
 def test_a_model_that_fails_leaves_the_others_alone(segmenter, monkeypatch):

@@ -15,7 +15,8 @@ from geoseg import (
 )
 from tests.helpers.synthetic_data import make_data
 from train import cards
-from train.evaluate import __main__ as evaluate
+from train.evaluate import evaluate
+from train.evaluate.__main__ import main as evaluate_main
 from train.evaluate.data import load_labelled_patches
 from train.quantise import ALL, compare, main, quantise, quantised_name
 
@@ -74,7 +75,7 @@ def test_the_scores_are_those_of_evaluate(full, data):
     quantise(full, small, Quantisation(4, "layer"))
     dataset, _ = load_labelled_patches(data, "validation", None)
     outcomes = compare([full, small], dataset, "cpu")
-    table = evaluate.evaluate(Segmenter([full, small], "cpu"), dataset)
+    table = evaluate(Segmenter([full, small], "cpu"), dataset)
     for outcome, scores in zip(outcomes, table.values(), strict=True):
         assert (outcome.micro_iou, outcome.iou) == (scores["micro_iou"], scores["iou"])
     assert outcomes[0].agreement == 1
@@ -143,7 +144,7 @@ def test_recording_scores_keeps_the_bits_and_cards_show_them(full, data, tmp_pat
     small = full.with_name("7-unet-8bit.safetensors")
     quantise(full, small, Quantisation(8))
     before = load_checkpoint(small)
-    assert evaluate.main([str(small), *score_on(data), "--record", "held out"]) == 0
+    assert evaluate_main([str(small), *score_on(data), "--record", "held out"]) == 0
     after = load_checkpoint(small)
     assert after.card.quantisation == Quantisation(8)
     assert after.card.metrics["held out"]["on"] == "8 patches of data/validation"

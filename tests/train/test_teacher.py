@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 
 from geoseg import CheckpointError, Normalisation, create_model, save_checkpoint
-from geoseg.losses import Whole, bce, distillation
+from geoseg.losses import BatchTotals, bce, distillation
 from tests.helpers.synthetic_data import CPU, make_data, make_sets
 from train.__main__ import main
 from train.experiments import Experiment, find_experiments
@@ -83,7 +83,7 @@ def test_the_loss_by_its_formula():
     found = distillation(logits, taught, 4.0, valid)
     assert found.item() == pytest.approx(cost[valid].mean().item())
     parts = [slice(*cut) for cut in pairwise([0, 1, 2])]
-    whole = Whole(valid.sum(), 2)
+    whole = BatchTotals(valid.sum(), 2)
     pieces = [distillation(logits[p], taught[p], 4.0, valid[p], whole).item() for p in parts]
     assert sum(pieces) == pytest.approx(found.item())
 

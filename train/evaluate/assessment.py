@@ -1,6 +1,6 @@
-"""Everything that is said of one model on one case.
+"""Every score of one model on one evaluation set.
 
-N patches, Z depth, A azimuth.
+B images, N patches, Z depth, A azimuth.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geoseg.dataset import PatchDataset
 from geoseg.evaluation.calibration import Calibration, calibrate
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.groove_matching import (
@@ -20,24 +21,25 @@ from geoseg.evaluation.groove_matching import (
     tolerant_dice,
 )
 from geoseg.metrics import Counts, EmptyRule, average_scores, count, score
+from geoseg.segmenter import Segmenter
 
 Row = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """One model's answers and how good they are.
+    """One model's predictions and their scores.
 
     Attributes:
         threshold: a probability above it is a groove.
         probability: (N, Z, A) float32, NaN where nothing counts.
         mask: (N, Z, A) bool, False where nothing counts.
-        counts: by patch.
-        scores: of the whole case, see `assess`.
-        wells: the same for each well, with how many patches it has.
-        soundness: what is found on patches without a groove, see `false_alarms`.
-        grooves: how whole grooves were found.
-        calibration: how far the probabilities can be believed.
+        counts: of pixels, by patch.
+        scores: of the whole set, see `assess`.
+        wells: the pixel scores of each well, and its number of patches.
+        false_alarms: on patches without a groove, see `count_false_alarms`.
+        grooves: how many whole grooves were found.
+        calibration: how far the probabilities are from the observed share of grooves.
     """
 
     threshold: float
@@ -46,66 +48,92 @@ class Assessment:
     counts: Counts
     scores: Row
     wells: dict[str, Row]
-    soundness: Row
+    false_alarms: Row
     grooves: GrooveMatches
     calibration: Calibration
 
 
-def assess(
-    case: EvaluationSet, probability: Tensor, threshold: float, empty: EmptyRule = "challenge"
-) -> Assessment:
-    """Judge one model's probabilities (B, Z, A) of a case's images.
+def evaluate(
+    segmenter: Segmenter, dataset: PatchDataset, empty: EmptyRule = "challenge"
+) -> dict[str, Row]:
+    """Return the scores of every model on a labelled set, at its checkpoint's threshold.
 
-    In `scores`: the five metrics as means over patches; `micro_iou` and `micro_dice`, which pool
-    all pixels; `tolerant_dice` and `centreline_dice`, means over patches, 1 where truth and
-    prediction are both empty; `ece`, `brier`; the threshold.
+    See `assess` for the keys.
     """
-    known, truth = case.patches(case.known), case.patches(case.truth)
-    images_mask = (probability > threshold) & case.known
-    mask = case.patches(images_mask)
-    believed = case.patches(probability).where(known, torch.nan)
-    counts = count(mask, truth, known)
-    calibration = calibrate(believed, truth)
-    scored = known.flatten(1).any(1)
+    evaluation_set = EvaluationSet.from_dataset(dataset)
+    return {name: a.scores for name, a in assess_models(segmenter, evaluation_set, empty).items()}
+
+
+def assess_models(
+    segmenter: Segmenter, evaluation_set: EvaluationSet, empty: EmptyRule
+) -> dict[str, Assessment]:
+    """Assess every model at its checkpoint's threshold."""
+    assessments = {}
+    for name in segmenter.names:
+        probability = evaluation_set.predict(segmenter, name)
+        threshold = segmenter.cards[name].threshold
+        assessments[name] = assess(evaluation_set, probability, threshold, empty)
+    return assessments
+
+
+def assess(
+    evaluation_set: EvaluationSet,
+    probability: Tensor,
+    threshold: float,
+    empty: EmptyRule = "challenge",
+) -> Assessment:
+    """Score one model's probabilities (B, Z, A) of the set's images.
+
+    `scores` holds the five metrics as means over patches; `micro_iou` and `micro_dice`, which pool
+    all pixels; `tolerant_dice` and `centreline_dice`, means over patches, 1 where label and mask
+    are both empty; `ece`, `brier`; and the `threshold`.
+    """
+    valid, labels = map(evaluation_set.cut_patches, (evaluation_set.valid, evaluation_set.labels))
+    image_masks = (probability > threshold) & evaluation_set.valid
+    mask = evaluation_set.cut_patches(image_masks)
+    probability = evaluation_set.cut_patches(probability).where(valid, torch.nan)
+    counts = count(mask, labels, valid)
+    calibration = calibrate(probability, labels)
+    scored = valid.flatten(1).any(1)
     scores = {
         **_pixel_scores(counts, empty),
-        "tolerant_dice": tolerant_dice(mask, truth)[scored].mean().item(),
-        "centreline_dice": centreline_dice(mask, truth)[scored].mean().item(),
+        "tolerant_dice": tolerant_dice(mask, labels)[scored].mean().item(),
+        "centreline_dice": centreline_dice(mask, labels)[scored].mean().item(),
         "ece": calibration.ece,
         "brier": calibration.brier,
         "threshold": threshold,
     }
     return Assessment(
         threshold,
-        believed,
+        probability,
         mask,
         counts,
         scores,
-        _by_well(case.wells, counts, empty),
-        false_alarms(counts),
-        match_grooves(images_mask, case.truth),
+        _score_wells(evaluation_set.wells, counts, empty),
+        count_false_alarms(counts),
+        match_grooves(image_masks, evaluation_set.labels),
         calibration,
     )
 
 
-def false_alarms(counts: Counts) -> Row:
-    """What was found where nothing is.
+def count_false_alarms(counts: Counts) -> Row:
+    """Count what was found on patches whose label has no groove.
 
-    `patches` without a true groove, in how many of them there are `alarms`, their share `rate`, and
-    the mean number of `pixels` that were taken for a groove there.
+    `patches` is their number, `alarms` how many of them have a groove in the mask, `rate` the
+    share, and `pixels` the mean number of mask pixels in such a patch.
     """
     empty = (counts.tp + counts.fn == 0) & (sum(counts) > 0)
-    alarms = counts.fp[empty]
+    false_positives = counts.fp[empty]
     return {
-        "patches": len(alarms),
-        "alarms": int((alarms > 0).sum()),
-        "rate": (alarms > 0).double().mean().item(),
-        "pixels": alarms.mean().item(),
+        "patches": len(false_positives),
+        "alarms": int((false_positives > 0).sum()),
+        "rate": (false_positives > 0).double().mean().item(),
+        "pixels": false_positives.mean().item(),
     }
 
 
 def patch_iou(counts: Counts) -> Tensor:
-    """IoU of each patch by the challenge's rule, (N,) float64, NaN where nothing counts."""
+    """Return the IoU of each patch by the challenge's rule, (N,) float64, NaN if nothing counts."""
     return score(counts)["iou"]
 
 
@@ -118,7 +146,7 @@ def _pixel_scores(counts: Counts, empty: EmptyRule) -> Row:
     }
 
 
-def _by_well(wells: tuple[str, ...], counts: Counts, empty: EmptyRule) -> dict[str, Row]:
+def _score_wells(wells: tuple[str, ...], counts: Counts, empty: EmptyRule) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for well, patches in sorted(Counter(wells).items(), key=lambda item: (len(item[0]), item[0])):
         chosen = torch.tensor([name == well for name in wells])

@@ -17,7 +17,7 @@ from geoseg.evaluation.label_errors import LabelError
 from geoseg.metrics import METRICS
 from train.evaluate.assessment import Assessment, patch_iou
 from train.evaluate.charts import draw_calibration, draw_curve
-from train.evaluate.results import EvaluationResults, examples
+from train.evaluate.results import EvaluationResults, choose_examples
 from train.evaluate.tables import describe_kind, number, percent
 from train.report.charts import make_svg
 from train.report.html import render_html
@@ -45,7 +45,7 @@ def make_page(results: EvaluationResults) -> str:
     models = results.assessments
     return render_html(
         "scores.html",
-        title=f"geoseg: {results.case.about}",
+        title=f"geoseg: {results.evaluation_set.description}",
         heading="Evaluation of models",
         subtitle=results.title,
         models=models,
@@ -54,12 +54,13 @@ def make_page(results: EvaluationResults) -> str:
         score_names=_SCORES,
         charts={name: _draw_charts(results, name) for name in models},
         label_errors=[
-            _show_label_error(results, found) for found in (results.suspects or [])[:_LABEL_ERRORS]
+            _show_label_error(results, found)
+            for found in (results.label_errors or [])[:_LABEL_ERRORS]
         ],
         examples={
             name: {
                 kind: [_show_example(results, model, patch) for patch in patches]
-                for kind, patches in examples(model).items()
+                for kind, patches in choose_examples(model).items()
                 if patches
             }
             for name, model in models.items()
@@ -82,24 +83,25 @@ def _draw_charts(results: EvaluationResults, name: str) -> dict[str, str]:
 
 def _show_example(results: EvaluationResults, model: Assessment, patch: int) -> Figure:
     caption = f"IoU {number(patch_iou(model.counts)[patch].item())}"
-    return _show_patch(results.case, patch, caption, [model.mask[patch].numpy()])
+    return _show_patch(results.evaluation_set, patch, caption, [model.mask[patch].numpy()])
 
 
 def _show_label_error(results: EvaluationResults, found: LabelError) -> Figure:
-    label = results.case.patches(results.case.truth)[found.patch].numpy()
+    label = results.evaluation_set.cut_patches(results.evaluation_set.labels)[found.patch].numpy()
     masks = [model.mask[found.patch].numpy() for model in results.assessments.values()]
     majority = np.mean(masks, axis=0) > 0.5
     caption = f"{describe_kind(found)}; doubt {number(found.doubt, 2)}"
-    return _show_patch(results.case, found.patch, caption, [label, majority])
+    return _show_patch(results.evaluation_set, found.patch, caption, [label, majority])
 
 
 def _show_patch(
-    case: EvaluationSet, patch: int, caption: str, masks: Iterable[NDArray[np.bool_]]
+    evaluation_set: EvaluationSet, patch: int, caption: str, masks: Iterable[NDArray[np.bool_]]
 ) -> Figure:
     """Return the pictures of a patch and of the errors of masks on it."""
     image, label, valid = (
-        case.patches(part)[patch].numpy() for part in (case.images, case.truth, case.known)
+        evaluation_set.cut_patches(part)[patch].numpy()
+        for part in (evaluation_set.images, evaluation_set.labels, evaluation_set.valid)
     )
     shown = [pictures.grey(image), *(pictures.errors(mask, label, valid) for mask in masks)]
     uris = [pictures.data_uri(picture) for picture in shown]
-    return {"caption": caption, "name": case.names[patch], "pictures": uris}
+    return {"caption": caption, "name": evaluation_set.names[patch], "pictures": uris}

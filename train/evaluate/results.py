@@ -1,56 +1,49 @@
-"""All that an evaluation found, and its JSON."""
+"""All results of an evaluation: in JSON, and in the checkpoints."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.atomic_files import atomic_write_text
+from geoseg.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
+from geoseg.evaluation.robustness import Robustness
 from geoseg.metrics import EmptyRule
 from train.evaluate.assessment import Assessment, Row, patch_iou
-from train.evaluate.robustness import Robustness
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResults:
-    """What was found on one case, by model.
+    """The results on one evaluation set, by model.
 
-    `robustness` is empty where it was not asked for, `suspects` None for a single model.
+    `robustness` is empty if it was not measured; `label_errors` is None for a single model.
     """
 
-    case: EvaluationSet
+    evaluation_set: EvaluationSet
     empty: EmptyRule
     assessments: dict[str, Assessment]
     robustness: dict[str, Robustness]
-    suspects: list[LabelError] | None
-
-    def record(self, name: str) -> Row:
-        """What a model's checkpoint should say of it, in numbers."""
-        row = dict(self.assessments[name].scores)
-        if name in self.robustness:
-            turning, _, gain = self.robustness[name]
-            row["same_mask_at_every_shift"] = turning.identical_patches
-            row["kept_at_half_gain"] = gain.kept[gain.at.index(0.5)]
-        return row
+    label_errors: list[LabelError] | None
 
     @property
     def title(self) -> str:
-        """What was scored, and how."""
-        return f"{self.case.about}; empty truth: {self.empty} rule"
+        """What was scored, and by which rule."""
+        return f"{self.evaluation_set.description}; empty labels: {self.empty} rule"
 
 
-def examples(found: Assessment, count: int = 3) -> dict[str, list[int]]:
-    """Positions of the best, the median and the worst patches by IoU, each at most `count`.
+def choose_examples(assessment: Assessment, count: int = 3) -> dict[str, list[int]]:
+    """Return the indices of the best, median and worst patches by IoU, each at most `count`.
 
-    Patches without a groove in truth and prediction are perfect and show nothing: they stay away.
-    Of equals, the one with more true groove is the better example.
+    Patches without a groove in label and mask are left out: they are perfect and show nothing. Of
+    patches with equal IoU, the one with the larger labelled groove comes first.
     """
-    counts = found.counts
+    counts = assessment.counts
     iou = patch_iou(counts)
     shown = (counts.tp + counts.fp + counts.fn > 0).nonzero()[:, 0]
     size = counts.tp + counts.fn
@@ -64,44 +57,70 @@ def examples(found: Assessment, count: int = 3) -> dict[str, list[int]]:
     }
 
 
-def write_json(path: Path, findings: EvaluationResults) -> None:
-    """Write everything that was found; OSError names the file. What has no value is null."""
-    case, models = findings.case, findings.assessments
+def write_json(path: Path, results: EvaluationResults) -> None:
+    """Write all results; a missing value is null. Raise OSError that names the file."""
+    names, models = results.evaluation_set.names, results.assessments
     report: dict[str, Any] = {
-        "on": case.about,
-        "empty": findings.empty,
-        "scores": {name: found.scores for name, found in models.items()},
-        "wells": {name: found.wells for name, found in models.items()},
-        "false_alarms": {name: found.soundness for name, found in models.items()},
-        "grooves": {name: found.grooves._asdict() for name, found in models.items()},
-        "calibration": {name: found.calibration._asdict() for name, found in models.items()},
-        "examples": {name: _named(found, case) for name, found in models.items()},
+        "on": results.evaluation_set.description,
+        "empty": results.empty,
+        "scores": {name: a.scores for name, a in models.items()},
+        "wells": {name: a.wells for name, a in models.items()},
+        "false_alarms": {name: a.false_alarms for name, a in models.items()},
+        "grooves": {name: a.grooves._asdict() for name, a in models.items()},
+        "calibration": {name: a.calibration._asdict() for name, a in models.items()},
+        "examples": {
+            name: {kind: [names[i] for i in found] for kind, found in choose_examples(a).items()}
+            for name, a in models.items()
+        },
         "patches": {
-            name: dict(zip(case.names, patch_iou(found.counts).tolist(), strict=True))
-            for name, found in models.items()
+            name: dict(zip(names, patch_iou(a.counts).tolist(), strict=True))
+            for name, a in models.items()
         },
     }
-    if findings.robustness:
+    if results.robustness:
         report["robustness"] = {
-            name: {part: values._asdict() for part, values in found._asdict().items()}
-            for name, found in findings.robustness.items()
+            name: {
+                "turning": r.shift._asdict(),
+                "noise": r.noise._asdict(),
+                "gain": r.gain._asdict(),
+            }
+            for name, r in results.robustness.items()
         }
-    if findings.suspects is not None:
+    if results.label_errors is not None:
         report["suspects"] = [
-            {**suspect._asdict(), "patch": case.names[suspect.patch]}
-            for suspect in findings.suspects
+            {**error._asdict(), "patch": names[error.patch]} for error in results.label_errors
         ]
-    atomic_write_text(path, json.dumps(_without_nan(report), indent=2, allow_nan=False) + "\n")
+    text = json.dumps(_replace_nan(report), indent=2, allow_nan=False)
+    atomic_write_text(path, text + "\n")
 
 
-def _named(found: Assessment, case: EvaluationSet) -> dict[str, list[str]]:
-    return {kind: [case.names[i] for i in places] for kind, places in examples(found).items()}
+def record_scores(paths: Iterable[Path], key: str, results: EvaluationResults) -> None:
+    """Save each model's scores into its checkpoint's metrics under `key`."""
+    for path in paths:
+        model = load_checkpoint(path)
+        card = model.card
+        assert card
+        row = _summarise(results, checkpoint_name(path))
+        rounded = {score: round(value, 6) for score, value in row.items()}
+        entry = {**rounded, "on": results.evaluation_set.description}
+        provenance = {**card.provenance, "metrics": {**card.metrics, key: entry}}
+        save_checkpoint(path, model, **provenance, quantisation=card.quantisation)
 
 
-def _without_nan(value: Any) -> Any:
-    """JSON knows no NaN: null in its place."""
+def _summarise(results: EvaluationResults, name: str) -> Row:
+    """Return the scores of one model that its checkpoint keeps."""
+    row = dict(results.assessments[name].scores)
+    if name in results.robustness:
+        shift, _, gain = results.robustness[name]
+        row["same_mask_at_every_shift"] = shift.identical_patches
+        row["kept_at_half_gain"] = gain.kept[gain.at.index(0.5)]
+    return row
+
+
+def _replace_nan(value: Any) -> Any:
+    """Replace every NaN by None, as JSON has no NaN."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _replace_nan(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nan(item) for item in value]
+        return [_replace_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

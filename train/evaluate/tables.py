@@ -1,4 +1,4 @@
-"""An evaluation in the terminal, narrow enough for 80 columns: a log file has no more."""
+"""Tables of an evaluation for the terminal, at most 80 columns wide to fit log files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 
 from geoseg.evaluation.label_errors import LabelError
+from geoseg.evaluation.robustness import Robustness
 from geoseg.metrics import METRICS
 from train.evaluate.assessment import Assessment
-from train.evaluate.robustness import Robustness
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def scores_table(assessments: dict[str, Assessment], title: str) -> Table:
-    """The scores of pixels, a row a model."""
+def make_scores_table(assessments: dict[str, Assessment], title: str) -> Table:
+    """Return the pixel scores, one row per model."""
     columns = ("micro_iou", "micro_dice", *METRICS[::-1])
     table = _table(title, "model @ threshold", [c.replace("_", "\n") for c in columns])
     for name, found in assessments.items():
@@ -25,8 +25,8 @@ def scores_table(assessments: dict[str, Assessment], title: str) -> Table:
     return table
 
 
-def lines_table(assessments: dict[str, Assessment]) -> Table:
-    """Scores that see lines, whole grooves, sound pipe and probabilities, a row a model."""
+def make_grooves_table(assessments: dict[str, Assessment]) -> Table:
+    """Return the scores of lines, grooves, false alarms and probabilities, one row per model."""
     headings = ["Dice\n±1 col", "cl-\nDice", "grooves\nprec.", "grooves\nrecall", "width\nerror"]
     headings += ["length\nerror", "false\nalarms", "ECE", "Brier"]
     title = "Lines and grooves; false alarms on patches without a groove; calibration"
@@ -41,15 +41,15 @@ def lines_table(assessments: dict[str, Assessment]) -> Table:
             number(grooves.recall),
             number(grooves.width_error, 2),
             number(grooves.length_error, 1),
-            percent(found.soundness["rate"]),
+            percent(found.false_alarms["rate"]),
             number(scores["ece"]),
             number(scores["brier"]),
         )
     return table
 
 
-def wells_table(assessments: dict[str, Assessment]) -> Table:
-    """IoU by well, a row a well and a column a model."""
+def make_wells_table(assessments: dict[str, Assessment]) -> Table:
+    """Return the IoU by well, one row per well and one column per model."""
     table = _table("IoU by well: mean over patches / all pixels", "well", ["patches"])
     for name in assessments:
         table.add_column(name, justify="right", overflow="fold")
@@ -60,65 +60,65 @@ def wells_table(assessments: dict[str, Assessment]) -> Table:
     return table
 
 
-def robustness_table(robustness: dict[str, Robustness]) -> Table:
-    """What turning, noise and gain change, a row a model."""
+def make_robustness_table(robustness: dict[str, Robustness]) -> Table:
+    """Return the effect of shifts, noise and gain, one row per model."""
     headings = ["same mask,\nevery roll", "same mask,\na roll", "IoU kept,\nrolls"]
     noise, gain = next(iter(robustness.values()))[1:]
     headings += [f"IoU, noise\n0-{noise.at[-1]:g}", f"IoU, gain\n{gain.at[0]:g}-{gain.at[-1]:g}"]
     table = _table("Robustness; each curve from its first to its last value", "model", headings)
     for name, found in robustness.items():
-        turning = found.turning
+        shift = found.shift
         table.add_row(
             name,
-            percent(turning.identical_patches),
-            percent(turning.identical_pairs),
-            number(turning.kept),
+            percent(shift.identical_patches),
+            percent(shift.identical_pairs),
+            number(shift.kept),
             *(f"{sparkline(c.iou)} {number(c.iou[-1])}" for c in (found.noise, found.gain)),
         )
     return table
 
 
-def suspects_table(
-    suspects: Sequence[LabelError], names: Sequence[str], at_most: int = 10
+def make_label_errors_table(
+    errors: Sequence[LabelError], names: Sequence[str], at_most: int = 10
 ) -> Table:
-    """The labels most likely wrong, worst first."""
-    title = f"Labels most likely wrong: {len(suspects):,} to look at"
-    more = "" if len(suspects) <= at_most else f", the first {at_most}"
+    """Return the labels most likely wrong, worst first."""
+    title = f"Labels most likely wrong: {len(errors):,} to look at"
+    more = "" if len(errors) <= at_most else f", the first {at_most}"
     table = _table(
         title + more, "patch", ["doubt", "what seems wrong", "models\nagree", "label's\nIoU"]
     )
-    for suspect in suspects[:at_most]:
+    for error in errors[:at_most]:
         table.add_row(
-            names[suspect.patch],
-            number(suspect.doubt, 2),
-            describe_kind(suspect),
-            number(suspect.agreement, 2),
-            number(suspect.iou, 2),
+            names[error.patch],
+            number(error.doubt, 2),
+            describe_kind(error),
+            number(error.agreement, 2),
+            number(error.iou, 2),
         )
     return table
 
 
-def describe_kind(suspect: LabelError) -> str:
-    """What seems to be wrong with a label, in words."""
-    if suspect.kind != "shifted":
-        return suspect.kind
-    # The label has to move by `shift` to fit, so it stands off to the other side.
-    side = "left" if suspect.shift > 0 else "right"
-    return f"{abs(suspect.shift)} too far {side}"
+def describe_kind(error: LabelError) -> str:
+    """Return what seems to be wrong with a label, in words."""
+    if error.kind != "shifted":
+        return error.kind
+    # The label fits after a roll by `shift`, so it lies on the other side.
+    side = "left" if error.shift > 0 else "right"
+    return f"{abs(error.shift)} too far {side}"
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number, or a dash where there was nothing to measure."""
+    """Format a number; a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def percent(share: float) -> str:
-    """A share in per cent, or a dash where there was nothing to measure."""
+    """Format a share in per cent; a dash for NaN."""
     return "-" if math.isnan(share) else f"{share:.1%}"
 
 
 def sparkline(shares: Iterable[float]) -> str:
-    """Shares from 0 to 1 as bars of eight heights, blank where there is none.
+    """Format shares from 0 to 1 as bars of eight heights; a blank for NaN.
 
     >>> sparkline([0, 0.5, 1])
     '▁▅█'

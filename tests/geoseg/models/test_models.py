@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 from geoseg import MODELS, create_model
 from geoseg.original import create_original, rename_weights
 
-# name, arguments, parameters, receptive field (horizontal, vertical): FIELD's table
+# name, arguments, parameters, receptive field (horizontal, vertical) as in the original's table
 FULL = [
     ("vanilla", {}, 260_161, (11, 11)),
     ("stacked", {}, 1_904_135, (11, 21)),
@@ -43,20 +43,20 @@ def random(*shape, seed=0):
 
 
 @pytest.mark.parametrize(("name", "arguments", "parameters", "field"), FULL)
-def test_full_sizes(name, arguments, parameters, field):
+def test_parameters_and_receptive_field_of_full_sizes(name, arguments, parameters, field):
     model = create_model(name, **arguments)
     assert model.count_parameters() == parameters
     assert model.receptive_field() == field
 
 
-def test_every_architecture_is_under_contract():
+def test_contract_covers_every_architecture():
     assert {cls.name for cls in MODELS} == {name for name, _ in SMALL} == {row[0] for row in FULL}
 
 
 @pytest.mark.parametrize(("name", "arguments"), SMALL)
 @pytest.mark.parametrize("channels", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("size", [(36, 36), (35, 37), (7, 72), (130, 36), (3, 3)])
-def test_contract(name, arguments, channels, size):
+def test_architecture_keeps_the_contract(name, arguments, channels, size):
     before, after = channels
     model = create_model(name, in_channels=before, out_channels=after, **arguments)
     image = random(2, before, *size)
@@ -70,7 +70,7 @@ def test_contract(name, arguments, channels, size):
     again = create_model(name, **model.arguments)
     again.load_state_dict(model.state_dict())
     assert torch.equal(again(image), logits)
-    # Every patch is answered by itself, whatever else is in its batch.
+    # The logits of a patch do not depend on the rest of its batch.
     assert torch.allclose(model(image[1:]), logits[1:], atol=1e-6)
 
 
@@ -78,7 +78,7 @@ def test_contract(name, arguments, channels, size):
     ("name", "arguments"), [row for row in SMALL if row[0] in ("stacked", "ring_unet")]
 )
 @pytest.mark.parametrize("columns", [36, 72, 71, 5, 1])
-def test_ring_convolutions_are_equivariant_to_azimuth(name, arguments, columns):
+def test_ring_models_are_equivariant_to_shifts(name, arguments, columns):
     model = create_model(name, **arguments)
     image = random(1, model.arguments["in_channels"], 12, columns)
     logits = model(image)
@@ -88,7 +88,7 @@ def test_ring_convolutions_are_equivariant_to_azimuth(name, arguments, columns):
 
 
 @pytest.mark.parametrize("arguments", [a for _, a in SMALL])
-def test_arguments_are_remembered(arguments):
+def test_model_stores_its_arguments(arguments):
     name = next(n for n, a in SMALL if a is arguments)
     model = create_model(name, **arguments)
     assert model.arguments.items() >= arguments.items()
@@ -107,19 +107,19 @@ def test_arguments_are_remembered(arguments):
         ("stacked", {"layers": 1}, "at least 2"),
         ("ring_unet", {"widths": ()}, "scales is 0"),
         ("ring_unet", {"layers": 0}, "layers is 0"),
-        ("stacked", {"layers": 5, "residual": True}, "take 6"),
+        ("stacked", {"layers": 5, "residual": True}, "use 6"),
         ("flexible_unet", {"encoders": (1, 1)}, "2 encoders and 3 decoders"),
         ("flexible_unet", {"decoders": (1, 0, 1)}, "decoder 1 is 0"),
         ("flexible_unet", {"kernel_size": 2}, "kernel size 2"),
         ("micro", {"width": 0}, "width is 0"),
     ],
 )
-def test_wrong_arguments_say_what_to_do(name, arguments, words):
+def test_wrong_arguments_raise_value_error(name, arguments, words):
     with pytest.raises(ValueError, match=words):
         create_model(name, **arguments)
 
 
-def test_receptive_field_sees_through_closed_activations():
+def test_receptive_field_does_not_depend_on_the_weights():
     model = create_model("vanilla", widths=(2, 2))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -131,7 +131,7 @@ GOLDEN = ["vanilla", "stacked", "stacked_residual", "unet", "flexible_unet", "mi
 
 
 @pytest.mark.parametrize("golden", GOLDEN)
-def test_parity_with_the_original(original, golden):
+def test_logits_equal_those_of_the_original(original, golden):
     with safe_open(original / f"{golden}.safetensors", "pt") as file:
         about = file.metadata()
         names = file.keys()
@@ -148,8 +148,8 @@ def test_parity_with_the_original(original, golden):
 
 @pytest.mark.parametrize("size", [(36, 36), (35, 72), (600, 4), (1, 1)])
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_flexible_unet_leaves_out_only_what_does_not_count(size, kernel):
-    """The same weights, by torch's own operations on all three turns at every scale."""
+def test_flexible_unet_equals_the_plain_computation(size, kernel):
+    """The plain one uses torch's operations on all three copies at every scale."""
     depths = {"encoders": (2, 1), "decoders": (1, 2), "kernel_size": kernel}
     model = create_model("flexible_unet", width=2, **depths).double()
     image = random(2, 1, *size).double()
@@ -174,18 +174,18 @@ def test_flexible_unet_leaves_out_only_what_does_not_count(size, kernel):
     assert torch.allclose(model(image), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "sees"), [("flexible_unet", True), ("micro", False)])
-def test_who_sees_across_the_seam(name, sees):
+@pytest.mark.parametrize(("name", "joins"), [("flexible_unet", True), ("micro", False)])
+def test_only_circular_models_join_the_seam(name, joins):
     model = create_model(name, width=2)
     for parameter in model.parameters():
-        torch.nn.init.constant_(parameter, 0.1)  # closes no activation
+        torch.nn.init.constant_(parameter, 0.1)  # every activation is active
     image = torch.ones(1, 1, 12, 36, requires_grad=True)
     model(image)[..., 6, 0].sum().backward()
     assert (image.grad[..., 1] != 0).any()
-    assert (image.grad[..., 35] != 0).any() == sees
+    assert (image.grad[..., 35] != 0).any() == joins
 
 
-def test_original_without_counterpart():
+def test_unknown_original_raises_value_error():
     with pytest.raises(ValueError, match="unknown original architecture 'ResNet'"):
         create_original("ResNet", {})
     with pytest.raises(ValueError, match="no argument 'depth'"):
@@ -194,8 +194,7 @@ def test_original_without_counterpart():
         create_original("FlexibleUNET", {"padding": False})
 
 
-def test_initial_weights_give_modest_logits():
-    """A fresh model on standardised input neither dies nor explodes."""
+def test_initial_logits_are_neither_constant_nor_large():
     for name, arguments, _, _ in FULL:
         model = create_model(name, **arguments)
         spread = model(random(1, model.arguments["in_channels"], 36, 36)).std().item()

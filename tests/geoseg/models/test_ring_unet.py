@@ -1,4 +1,4 @@
-"""What the ring U-Net promises by construction: turning, gain and sampling change nothing."""
+"""The ring U-Net is equivariant to shifts and independent of gain and sampling."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ from geoseg import (
 MASKED = Normalisation(mask=True)
 
 
-def constructed():
-    """Blank, constant, impulse and noisy patches, nulls among them: (N, Z, A)."""
+def make_patches():
+    """Return blank, constant, impulse and noisy patches, with nulls: (N, Z, A)."""
     patches = np.zeros((7, 36, 36), np.float32)
     patches[1] = 0.02
     patches[2, 17, 5] = 0.1
@@ -32,7 +32,7 @@ def constructed():
     return patches
 
 
-def segmenter(tmp_path, seed=0):
+def make_segmenter(tmp_path, seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = create_model("ring_unet", widths=(8, 12, 16))
@@ -41,54 +41,55 @@ def segmenter(tmp_path, seed=0):
     return Segmenter([path])
 
 
-def assert_turns_with_the_pipe(segment, patches, name, threshold):
+def assert_equivariant(segment, patches, name, threshold):
     plain = segment.probabilities(patches)[name]
     for shift in range(36):
-        turned = segment.probabilities(np.roll(patches, shift, -1))[name]
-        back = np.roll(turned, -shift, -1)
+        shifted = segment.probabilities(np.roll(patches, shift, -1))[name]
+        back = np.roll(shifted, -shift, -1)
         np.testing.assert_allclose(back, plain, atol=1e-5)
         assert np.array_equal(back > threshold, plain > threshold)
 
 
-def test_every_roll_of_constructed_patches(tmp_path):
-    segment = segmenter(tmp_path)
-    patches = constructed()
+def test_every_shift_of_synthetic_patches_shifts_the_mask(tmp_path):
+    segment = make_segmenter(tmp_path)
+    patches = make_patches()
     plain = segment.probabilities(patches)["ring"]
-    median = float(np.nanmedian(plain))  # an untrained model hovers anywhere; this cuts in two
-    assert_turns_with_the_pipe(segment, patches[4:6], "ring", median)
-    assert_turns_with_the_pipe(segment, patches, "ring", 0.5)
+    median = float(np.nanmedian(plain))  # a threshold that splits the pixels in two
+    assert_equivariant(segment, patches[4:6], "ring", median)
+    assert_equivariant(segment, patches, "ring", 0.5)
 
 
-def test_every_roll_of_real_patches(real):
+@pytest.mark.parametrize("count", [4, pytest.param(None, marks=pytest.mark.long)])
+def test_every_shift_of_real_patches_shifts_the_mask(real, count):
     shipped = [p for p in find_checkpoints(ROOT / "checkpoints") if "ring-unet" in p.name]
     assert shipped
     segment = Segmenter(shipped[:1])
     dataset = PatchDataset.load(real / "patches", cache=False, progress=False)
     (name,) = segment.names
     threshold = segment.cards[name].threshold
-    assert_turns_with_the_pipe(segment, dataset.images.numpy(), name, threshold)
+    assert_equivariant(segment, dataset.images[:count].numpy(), name, threshold)
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.5, 25.4])
-def test_gain_changes_nothing(gain, tmp_path):
-    segment = segmenter(tmp_path)
-    patches = constructed()[4:6]
+def test_gain_does_not_change_the_probabilities(gain, tmp_path):
+    segment = make_segmenter(tmp_path)
+    patches = make_patches()[4:6]
     plain = segment.probabilities(patches)["ring"]
-    louder = segment.probabilities(np.float32(gain) * patches)["ring"]
-    np.testing.assert_allclose(louder, plain, atol=1e-5)
+    amplified = segment.probabilities(np.float32(gain) * patches)["ring"]
+    np.testing.assert_allclose(amplified, plain, atol=1e-5)
 
 
-def test_a_null_is_told_from_a_reading_of_zero(tmp_path):
-    segment = segmenter(tmp_path)
-    patch = constructed()[4]
+def test_null_and_zero_give_different_probabilities(tmp_path):
+    segment = make_segmenter(tmp_path)
+    patch = make_patches()[4]
     null, zero = patch.copy(), patch.copy()
     null[17, 3:9], zero[17, 3:9] = np.nan, 0
-    answers = [segment.probabilities(p)["ring"] for p in (null, zero)]
-    seen = np.isfinite(answers[0])
-    assert np.abs(answers[0] - answers[1])[seen].max() > 1e-5
+    outputs = [segment.probabilities(p)["ring"] for p in (null, zero)]
+    valid = np.isfinite(outputs[0])
+    assert np.abs(outputs[0] - outputs[1])[valid].max() > 1e-5
 
 
-def test_72_columns_are_two_pipes_of_36_between_each_other():
+def test_72_columns_equal_two_interleaved_images_of_36():
     model = create_model("ring_unet", widths=(4, 6, 8))
     even, odd = torch.randn(2, 1, 2, 20, 36, generator=torch.Generator().manual_seed(0))
     both = torch.stack((even, odd), -1).flatten(-2)
@@ -97,7 +98,7 @@ def test_72_columns_are_two_pipes_of_36_between_each_other():
     assert torch.allclose(logits[..., 1::2], model(odd), atol=1e-6)
 
 
-def test_a_checkpoint_needs_the_channels_of_its_normalisation(tmp_path):
+def test_checkpoint_with_other_channels_than_its_normalisation_is_refused(tmp_path):
     model = create_model("ring_unet", widths=(4,))
     path = tmp_path / "unmasked.safetensors"
     save_checkpoint(path, model, normalisation=Normalisation())

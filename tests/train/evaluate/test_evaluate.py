@@ -1,4 +1,4 @@
-"""The command that scores, as its user types it."""
+"""`python -m train.evaluate`: scores, robustness, label errors, submissions and mistakes."""
 
 import json
 import shutil
@@ -13,17 +13,18 @@ import torch
 from geoseg import PatchDataset, Segmenter, create_model, load_checkpoint, save_checkpoint
 from geoseg.dataset.challenge import read_masks, write_masks
 from geoseg.evaluation.evaluation_set import EvaluationSet
+from geoseg.evaluation.robustness import measure_robustness
 from geoseg.synthetic import synthesize
 from geoseg.twins import split_twins
 from tests.helpers.synthetic_data import make_checkpoint, make_data
-from train.evaluate import __main__ as evaluate
+from train.evaluate import evaluate
+from train.evaluate.__main__ import main
 from train.evaluate.assessment import assess
-from train.evaluate.robustness import examine
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """Untrained models: stacked turns with the pipe, vanilla does not."""
+    """Return untrained models: stacked is equivariant to shifts, vanilla is not."""
     folder = tmp_path_factory.mktemp("checkpoints")
     paths = [
         make_checkpoint(folder / "1-stacked.safetensors", "stacked", width=4),
@@ -33,7 +34,7 @@ def checkpoints(tmp_path_factory):
 
 
 def set_threshold(path):
-    """Where a tenth of the pixels of a synthetic log is found, so that masks are not trivial."""
+    """Set a threshold that a tenth of the pixels of a synthetic log exceeds."""
     probability = next(iter(Segmenter([path]).probabilities(log().images[0].numpy()).values()))
     save_checkpoint(path, load_checkpoint(path), threshold=float(np.nanquantile(probability, 0.9)))
     return str(path)
@@ -50,7 +51,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def log_files(tmp_path):
-    """A log of 72 columns and its truth, unknown in some rows."""
+    """Write a log of 72 columns and its label, unknown in some rows; return the options."""
     image, mask = (part[0].numpy().copy() for part in log(72))
     image[50, :40] = np.nan
     mask = mask.astype(np.uint8)
@@ -61,10 +62,10 @@ def log_files(tmp_path):
 
 
 def run(*arguments):
-    return evaluate.main([str(argument) for argument in arguments])
+    return main([str(argument) for argument in arguments])
 
 
-def test_everything_at_once(checkpoints, data, tmp_path, capsys):
+def test_all_outputs_at_once(checkpoints, data, tmp_path, capsys):
     report, page = tmp_path / "all.json", tmp_path / "all.html"
     command = [*checkpoints, "--data", data, "--all", "--rolls", 3, "--json", report]
     assert run(*command, "--html", page) == 0
@@ -91,73 +92,74 @@ def labels_of(data):
 
 def test_scores_of_the_function_and_of_the_command_are_the_same(checkpoints, data, tmp_path):
     dataset = PatchDataset.load(data, ["validation"], cache=False)
-    table = evaluate.evaluate(Segmenter(checkpoints), dataset)
+    table = evaluate(Segmenter(checkpoints), dataset)
     report = tmp_path / "s.json"
     assert run(*checkpoints, "--data", data, "--json", report) == 0
     assert json.loads(report.read_text())["scores"] == table
     assert "robustness" not in json.loads(report.read_text())
 
 
-def test_a_perfect_and_a_shifted_answer(data):
+def test_perfect_mask_scores_1_and_shifted_mask_less(data):
     dataset = PatchDataset.load(data, ["validation"], cache=False)
-    case = EvaluationSet.of_patches(dataset)
-    certain = case.truth.float().where(case.known, torch.nan)
-    perfect = assess(case, certain, 0.5)
+    evaluation_set = EvaluationSet.from_dataset(dataset)
+    certain = evaluation_set.labels.float().where(evaluation_set.valid, torch.nan)
+    perfect = assess(evaluation_set, certain, 0.5)
     best = ("iou", "micro_iou", "micro_dice", "tolerant_dice", "centreline_dice")
     assert [perfect.scores[key] for key in best] == [1] * 5
     assert perfect.scores["ece"] == perfect.scores["brier"] == 0
     assert perfect.grooves.recall == perfect.grooves.precision == 1
-    assert perfect.soundness["alarms"] == 0
-    shifted = assess(case, certain.roll(1, -1), 0.5)
+    assert perfect.false_alarms["alarms"] == 0
+    shifted = assess(evaluation_set, certain.roll(1, -1), 0.5)
     assert shifted.scores["micro_iou"] < 0.7
     assert shifted.scores["tolerant_dice"] > 0.97  # nulls take some partners away
 
 
-def test_false_alarms_on_sound_pipe():
-    truth = torch.zeros(4, 3, 5, dtype=torch.bool)
-    truth[0, 0, 0] = True
-    known = torch.ones_like(truth)
-    known[3] = False
-    images = torch.zeros(truth.shape).where(known, torch.nan)
-    probability = torch.zeros(truth.shape)
+def test_false_alarms_are_counted_on_patches_without_groove():
+    labels = torch.zeros(4, 3, 5, dtype=torch.bool)
+    labels[0, 0, 0] = True
+    valid = torch.ones_like(labels)
+    valid[3] = False
+    images = torch.zeros(labels.shape).where(valid, torch.nan)
+    probability = torch.zeros(labels.shape)
     probability[0, 2, 2] = probability[1, 0, :3] = probability[3] = 1
-    case = EvaluationSet(images, truth, known, tuple("abcd"), tuple("1122"), "")
-    found = assess(case, probability.where(known, torch.nan), 0.5).soundness
+    evaluation_set = EvaluationSet(images, labels, valid, tuple("abcd"), tuple("1122"), "")
+    found = assess(evaluation_set, probability.where(valid, torch.nan), 0.5).false_alarms
     assert found == {"patches": 2, "alarms": 1, "rate": 0.5, "pixels": 1.5}
 
 
-def test_nothing_counts_where_nothing_is_known(data):
+def test_nulls_count_in_no_score(data):
     dataset = PatchDataset.load(data, ["validation"], cache=False)
     images = dataset.images.clone()
     images[:, 10:20] = torch.nan
-    lost = EvaluationSet.of_patches(PatchDataset(**{**vars(dataset), "images": images}))
+    lost = EvaluationSet.from_dataset(PatchDataset(**{**vars(dataset), "images": images}))
     kept = torch.ones(36, dtype=torch.bool)
     kept[10:20] = False
-    wrong_there = lost.truth.float()
+    wrong_there = lost.labels.float()
     wrong_there[:, 10:20] = 1
-    found = assess(lost, wrong_there.where(lost.known, torch.nan), 0.5)
+    found = assess(lost, wrong_there.where(lost.valid, torch.nan), 0.5)
     assert found.scores["micro_iou"] == 1
-    assert sum(n.sum() for n in found.counts) == lost.known.sum()
+    assert sum(n.sum() for n in found.counts) == lost.valid.sum()
 
 
-def test_a_log_is_cut_as_the_data_set_cuts_its_own(log_files):
-    case = EvaluationSet.of_log(*(map(Path, log_files[1::2])), twins=True)
+def test_log_is_cut_into_twins_and_patches_of_36_rows(log_files):
+    evaluation_set = EvaluationSet.from_log(*(map(Path, log_files[1::2])), twins=True)
     image, mask = (part[0].numpy() for part in log(72))
-    assert case.images.shape == (2, 100, 36)
-    assert case.patches(case.truth).shape == (6, 36, 36)
-    assert len(case.names) == len(case.wells) == 6
-    assert not case.known[:, 60:70].any()
-    assert not case.known[:, 50, :20].any()
-    known = np.ones((100, 72), bool)
-    known[60:70] = known[50, :40] = False
-    assert case.truth.sum() == (mask * known).sum()
-    assert np.array_equal(case.patches(case.images)[3], split_twins(image)[1, :36])
-    whole = EvaluationSet.of_log(*(map(Path, log_files[1::2])), twins=False)
+    assert evaluation_set.images.shape == (2, 100, 36)
+    assert evaluation_set.cut_patches(evaluation_set.labels).shape == (6, 36, 36)
+    assert len(evaluation_set.names) == len(evaluation_set.wells) == 6
+    assert not evaluation_set.valid[:, 60:70].any()
+    assert not evaluation_set.valid[:, 50, :20].any()
+    valid = np.ones((100, 72), bool)
+    valid[60:70] = valid[50, :40] = False
+    assert evaluation_set.labels.sum() == (mask * valid).sum()
+    patches = evaluation_set.cut_patches(evaluation_set.images)
+    assert np.array_equal(patches[3], split_twins(image)[1, :36])
+    whole = EvaluationSet.from_log(*(map(Path, log_files[1::2])), twins=False)
     assert whole.images.shape == (1, 100, 72)
-    assert whole.truth.sum() == case.truth.sum()
+    assert whole.labels.sum() == evaluation_set.labels.sum()
 
 
-def test_a_log_from_the_command_line(checkpoints, log_files, tmp_path, capsys):
+def test_log_is_scored_from_the_command_line(checkpoints, log_files, tmp_path, capsys):
     report = tmp_path / "log.json"
     assert run(checkpoints[0], *log_files, "--json", report, "--all", "--rolls", 2) == 0
     assert "pipe.npy, 100 rows of 72 columns as twins of 36" in capsys.readouterr().out
@@ -168,13 +170,13 @@ def test_a_log_from_the_command_line(checkpoints, log_files, tmp_path, capsys):
     assert "72 columns; empty" in capsys.readouterr().out
 
 
-def test_a_real_log_against_its_proxy(checkpoints, real, capsys):
+def test_real_log_is_scored_against_its_proxy(checkpoints, real, capsys):
     truth = real / "proxy_masks" / "well_13.npz"
     assert run(checkpoints[0], "--log", real / "wells" / "well_13.npy", "--log-truth", truth) == 0
     assert "well_13.npy, 8,028 rows of 36 columns" in capsys.readouterr().out
 
 
-def test_labels_of_a_csv(checkpoints, data, tmp_path, capsys):
+def test_csv_labels_score_as_the_labels_folder(checkpoints, data, tmp_path, capsys):
     csv = tmp_path / "y_train.csv"
     write_masks(csv, {path.stem: np.load(path) for path in labels_of(data)})
     bare = tmp_path / "bare"
@@ -188,7 +190,7 @@ def test_labels_of_a_csv(checkpoints, data, tmp_path, capsys):
     assert folder == from_csv
 
 
-def test_a_submission_has_a_row_for_every_image(checkpoints, data, tmp_path, capsys):
+def test_submission_has_a_row_for_every_image(checkpoints, data, tmp_path, capsys):
     bare = tmp_path / "bare"
     shutil.copytree(data / "validation" / "images", bare / "test" / "images")
     first = sorted((bare / "test" / "images").iterdir())[0]
@@ -209,25 +211,26 @@ def test_a_submission_has_a_row_for_every_image(checkpoints, data, tmp_path, cap
         assert (masks[name.split("/")[-1][:-4]] != expected).sum() <= 1
 
 
-def test_several_models_submit_a_file_each(checkpoints, data, tmp_path):
+def test_submission_of_several_models_is_one_file_each(checkpoints, data, tmp_path):
     assert run(*checkpoints, "--data", data, "--submission", tmp_path / "y.csv") == 0
     assert {p.name for p in tmp_path.glob("*.csv")} == {"y-1-stacked.csv", "y-1-vanilla.csv"}
 
 
-def test_robustness_tells_a_model_that_turns_from_one_that_does_not(checkpoints, data):
-    case = EvaluationSet.of_patches(PatchDataset.load(data, ["validation"], cache=False))
+def test_robustness_separates_equivariant_from_other_models(checkpoints, data):
+    dataset = PatchDataset.load(data, ["validation"], cache=False)
+    evaluation_set = EvaluationSet.from_dataset(dataset)
     segmenter = Segmenter(checkpoints)
     found = {}
     for name in segmenter.names:
-        probability = case.probability(segmenter, name)
-        mask = assess(case, probability, segmenter.cards[name].threshold).mask
+        probability = evaluation_set.predict(segmenter, name)
+        mask = assess(evaluation_set, probability, segmenter.cards[name].threshold).mask
         assert mask.any()
-        found[name] = examine(case, segmenter, name, mask)
-    turning = found["1-stacked"].turning
-    assert (turning.rolls, turning.identical_patches, turning.kept) == (35, 1, 1)
-    turning = found["1-vanilla"].turning
-    assert turning.identical_patches <= turning.identical_pairs < 0.5
-    assert 0 < turning.kept < 1
+        found[name] = measure_robustness(evaluation_set, segmenter, name, mask)
+    shift = found["1-stacked"].shift
+    assert (shift.rolls, shift.identical_patches, shift.kept) == (35, 1, 1)
+    shift = found["1-vanilla"].shift
+    assert shift.identical_patches <= shift.identical_pairs < 0.5
+    assert 0 < shift.kept < 1
     for robustness in found.values():
         assert robustness.noise.kept[0] == robustness.gain.kept[2] == 1
         assert robustness.noise.kept[-1] < 1
@@ -236,7 +239,7 @@ def test_robustness_tells_a_model_that_turns_from_one_that_does_not(checkpoints,
 
 
 class BlindInColumn0:
-    """A segmenter that finds every value above 0, but not in the first column."""
+    """A segmenter that marks every value above 0, but not in the first column."""
 
     cards: ClassVar = {"blind": SimpleNamespace(threshold=0.5)}
 
@@ -246,20 +249,20 @@ class BlindInColumn0:
         return {"blind": found}
 
 
-def test_turning_by_hand():
+def test_shift_consistency_by_hand():
     images = torch.zeros(4, 1, 36)
     images[0, 0, 5] = images[1, 0, 7] = images[1, 0, 9] = 1
     images[3] = torch.nan
-    known = ~images.isnan()
-    case = EvaluationSet(images, (images == 1), known, tuple("abcd"), tuple("abcd"), "")
-    turning = examine(case, BlindInColumn0(), "blind", images == 1).turning
-    assert turning.identical_patches == pytest.approx(1 / 3), "only the empty one, nulls left out"
-    assert turning.identical_pairs == pytest.approx((34 + 33 + 35) / 105)
-    assert turning.kept == pytest.approx((34 + 33 + 2 * 0.5 + 35) / 105)
+    valid = ~images.isnan()
+    evaluation_set = EvaluationSet(images, (images == 1), valid, tuple("abcd"), tuple("abcd"), "")
+    shift = measure_robustness(evaluation_set, BlindInColumn0(), "blind", images == 1).shift
+    assert shift.identical_patches == pytest.approx(1 / 3), "only the empty one of three"
+    assert shift.identical_pairs == pytest.approx((34 + 33 + 35) / 105)
+    assert shift.kept == pytest.approx((34 + 33 + 2 * 0.5 + 35) / 105)
 
 
-def test_damaged_labels_are_found(data, tmp_path, capsys, monkeypatch):
-    """Two models that know the truth, and one label that does not."""
+def test_damaged_label_is_reported(data, tmp_path, capsys, monkeypatch):
+    """Two models predict the undamaged labels."""
     damaged = tmp_path / "damaged"
     shutil.copytree(data, damaged)
     dataset = PatchDataset.load(data, ["validation"], cache=False)
@@ -272,8 +275,8 @@ def test_damaged_labels_are_found(data, tmp_path, capsys, monkeypatch):
     for name in ("a", "b"):
         paths.append(tmp_path / f"{name}.safetensors")
         save_checkpoint(paths[-1], create_model("vanilla", widths=(4,)))
-    truth = dataset.masks.float().clamp(0.02, 0.98).where(~dataset.images.isnan(), torch.nan)
-    monkeypatch.setattr(EvaluationSet, "probability", lambda *_: truth)
+    probability = dataset.masks.float().clamp(0.02, 0.98).where(~dataset.images.isnan(), torch.nan)
+    monkeypatch.setattr(EvaluationSet, "predict", lambda *_: probability)
     report = tmp_path / "s.json"
     assert run(*paths, "--data", damaged, "--json", report, "--html", tmp_path / "s.html") == 0
     first = json.loads(report.read_text())["suspects"][0]
@@ -283,7 +286,7 @@ def test_damaged_labels_are_found(data, tmp_path, capsys, monkeypatch):
     assert "2 too far right" in (tmp_path / "s.html").read_text()
 
 
-def test_an_interruption_leaves_cleanly(checkpoints, data, monkeypatch, capsys):
+def test_interruption_exits_130(checkpoints, data, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -298,21 +301,21 @@ def test_an_interruption_leaves_cleanly(checkpoints, data, monkeypatch, capsys):
         (["--log", "a.npy"], "belong together"),
         (["--log-truth", "a.npy"], "belong together"),
         (["--log", "a.npy", "--log-truth", "b.npy", "--data", "d"], "choose one"),
-        (["--no-twins"], "name one"),
-        (["--labels", "y.csv"], "name their folder"),
-        (["--submission", "y.csv"], "name their folder"),
-        (["--rolls", "3"], "belongs to --robustness"),
+        (["--no-twins"], "give a log"),
+        (["--labels", "y.csv"], "give a folder"),
+        (["--submission", "y.csv"], "give a folder"),
+        (["--rolls", "3"], "applies to --robustness"),
         (["--robustness", "--rolls", "0"], "at least 1"),
     ],
 )
-def test_contradictions_exit_2(options, words, checkpoints, capsys):
+def test_contradicting_options_exit_2(options, words, checkpoints, capsys):
     with pytest.raises(SystemExit) as stop:
         run(checkpoints[0], *options)
     assert stop.value.code == 2
     assert words in capsys.readouterr().err
 
 
-def test_mistakes_in_files_exit_2_with_one_line(checkpoints, data, log_files, tmp_path, capsys):
+def test_unusable_files_exit_2_with_one_line(checkpoints, data, log_files, tmp_path, capsys):
     np.save(tmp_path / "small.npy", np.zeros((3, 4), np.uint8))
     for options, words in (
         (["--data", data, "--labels", tmp_path / "none.csv"], "none.csv cannot be read"),
@@ -332,8 +335,8 @@ def test_mistakes_in_files_exit_2_with_one_line(checkpoints, data, log_files, tm
         assert said.count("\n") == 1
 
 
-def test_a_truth_that_is_known_nowhere_is_no_truth(checkpoints, log_files, tmp_path, capsys):
+def test_log_label_that_is_unknown_everywhere_exits_2(checkpoints, log_files, tmp_path, capsys):
     np.save(tmp_path / "unknown.npy", np.full((100, 72), 255, np.uint8))
     options = [*log_files[:3], tmp_path / "unknown.npy", "--all"]
     assert run(checkpoints[0], *options) == 2
-    assert "known nowhere" in capsys.readouterr().err
+    assert "nothing to score" in capsys.readouterr().err

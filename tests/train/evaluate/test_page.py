@@ -17,14 +17,14 @@ from geoseg import pictures
 from geoseg.evaluation.calibration import Calibration
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
+from geoseg.evaluation.robustness import Curve, Robustness, ShiftConsistency
 from tests.helpers import ROOT
 from tests.helpers.html import check_page
 from train.evaluate.__main__ import main as evaluate
 from train.evaluate.assessment import assess
 from train.evaluate.charts import draw_calibration, draw_curve
 from train.evaluate.page import make_page
-from train.evaluate.results import EvaluationResults, examples
-from train.evaluate.robustness import Curve, Robustness, Turning
+from train.evaluate.results import EvaluationResults, choose_examples
 from train.evaluate.tables import describe_kind
 
 
@@ -46,7 +46,7 @@ def results():
     )
     found = assess(case, probability.where(known, torch.nan), 0.5)
     curve = Curve([0.25, 1.0, 4.0], [0.5, 0.6, 0.4], [0.9, 1.0, 0.8])
-    robustness = {"<i>": Robustness(Turning(35, 0.5, 0.9, 0.95), curve, curve)}
+    robustness = {"<i>": Robustness(ShiftConsistency(35, 0.5, 0.9, 0.95), curve, curve)}
     suspects = [LabelError(7, 0.9, "shifted", 2, 0.95, 0.1)]
     return EvaluationResults(case, "challenge", {"<i>": found}, robustness, suspects)
 
@@ -62,19 +62,19 @@ def test_page_is_complete_and_escapes_names(results):
 
 def test_hostile_names_of_patches_and_wells_are_escaped(results):
     hostile = '"><script>alert(1)</script>'
-    case = replace(results.case, names=(hostile,) * 9, wells=(hostile,) * 9)
+    case = replace(results.evaluation_set, names=(hostile,) * 9, wells=(hostile,) * 9)
     model = results.assessments["<i>"]
     wells = {hostile: model.wells["1"]}
     models = {hostile: replace(model, wells=wells)}
     robustness = {hostile: results.robustness["<i>"]}
-    page = make_page(EvaluationResults(case, "challenge", models, robustness, results.suspects))
+    page = make_page(EvaluationResults(case, "challenge", models, robustness, results.label_errors))
     assert "alert" in page
     check_page(page)
 
 
 def test_page_shows_best_median_and_worst_patches(results):
     found = results.assessments["<i>"]
-    assert examples(found) == {"best": [0, 1, 2], "median": [2, 3, 4], "worst": [7, 6, 5]}
+    assert choose_examples(found) == {"best": [0, 1, 2], "median": [2, 3, 4], "worst": [7, 6, 5]}
     page = make_page(results)
     order = re.findall(r"patch_\d", page.split("<h2>Patches</h2>")[1])
     assert [int(name[-1]) for name in order] == [0, 1, 2, 2, 3, 4, 7, 6, 5]
