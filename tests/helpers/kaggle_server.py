@@ -1,4 +1,4 @@
-"""What Kaggle's API says, from a server of this machine, to the real client libraries."""
+"""A fake of Kaggle's API for the real client libraries."""
 
 import http.server
 import json
@@ -18,9 +18,10 @@ Answer = tuple[int, Any]
 
 
 class FakeKaggle:
-    """Answers by the name of the call, such as "GetDataset": a status and JSON or bytes.
+    """The server's state.
 
-    `asked` has the calls, and what each brought along.
+    `answers` maps the name of a call, such as "GetDataset", to a status with JSON or bytes; `asked`
+    lists the calls with their messages.
     """
 
     def __init__(self) -> None:
@@ -30,8 +31,8 @@ class FakeKaggle:
 
     def answer(self, name: str, message: dict[str, Any]) -> Answer:
         self.asked.append((name, message))
-        found = self.answers.get(name, (404, {"code": 404, "message": f"no {name}"}))
-        return found(message) if callable(found) else found
+        answer = self.answers.get(name, (404, {"code": 404, "message": f"no {name}"}))
+        return answer(message) if callable(answer) else answer
 
 
 def _handler(kaggle: FakeKaggle) -> type[http.server.BaseHTTPRequestHandler]:
@@ -60,7 +61,7 @@ def _handler(kaggle: FakeKaggle) -> type[http.server.BaseHTTPRequestHandler]:
 
 @contextmanager
 def kaggle_server(monkeypatch: pytest.MonkeyPatch, home: str) -> Iterator[FakeKaggle]:
-    """Kaggle on a free port, and no login but what the test gives, until the block ends."""
+    """Run a fake Kaggle until the block ends, without a login."""
     kaggle = FakeKaggle()
     with handling(_handler(kaggle)) as kaggle.url:
         _use(kaggle.url, monkeypatch, home)
