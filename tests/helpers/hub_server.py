@@ -54,7 +54,7 @@ class Repository:
 
 
 class Hub:
-    """The server's state: `repositories` by "models/me/name", what was `asked`, what is `failing`."""
+    """The server: `repositories` by "models/me/name", requests (`asked`), and `failing` ones."""
 
     def __init__(self) -> None:
         self.port = free_port()
