@@ -192,7 +192,8 @@ def upload(
 ) -> str:
     """Upload a folder in one commit and return the commit's address.
 
-    An unchanged folder makes no commit. Raise HubError, with the cause and a remedy.
+    An unchanged folder makes no commit; `huggingface_hub` makes several of more than 250 files.
+    Raise HubError, with the cause and a remedy.
     """
     if not get_token():
         raise HubError(

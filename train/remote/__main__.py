@@ -195,7 +195,7 @@ def parse_options(typed: Sequence[str]) -> RemoteOptions:
             parser.error(f"{option} must stand before --")
     for option in ("--data", "-o", "--output", "--teacher", "--list"):
         if _has_option(passed_on, option):
-            parser.error(f"{option} after -- refers to files of this machine; omit it")
+            parser.error(f"{option} after -- does not work on another machine; omit it")
     training = ["-e", *given.experiments, *passed_on, *["-nowb"] * given.no_wandb]
     on_cpu = "--cpu" in passed_on or _has_value(passed_on, "--device", "cpu")
     if not on_cpu and not _has_option(passed_on, "--device"):

@@ -52,6 +52,7 @@ def test_bundle_holds_only_what_the_page_needs(tmp_path):
     (ROOT / "geoseg" / "__pycache__").mkdir(exist_ok=True)
     folder = bundle(tmp_path / "space")
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert len(found) <= 250  # what huggingface_hub uploads in one commit
     top = {name.split("/")[0] for name in found}
     expected = {"README.md", "requirements.txt", "app.py", "LICENSE", "geoseg", "checkpoints"}
     assert top == expected

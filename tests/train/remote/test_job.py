@@ -31,10 +31,19 @@ PARTS = ["geoseg/a.py", "pyproject.toml", "requirements.txt", "train/b.py"]
         (["-e", "3", "-u", "me", "-o", __file__], "give a folder"),
         (["-e", "3", "-u", "me", "-p", "--fetch"], "not allowed with"),
         (["-e", "3", "-u", "me", "--", "-e", "4"], "-e must stand before --"),
-        (["-e", "3", "-u", "me", "--", "--data", "here"], "--data after -- refers to files"),
-        (["-e", "3", "-u", "me", "--", "-o", "here"], "-o after -- refers to files"),
-        (["-e", "3", "-u", "me", "--", "--teacher=t", "--list"], "--teacher after -- refers"),
-        (["-e", "3", "-u", "me", "--", "--list"], "--list after -- refers"),
+        (
+            ["-e", "3", "-u", "me", "--", "--data", "here"],
+            "--data after -- does not work on another machine",
+        ),
+        (
+            ["-e", "3", "-u", "me", "--", "-o", "here"],
+            "-o after -- does not work on another machine",
+        ),
+        (
+            ["-e", "3", "-u", "me", "--", "--teacher=t", "--list"],
+            "--teacher after -- does not work",
+        ),
+        (["-e", "3", "-u", "me", "--", "--list"], "--list after -- does not work"),
     ],
 )
 def test_wrong_command_line_exits_with_2(arguments, message, capsys, monkeypatch, tmp_path):
