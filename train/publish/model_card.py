@@ -136,7 +136,7 @@ def _describe_use(addresses: dict[str, str], project: str) -> str:
         On the command line, for logs of any length, and as a page in the browser:
 
         ```sh
-        python -m geoseg segment {address} "my_logs/*.npy" -o masks
+        python -m geoseg segment "my_logs/*.npy" --checkpoint {address} -o masks
         python app.py --checkpoints {address.removesuffix(f"/{name}{CHECKPOINT_SUFFIX}")}
         ```""")
 
