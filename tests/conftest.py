@@ -79,11 +79,20 @@ def screen(open_page):
     return opened
 
 
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A Hub that is asked instead of huggingface.co."""
-    from tests.helpers.hub_server import serving, use  # not above: it brings torch
+@pytest.fixture(scope="session")
+def hub_server():
+    """Run one fake Hub for all tests."""
+    from tests.helpers.hub_server import serving  # not above: it brings torch
 
     with serving() as running:
-        use(running.url, monkeypatch, tmp_path)
         yield running
+
+
+@pytest.fixture
+def hub(hub_server, monkeypatch, tmp_path):
+    """Empty the fake Hub and use it instead of huggingface.co."""
+    from tests.helpers.hub_server import use
+
+    hub_server.reset()
+    use(hub_server.url, monkeypatch, tmp_path)
+    return hub_server

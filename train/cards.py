@@ -1,10 +1,11 @@
-"""Write what the checkpoints say of themselves: `python -m train.cards checkpoints`."""
+"""Write the cards of checkpoints and a table of them: `python -m train.cards checkpoints`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -25,21 +26,30 @@ _SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "acc
 _ROBUSTNESS = ("same_mask_at_every_shift", "kept_at_half_gain")
 
 
-def summary(models: dict[str, Model], sizes: dict[str, int]) -> str:
-    """One Markdown table of all checkpoints, a row each; `sizes` are the files' in bytes.
+@dataclass(frozen=True)
+class CardsOptions:
+    """The command line of `python -m train.cards`."""
 
-    What was scored against a proxy of the truth is left to the details.
+    folder: Path
+    readme: Path
+
+
+def make_summary_table(models: dict[str, Model], sizes: dict[str, int]) -> str:
+    """Return a Markdown table with a row per checkpoint; `sizes` are those of the files in bytes.
+
+    Scores against a proxy are left to `describe_checkpoint`.
     """
-    kinds = list(dict.fromkeys(kind for m in models.values() for kind in recorded_scores(_card(m))))
+    recorded = {name: find_recorded_scores(_card(model)) for name, model in models.items()}
+    kinds = list(dict.fromkeys(kind for scores in recorded.values() for kind in scores))
     kinds = [kind for kind in kinds if not kind.startswith("proxy")]
     lines = [
         "| checkpoint | parameters | file | training |"
         + "".join(f" {_cell(k)}: IoU micro / mean |" for k in kinds)
-        + " masks turn with the pipe | IoU kept at half gain |",
+        + " same mask at every shift | IoU kept at half gain |",
         "|---|---|---|---|" + "---|" * (len(kinds) + 2),
     ]
     for name, model in models.items():
-        scores = [recorded_scores(_card(model)).get(kind, {}) for kind in kinds]
+        scores = [recorded[name].get(kind, {}) for kind in kinds]
         cells = [
             f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if {"micro_iou", "iou"} <= s.keys() else ""
             for s in scores
@@ -49,33 +59,33 @@ def summary(models: dict[str, Model], sizes: dict[str, int]) -> str:
         file = f"{sizes[name] / 1000:,.0f} kB"
         if quantisation := _card(model).quantisation:
             file += f", {quantisation.bits} bits"
-        cells += [_robustness(model, key) for key in _ROBUSTNESS]
+        for key in _ROBUSTNESS:
+            values = [table[key] for table in recorded[name].values() if key in table]
+            cells.append(f"{values[0]:.0%}" if values else "")
         row = [f"`{name}`", f"{model.count_parameters():,}", file, time, *cells]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 
-def details(name: str, model: Model) -> str:
-    """One checkpoint in Markdown: what it is, how it came to be, how good it is."""
+def describe_checkpoint(name: str, model: Model) -> str:
+    """Return the model, the training and the scores of one checkpoint in Markdown."""
     card = _card(model)
     horizontal, vertical = model.receptive_field()
     run, quantisation = card.experiment, card.quantisation
     facts = {
         "Architecture": f"`{card.architecture}`, {_inline(card.arguments)}",
         "Parameters": f"{model.count_parameters():,}",
-        "Weights": f"{quantisation.bits} bits, a scale a {quantisation.per}"
-        if quantisation
-        else "32 bits",
+        "Weights": f"{quantisation.bits} bits, a scale per channel" if quantisation else "32 bits",
         "Receptive field": f"{horizontal} columns, {vertical} rows",
         "Input": f"{_inline(vars(card.normalisation))}; threshold {card.threshold:g}",
-        "Trained on": card.data or "not said",
-        "Command": f"`{run['command']}`" if "command" in run else "not said",
-        "Run": _inline({key: run[key] for key in _RUN if key in run}) or "not said",
+        "Trained on": card.data or "not recorded",
+        "Command": f"`{run['command']}`" if "command" in run else "not recorded",
+        "Run": _inline({key: run[key] for key in _RUN if key in run}) or "not recorded",
     }
     lines = [f"## {name}", "", *(f"- {key}: {value}" for key, value in facts.items()), ""]
-    scored = recorded_scores(card) or trained_scores(card)
+    scored = find_recorded_scores(card) or find_trained_scores(card)
     if not scored:
-        return "\n".join([*lines, "Nothing was measured."])
+        return "\n".join([*lines, "No scores were measured."])
     lines += ["| scored on | " + " | ".join(s.replace("_", " ") for s in _SCORES) + " |"]
     lines += ["|---" * (len(_SCORES) + 1) + "|"]
     for kind, scores in scored.items():
@@ -85,24 +95,24 @@ def details(name: str, model: Model) -> str:
     return "\n".join(lines)
 
 
-def recorded_scores(card: Card) -> dict[str, dict[str, Any]]:
-    """The scores that `train.evaluate --record` put there, by kind, with "on" what."""
-    return {kind: scores for kind, scores in _scores(card).items() if "on" in scores}
+def find_recorded_scores(card: Card) -> dict[str, dict[str, Any]]:
+    """Return the scores that `train.evaluate --record` wrote, by kind; "on" names the data."""
+    return {kind: scores for kind, scores in _numeric_scores(card).items() if "on" in scores}
 
 
-def trained_scores(card: Card) -> dict[str, dict[str, Any]]:
-    """The scores that the trainer itself took, by kind, each with what to know of it as "on"."""
+def find_trained_scores(card: Card) -> dict[str, dict[str, Any]]:
+    """Return the scores that the trainer wrote, by kind; "on" says how they were measured."""
     return {
         kind: {**s, "on": f"threshold {s.get('threshold', 0.5):g}; the best epoch was chosen by it"}
-        for kind, s in _scores(card).items()
+        for kind, s in _numeric_scores(card).items()
         if "on" not in s
     }
 
 
-def _scores(card: Card) -> dict[str, dict[str, Any]]:
-    """All numbers of a card, by kind; a file of another's hand may hold anything."""
+def _numeric_scores(card: Card) -> dict[str, dict[str, Any]]:
+    """Return the finite numbers of a card, by kind; the file may hold anything."""
     tables = {kind: scores for kind, scores in card.metrics.items() if isinstance(scores, dict)}
-    found = {
+    numbers = {
         kind: {
             key: str(value) if key == "on" else value
             for key, value in scores.items()
@@ -110,11 +120,11 @@ def _scores(card: Card) -> dict[str, dict[str, Any]]:
         }
         for kind, scores in tables.items()
     }
-    return {kind: scores for kind, scores in found.items() if scores}
+    return {kind: scores for kind, scores in numbers.items() if scores}
 
 
-def load_named(files: Sequence[Path]) -> dict[str, Model]:
-    """The models of files by name; CheckpointError for a file of no use, or two of one name."""
+def load_named_models(files: Sequence[Path]) -> dict[str, Model]:
+    """Load checkpoints by name; raise CheckpointError for an unusable file or a repeated name."""
     models: dict[str, Model] = {}
     for file in files:
         name = checkpoint_name(file)
@@ -124,50 +134,55 @@ def load_named(files: Sequence[Path]) -> dict[str, Model]:
     return models
 
 
-def sizes(files: Sequence[Path]) -> dict[str, int]:
-    """The bytes of files by the names of their checkpoints."""
+def read_file_sizes(files: Sequence[Path]) -> dict[str, int]:
+    """Return the size of each file in bytes, by the name of its checkpoint."""
     return {checkpoint_name(file): file.stat().st_size for file in files}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write the folder's README and the table in the project's; gives the exit code."""
+def parse_options(argv: list[str] | None) -> CardsOptions:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m train.cards", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("checkpoints"))
     parser.add_argument(
-        "--readme", type=Path, default=Path("README.md"), help="whose marked table to renew"
+        "--readme", type=Path, default=Path("README.md"), help="the file with the table to update"
     )
-    arguments = parser.parse_args(argv)
+    given = parser.parse_args(argv)
+    return CardsOptions(given.folder, given.readme)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the README of the folder and the table in the project's; return the exit code."""
+    options = parse_options(argv)
     try:
-        files = find_checkpoints(arguments.folder)
+        files = find_checkpoints(options.folder)
         if not files:
-            raise ValueError(
-                f"no checkpoint in {arguments.folder}; name the folder that holds them"
-            )
-        models = load_named(files)
-        table = summary(models, sizes(files))
-        parts = [_HEAD, table, _NOTE, *(details(name, model) for name, model in models.items())]
-        replace_table(arguments.readme, "checkpoints", table)
-        atomic_write_text(arguments.folder / "README.md", "\n\n".join(parts) + "\n")
+            raise ValueError(f"no checkpoint in {options.folder}; name the folder that holds them")
+        models = load_named_models(files)
+        table = make_summary_table(models, read_file_sizes(files))
+        cards = [describe_checkpoint(name, model) for name, model in models.items()]
+        replace_table(options.readme, "checkpoints", table)
+        text = "\n\n".join([_HEAD, table, _FOOTNOTE, *cards]) + "\n"
+        atomic_write_text(options.folder / "README.md", text)
     except (OSError, ValueError) as error:
         print(f"cards: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-_HEAD = "# Checkpoints\n\nWritten by `python -m train.cards` from what each file says of itself."
-MEANING = (
+_HEAD = "# Checkpoints\n\nWritten by `python -m train.cards` from the metadata of each file."
+TABLE_NOTE = (
     "Micro pools the pixels of all patches; mean averages the patches by the challenge's rule (1 "
-    "where truth and prediction are both empty, 0 where one is). Masks turn with the pipe where "
-    "the mask of a patch is the same after each of its 36 shifts, turned back. The last column is "
-    "the mean IoU of the masks of halved values with those of the values as they are. Each is one "
-    "run with one seed, so a difference of a few hundredths names no winner."
+    "if label and mask are both empty, 0 if only one is). Same mask at every shift: the share of "
+    "patches whose mask is the same after each of the 36 shifts, shifted back. The last column is "
+    "the mean IoU between the masks of halved values and of the unchanged values. Each checkpoint "
+    "is one run with one seed, so a difference of a few hundredths is not significant."
 )
-_NOTE = (
-    f"{MEANING} Thresholds were chosen on the validation wells of the training set, never on real "
+_FOOTNOTE = (
+    f"{TABLE_NOTE} Thresholds were chosen on the validation wells of the training set, not on real "
     "data. Scored with `python -m train.evaluate checkpoints/*.safetensors --record NAME`, and "
-    "with `--data DIR --all` for the real patches. A proxy mask is what two public models agree on "
-    "that were trained on these very wells, with `--log LOG --log-truth PROXY`; it is not the "
-    "truth."
+    "with `--data DIR --all` for the real patches. A proxy mask is one on which two public models "
+    "agree that were trained on these same wells, with `--log LOG --log-truth PROXY`; it is not a "
+    "label."
 )
 
 
@@ -177,14 +192,8 @@ def _card(model: Model) -> Card:
 
 
 def _cell(text: str) -> str:
-    """Text for a cell of a table in Markdown."""
+    """Escape text for a cell of a Markdown table."""
     return text.replace("|", "\\|")
-
-
-def _robustness(model: Model, key: str) -> str:
-    """A share as the first set has it on which it was measured, or nothing."""
-    values = [s[key] for s in recorded_scores(_card(model)).values() if key in s]
-    return f"{values[0]:.0%}" if values else ""
 
 
 def _inline(values: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""This clone of the project, and what git says of it."""
+"""Git commands on this clone of the project."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class CloneError(RuntimeError):
-    """What git cannot do here; the message says why."""
+    """A git command failed, or the clone lacks what is needed; the message says why."""
 
 
-def git(root: Path, *arguments: str) -> bytes:
-    """What git says of the repository at `root`; CloneError where there is none, or it refuses."""
-    above = {"GIT_CEILING_DIRECTORIES": str(root.resolve().parent)}  # which would be another one
+def run_git(root: Path, *arguments: str) -> bytes:
+    """Return what git prints for the repository at `root`; raise CloneError if it fails."""
+    # Do not use a repository that merely contains `root`.
+    ceiling = {"GIT_CEILING_DIRECTORIES": str(root.resolve().parent)}
     try:
         return subprocess.run(
             ["git", "-C", str(root), *arguments],
-            env={**os.environ, **above},
+            env={**os.environ, **ceiling},
             check=True,
             capture_output=True,
         ).stdout
@@ -31,24 +32,24 @@ def git(root: Path, *arguments: str) -> bytes:
 
 
 def find_origin(root: Path = ROOT) -> str:
-    """The address of git's remote 'origin' for the eyes of others: https, and nobody's password.
+    """Return the address of git's remote 'origin' as https, without user name and password.
 
-    CloneError where there is none, or one that is of use on this machine only.
+    Raise CloneError if there is none, or if only this machine can reach it.
     """
     try:
-        remote = git(root, "remote", "get-url", "origin").decode().strip()
+        remote = run_git(root, "remote", "get-url", "origin").decode().strip()
     except CloneError as error:
-        raise CloneError("there is no remote 'origin' to clone from") from error
+        raise CloneError("git has no remote 'origin' to clone from") from error
     url = re.sub(r"^(?:ssh://git@([^:/]+)(?::\d+)?/|git@([^:/]+):)", r"https://\1\2/", remote)
     shown = re.sub(r"//[^/]*@", "//", url)
     if not url.startswith("https://"):
-        raise CloneError(f"nobody else can clone {shown}")
+        raise CloneError(f"other machines cannot clone {shown}")
     return shown
 
 
-def describe_unsent(names: Sequence[str], why: str) -> str:
-    """A sentence about files that do not go along; "" where all do."""
+def warn_of_unsent_files(names: Sequence[str], reason: str) -> str:
+    """Return a warning that names files which are not sent; "" if there are none."""
     if not names:
         return ""
     more = f" and {len(names) - 5} more" * (len(names) > 5)
-    return f"Warning: {why}, so not sent: {', '.join(names[:5])}{more}."
+    return f"Warning: {reason}, so not sent: {', '.join(names[:5])}{more}."

@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 
 from rich.console import Console
@@ -70,29 +70,3 @@ class StopRequest:
                 with suppress(OSError):  # nobody may be there to read it
                     print(f"{name}: finishing this step and saving; another one leaves at once.")
                     sys.stdout.flush()
-
-
-class InterruptedTwice(KeyboardInterrupt):
-    """A second Ctrl-C, before a server has answered: it may do what it was asked for, or not."""
-
-
-@contextmanager
-def defer_interrupt() -> Iterator[list[int]]:
-    """Keep Ctrl-C waiting: a server may do what it was asked for though nobody hears its answer.
-
-    Gives the list of the signals that came, which the block's user obeys or not. A second one
-    raises Abandoned at once.
-    """
-    held: list[int] = []
-
-    def hold(number: int, _: object) -> None:
-        if held:
-            raise InterruptedTwice
-        held.append(number)
-        print("\nWaiting for the answer; another one leaves at once.", file=sys.stderr)
-
-    before = signal.signal(signal.SIGINT, hold)
-    try:
-        yield held
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""Checkpoints by their address on the Hub, from a Hub on this machine."""
+"""Checkpoints by their hf:// address, downloaded from a local fake Hub."""
 
 import os
 import shlex
@@ -24,7 +24,7 @@ from train.evaluate import __main__ as evaluate
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Two small checkpoints, as bytes by name."""
+    """Return the bytes of two small checkpoints by name."""
     folder = tmp_path_factory.mktemp("files")
     small, other = {"widths": [4]}, {"widths": [4, 4]}
     make_checkpoint(folder / "300-vanilla.safetensors", "vanilla", **small)
@@ -34,7 +34,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def one(hub, files):
-    """A repository of one checkpoint."""
+    """Return a repository of one checkpoint."""
     name = "300-vanilla.safetensors"
     return hub.make("models/me/one", {"README.md": b"# one", name: files[name]})
 
@@ -43,7 +43,7 @@ def downloads(hub):
     return [line for line in hub.asked if line.startswith("GET") and "/resolve/" in line]
 
 
-def test_the_only_checkpoint_of_a_repository_is_loaded(hub, one, files, tmp_path):
+def test_repository_address_loads_its_only_checkpoint(hub, one, files, tmp_path):
     model = load_checkpoint("hf://me/one")
     local = tmp_path / "300-vanilla.safetensors"
     local.write_bytes(files[local.name])
@@ -52,7 +52,7 @@ def test_the_only_checkpoint_of_a_repository_is_loaded(hub, one, files, tmp_path
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
 
-def test_what_was_fetched_is_not_fetched_again_but_a_change_is(hub, one, files):
+def test_cached_file_is_downloaded_again_only_if_changed(hub, one, files):
     load_checkpoint("hf://me/one/300-vanilla.safetensors")
     load_checkpoint("hf://me/one/300-vanilla.safetensors")
     load_checkpoint("hf://me/one")
@@ -62,7 +62,7 @@ def test_what_was_fetched_is_not_fetched_again_but_a_change_is(hub, one, files):
     assert len(downloads(hub)) == 2
 
 
-def test_a_revision_is_another_model(hub, one, files):
+def test_revision_selects_the_model(hub, one, files):
     one.commit({"a.safetensors": files["301-vanilla.safetensors"]}, branch="second")
     oid = one.branches["main"]
     one.commit({}, branch="main")
@@ -72,7 +72,7 @@ def test_a_revision_is_another_model(hub, one, files):
 
 
 @pytest.mark.parametrize("address", ["hf://me/one", "hf://me/one/300-vanilla.safetensors"])
-def test_without_a_network_the_cache_answers(hub, one, monkeypatch, tmp_path, caplog, address):
+def test_cache_is_used_without_a_network(hub, one, monkeypatch, tmp_path, caplog, address):
     load_checkpoint(address)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     asked = len(hub.asked)
@@ -84,27 +84,27 @@ def test_without_a_network_the_cache_answers(hub, one, monkeypatch, tmp_path, ca
     use(hub.url, monkeypatch, tmp_path)
     hub.failing["."] = 503
     assert load_checkpoint(address).arguments["widths"] == [4]
-    assert ("of me/one the cache has 300-vanilla.safetensors" in caplog.text) == (
+    assert ("the cache has 300-vanilla.safetensors of me/one" in caplog.text) == (
         address == "hf://me/one"
     )
-    assert "Retrying" not in caplog.text  # which goes on for 23 seconds
+    assert "Retrying" not in caplog.text  # retries would take 23 seconds
 
 
-def test_a_segmenter_takes_addresses_beside_files_and_names_them(hub, one, files, tmp_path):
+def test_segmenter_accepts_files_and_addresses(hub, one, files, tmp_path):
     local = tmp_path / "301-vanilla.safetensors"
     local.write_bytes(files[local.name])
     hub.make("models/me/run-of-mine", {"best.safetensors": files[local.name]})
     segmenter = geoseg.Segmenter([local, "hf://me/one", "hf://me/run-of-mine"], "cpu")
     assert segmenter.names == ("301-vanilla", "300-vanilla", "run-of-mine")
-    found = segmenter.probabilities(make_patch(1))
-    assert all(np.isfinite(array).all() for array in found.values())
+    probabilities = segmenter.probabilities(make_patch(1))
+    assert all(np.isfinite(array).all() for array in probabilities.values())
 
 
-def test_a_folder_that_only_looks_like_the_cache_is_none():
+def test_folder_that_resembles_the_cache_is_not_mistaken_for_it():
     assert checkpoint_name("/data/snapshots/3-a/best.safetensors") == "3-a"
 
 
-def test_all_checkpoints_of_a_repository(hub, files):
+def test_find_checkpoints_downloads_all_of_a_repository(hub, files):
     hub.make("models/me/two", {**files, "README.md": b"# two", "pytorch_model.bin": b"pickled"})
     found = find_checkpoints("hf://me/two")
     assert [checkpoint_name(path) for path in found] == ["300-vanilla", "301-vanilla"]
@@ -112,14 +112,20 @@ def test_all_checkpoints_of_a_repository(hub, files):
 
 
 MISTAKES = {
-    "no such repository": ("hf://me/none", "hf://me/none: the Hub does not know you, or there is"),
-    "half an address": ("hf://me", "hf://me is no address on the Hub; write hf://user/repo"),
-    "a data set": ("hf://datasets/me/one", "is a dataset; checkpoints are in repositories"),
-    "a pickle": ("hf://me/one/model.bin", "is no .safetensors file; no other kind is opened"),
+    "no such repository": (
+        "hf://me/none",
+        "hf://me/none: the login is missing or invalid, or there is",
+    ),
+    "half an address": ("hf://me", "hf://me is not an address on the Hub; write hf://user/repo"),
+    "a data set": ("hf://datasets/me/one", "is a dataset; name a model repository"),
+    "a pickle": (
+        "hf://me/one/model.bin",
+        "is not a .safetensors file; name one, other kinds are not opened",
+    ),
     "no such file": ("hf://me/one/a.safetensors", "there is no such file; see the list"),
     "no such revision": ("hf://me/one@v9", "hf://me/one@v9: it has no such revision"),
     "no checkpoint in it": ("hf://me/empty", "hf://me/empty holds no .safetensors file"),
-    "gated": ("hf://me/gated", "hf://me/gated: it is gated; ask for access on its page"),
+    "gated": ("hf://me/gated", "hf://me/gated: it is gated; request access on its page"),
     "private": ("hf://me/private", "log in with `hf auth login`"),
     "several": (
         "hf://me/two",
@@ -130,35 +136,37 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_sentence(hub, one, files, mistake):
+def test_wrong_address_is_explained_in_one_sentence(hub, one, files, mistake):
     hub.make("models/me/empty", {"README.md": b""})
     hub.make("models/me/two", files)
     hub.make("models/me/gated", files, gated=True)
     hub.make("models/me/private", files, private=True)
-    address, said = MISTAKES[mistake]
+    address, message = MISTAKES[mistake]
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(address)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_login_opens_what_is_private_and_a_wrong_one_is_told(hub, files, monkeypatch):
+def test_login_opens_private_repository_and_wrong_login_is_explained(hub, files, monkeypatch):
     hub.make("models/me/private", {"a.safetensors": files["300-vanilla.safetensors"]}, private=True)
     monkeypatch.setenv("HF_TOKEN", "hf_reader")
     load_checkpoint("hf://me/private")
     with pytest.raises(CheckpointError, match="hf://me/none: there is no such repository, or"):
         load_checkpoint("hf://me/none")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(CheckpointError, match="the Hub does not know you"):
+    with pytest.raises(CheckpointError, match="the login is missing or invalid"):
         load_checkpoint("hf://me/other")
     monkeypatch.setenv("HF_TOKEN", "hf_größe")
-    with pytest.raises(CheckpointError, match="the login is no token of the Hub"):
+    with pytest.raises(CheckpointError, match="the login is not a token of the Hub"):
         load_checkpoint("hf://me/other")
 
 
-def test_no_network_and_nothing_in_the_cache(hub, one, monkeypatch, tmp_path):
+def test_error_without_network_and_cache(hub, one, monkeypatch, tmp_path):
     hub.failing["."] = 500
-    with pytest.raises(CheckpointError, match="not in the cache, and the Hub answered 500; try"):
+    with pytest.raises(
+        CheckpointError, match="not in the cache, and the Hub answered with status 500; try"
+    ):
         load_checkpoint("hf://me/one")
     use(f"http://127.0.0.1:{free_port()}", monkeypatch, tmp_path)
     for address in ("hf://me/one", "hf://me/one/300-vanilla.safetensors"):
@@ -170,16 +178,16 @@ def test_no_network_and_nothing_in_the_cache(hub, one, monkeypatch, tmp_path):
             load_checkpoint(address)
 
 
-def test_what_was_fetched_is_checked_as_any_other_file(hub):
+def test_downloaded_file_is_checked_like_a_local_one(hub):
     hub.make("models/me/bad", {"a.safetensors": b"cos\nsystem\n(S'true'\ntR."})
     with pytest.raises(CheckpointError, match=r"a.safetensors: not a whole safetensors file"):
         load_checkpoint("hf://me/bad")
 
 
-def test_a_copy_that_was_damaged_here_is_fetched_anew(hub, one):
+def test_suggested_command_removes_a_damaged_copy(hub, one):
     (copy,) = find_checkpoints("hf://me/one")
     copy.resolve().write_bytes(b"cut off")
-    with pytest.raises(CheckpointError, match="and it is fetched anew") as caught:
+    with pytest.raises(CheckpointError, match="hf cache rm") as caught:
         load_checkpoint("hf://me/one")
     command = shlex.split(str(caught.value).split("`")[1])
     client = Path(sys.executable).with_name(command[0])
@@ -188,7 +196,7 @@ def test_a_copy_that_was_damaged_here_is_fetched_anew(hub, one):
     load_checkpoint("hf://me/one")
 
 
-def test_commands_take_addresses(hub, one, tmp_path, monkeypatch, capsys):
+def test_commands_accept_addresses(hub, one, tmp_path, monkeypatch, capsys):
     image = tmp_path / "well_1_patch_0.npy"
     np.save(image, make_patch(1))
     assert predict.main(["hf://me/one", str(image), "-o", str(tmp_path / "masks")]) == 0
@@ -205,22 +213,22 @@ def test_commands_take_addresses(hub, one, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert quantise.main(["hf://me/one", "--data", data]) == 0
     assert load_checkpoint("300-vanilla-8bit.safetensors").card.quantisation.bits == 8
-    found = app._checkpoints("hf://me/one", ["300"])
-    assert [checkpoint_name(path) for path in found] == ["300-vanilla"]
+    paths = app._checkpoints("hf://me/one", ["300"])
+    assert [checkpoint_name(path) for path in paths] == ["300-vanilla"]
 
 
-def test_a_new_process_heeds_the_environment(hub, one, tmp_path):
+def test_new_process_follows_environment_variables(hub, one, tmp_path):
     code = "import geoseg; print(geoseg.load_checkpoint('hf://me/one').arguments['widths'])"
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
 
-    def ask(**more):
+    def load(**variables):
         command = [sys.executable, "-c", code]
-        said = subprocess.run(
-            command, cwd=ROOT, env={**environment, **more}, capture_output=True, text=True
+        result = subprocess.run(
+            command, cwd=ROOT, env={**environment, **variables}, capture_output=True, text=True
         )
-        return said.stdout.strip() or said.stderr.splitlines()[-1]
+        return result.stdout.strip() or result.stderr.splitlines()[-1]
 
-    assert ask() == "[4]"
+    assert load() == "[4]"
     asked = len(hub.asked)
-    assert ask(HF_HUB_OFFLINE="1") == "[4]"
+    assert load(HF_HUB_OFFLINE="1") == "[4]"
     assert len(hub.asked) == asked

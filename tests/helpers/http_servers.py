@@ -1,4 +1,4 @@
-"""Servers on free ports of this machine, that play others of the internet."""
+"""Local HTTP servers that stand in for services on the internet."""
 
 import http.server
 import threading
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 @contextmanager
 def in_thread(run, *arguments) -> Iterator[None]:
+    """Call a function in a thread, and wait for it when the block ends."""
     thread = threading.Thread(target=run, args=arguments, daemon=True)
     thread.start()
     try:
@@ -22,7 +23,7 @@ def in_thread(run, *arguments) -> Iterator[None]:
 
 @contextmanager
 def handling(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Answer by a handler of the standard library until the block ends; gives the address."""
+    """Serve with a handler of the standard library until the block ends; yield the address."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     with server, in_thread(server.serve_forever, 0.05):
         try:
@@ -33,7 +34,7 @@ def handling(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]
 
 @contextmanager
 def running_app(application: ASGIApp, port: int) -> Iterator[str]:
-    """Run an application until the block ends; gives the address."""
+    """Serve an ASGI application until the block ends; yield the address."""
     server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="error"))
     with in_thread(server.run):
         while not server.started:

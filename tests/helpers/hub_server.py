@@ -1,21 +1,20 @@
-"""A Hub on this machine: as much of huggingface.co's protocol as `huggingface_hub` speaks to it.
+"""A fake Hub: the part of huggingface.co's protocol that `huggingface_hub` uses.
 
-A repository is its commits, each a whole set of files. What is uploaded stays aside until a commit
-names it. `failing` makes any address answer with an error instead.
+A repository is a list of commits, each a complete set of files. Uploads are kept aside until a
+commit names them. `failing` makes any address answer with an error.
 """
 
 import base64
 import hashlib
 import json
 import re
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import constants
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,13 +23,13 @@ from starlette.routing import Route
 from benchmarks.server import free_port
 from tests.helpers.http_servers import running_app
 
-LARGE = (".safetensors", ".npy")  # what the Hub keeps apart from git
+LARGE = (".safetensors", ".npy")  # files that the Hub stores apart from git
 USERS, READER = {"hf_writer": "me", "hf_reader": "you"}, "hf_reader"  # by token
 
 
 @dataclass
 class Repository:
-    """One of models, datasets or spaces; `branches` name commits."""
+    """A model, data set or Space; `branches` maps names to commits."""
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
@@ -55,39 +54,25 @@ class Repository:
 
 
 class Hub:
-    """The server: `repositories` by "models/me/name", what it was `asked`, what is `failing`.
-
-    And `jobs`, the newest last, which nobody runs.
-    """
+    """The server: `repositories` by "models/me/name", requests (`asked`), and `failing` ones."""
 
     def __init__(self) -> None:
-        self.jobs: list[dict] = []
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all repositories and requests."""
         self.repositories: dict[str, Repository] = {}
         self.uploaded: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.failing: dict[str, int] = {}
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
 
     def make(self, place: str, files: dict[str, bytes], **facts: object) -> Repository:
-        """A repository with one commit."""
-        made = self.repositories[place] = Repository(**facts)
-        made.commit(files)
-        return made
-
-    def start_job(self, wish: dict) -> dict:
-        """A job that runs."""
-        number = len(self.jobs)
-        self.jobs.append(
-            {
-                **wish,
-                "id": f"job{number}",
-                "createdAt": f"2026-01-01T00:00:{number:02}.000Z",
-                "status": {"stage": "RUNNING", "message": None},
-                "owner": {"id": "1", "name": "me", "type": "user"},
-            }
-        )
-        return self.jobs[-1]
+        """Create a repository with one commit."""
+        repository = self.repositories[place] = Repository(**facts)
+        repository.commit(files)
+        return repository
 
     def refusal(self, request: Request) -> Response | None:
         line = f"{request.method} {request.url.path}"
@@ -150,13 +135,6 @@ def app(hub: Hub) -> Starlette:
         hub.make(place, {".gitattributes": b""}, private=private, facts=asked)
         return JSONResponse({"url": url})
 
-    async def delete(request: Request) -> Response:
-        asked = await request.json()
-        del hub.repositories[
-            f"{asked.get('type') or 'model'}s/{asked['organization']}/{asked['name']}"
-        ]
-        return Response()
-
     async def info(request: Request, found: Repository) -> Response:
         revision = request.path_params.get("revision", "main")
         oid = found.branches.get(revision, revision)
@@ -191,10 +169,9 @@ def app(hub: Hub) -> Starlette:
 
     async def branch(request: Request, found: Repository) -> Response:
         name = request.path_params["branch"]
-        if request.method == "DELETE":
-            del found.branches[name]
-        else:
-            found.branches[name] = found.branches["main"]
+        if name in found.branches:
+            return refuse(409, "", "Reference already exists")
+        found.branches[name] = found.branches["main"]
         return Response()
 
     async def hardware(request: Request, found: Repository) -> Response:
@@ -207,11 +184,6 @@ def app(hub: Hub) -> Starlette:
     def state(found: Repository) -> dict[str, object]:
         now = {"current": None, "requested": found.facts.get("hardware", "cpu-basic")}
         return {"stage": "BUILDING", "hardware": now}
-
-    async def jobs(request: Request) -> Response:
-        if request.method == "POST":
-            return JSONResponse(hub.start_job(await request.json()))
-        return JSONResponse(hub.jobs)
 
     async def yaml(request: Request) -> Response:
         return JSONResponse({"errors": [], "warnings": []})
@@ -248,7 +220,7 @@ def app(hub: Hub) -> Starlette:
         return JSONResponse({"accessToken": "xet", "exp": until, "casUrl": f"{hub.url}/cas"})
 
     async def cas(request: Request) -> Response:
-        """Xet, where the Hub stores large files in chunks; only what an upload must ask for."""
+        """Answer as Xet, the chunked storage of large files, as far as an upload needs it."""
         if re.search("/v1/(xorbs|shards)", request.url.path):
             await request.body()
             return JSONResponse({"was_inserted": True, "result": 1})
@@ -265,7 +237,7 @@ def app(hub: Hub) -> Starlette:
             if change["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif change["key"] == "lfsFile":
-                # What came in chunks is not put together again: its checksum stands for it.
+                # Chunks are not joined: the checksum stands for the content.
                 files[value["path"]] = hub.uploaded.get(value["oid"], value["oid"].encode())
             else:
                 del files[value["path"]]
@@ -279,13 +251,11 @@ def app(hub: Hub) -> Starlette:
         routes=[
             route("/api/whoami-v2", "GET", whoami),
             route("/api/repos/create", "POST", create),
-            route("/api/repos/delete", "DELETE", delete),
-            route("/api/jobs/{user}", "GET POST", jobs),
             route("/api/validate-yaml", "POST", yaml),
             route(api, "GET", info),
             route(f"{api}/revision/{{revision}}", "GET", info),
             route(f"{api}/tree/{{revision}}", "GET", tree),
-            route(f"{api}/branch/{{branch}}", "POST DELETE", branch),
+            route(f"{api}/branch/{{branch}}", "POST", branch),
             route(f"{api}/hardware", "POST", hardware),
             route(f"{api}/runtime", "GET", runtime),
             route(f"{api}/preupload/{{revision}}", "POST", preupload),
@@ -301,7 +271,7 @@ def app(hub: Hub) -> Starlette:
 
 
 def oid(name: str, content: bytes) -> str:
-    """What the Hub calls a content."""
+    """Return the Hub's identifier of a content."""
     return hashlib.sha256(content).hexdigest() if name.endswith(LARGE) else git_oid(content)
 
 
@@ -310,9 +280,9 @@ def git_oid(content: bytes) -> str:
 
 
 def use(url: str, monkeypatch, folder) -> None:
-    """Make `huggingface_hub` ask this Hub, as HF_ENDPOINT does for a new process.
+    """Make `huggingface_hub` use this Hub, as HF_ENDPOINT does in a new process.
 
-    Its cache is in `folder`, nobody is logged in, and it does not wait before it tries again.
+    The cache is in `folder`, there is no login, and retries do not wait.
     """
     settings = {
         "ENDPOINT": url,
@@ -328,23 +298,9 @@ def use(url: str, monkeypatch, folder) -> None:
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
 
 
-def interrupt_during(call: str, monkeypatch, times: int = 1) -> None:
-    """Ctrl-C while a Hub does what a method of `HfApi` asks of it."""
-    done = getattr(HfApi, call)
-
-    def interrupted(*arguments, **named):
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a process in the background
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        for _ in range(times):
-            signal.raise_signal(signal.SIGINT)
-        return done(*arguments, **named)
-
-    monkeypatch.setattr(HfApi, call, interrupted)
-
-
 @contextmanager
 def serving() -> Iterator[Hub]:
-    """A Hub until the block ends."""
+    """Run a fake Hub until the block ends."""
     hub = Hub()
     with running_app(app(hub), hub.port):
         yield hub

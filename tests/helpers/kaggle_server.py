@@ -1,4 +1,4 @@
-"""What Kaggle's API says, from a server of this machine, to the real client libraries."""
+"""A fake of Kaggle's API for the real client libraries."""
 
 import http.server
 import json
@@ -18,20 +18,26 @@ Answer = tuple[int, Any]
 
 
 class FakeKaggle:
-    """Answers by the name of the call, such as "GetDataset": a status and JSON or bytes.
+    """The server's state.
 
-    `asked` has the calls, and what each brought along.
+    `answers` maps the name of a call, such as "GetDataset", to a status with JSON or bytes; `asked`
+    lists the calls with their messages.
     """
 
+    url = ""
+
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all answers and calls."""
         self.answers: dict[str, Answer | Callable[[dict[str, Any]], Answer]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.url = ""
 
     def answer(self, name: str, message: dict[str, Any]) -> Answer:
         self.asked.append((name, message))
-        found = self.answers.get(name, (404, {"code": 404, "message": f"no {name}"}))
-        return found(message) if callable(found) else found
+        answer = self.answers.get(name, (404, {"code": 404, "message": f"no {name}"}))
+        return answer(message) if callable(answer) else answer
 
 
 def _handler(kaggle: FakeKaggle) -> type[http.server.BaseHTTPRequestHandler]:
@@ -59,17 +65,25 @@ def _handler(kaggle: FakeKaggle) -> type[http.server.BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def kaggle_server(monkeypatch: pytest.MonkeyPatch, home: str) -> Iterator[FakeKaggle]:
-    """Kaggle on a free port, and no login but what the test gives, until the block ends."""
+def serving() -> Iterator[FakeKaggle]:
+    """Run a fake Kaggle until the block ends."""
     kaggle = FakeKaggle()
     with handling(_handler(kaggle)) as kaggle.url:
-        _use(kaggle.url, monkeypatch, home)
         yield kaggle
 
 
-def _use(url: str, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+def use(url: str, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    """Make the clients of Kaggle use this server, without a login."""
     monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, url)
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_KERNEL_RUN_TYPE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HOME", "KAGGLE_CONFIG_DIR", "KAGGLEHUB_CACHE"):
         monkeypatch.setenv(name, home)
+
+
+@contextmanager
+def kaggle_server(monkeypatch: pytest.MonkeyPatch, home: str) -> Iterator[FakeKaggle]:
+    """Run a fake Kaggle and use it until the block ends."""
+    with serving() as kaggle:
+        use(kaggle.url, monkeypatch, home)
+        yield kaggle

@@ -1,4 +1,4 @@
-"""The card of a repository on the Hugging Face Hub, from what its checkpoints say of themselves."""
+"""The model card of a repository on the Hugging Face Hub, from the metadata of its checkpoints."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from geoseg.card import Card
 from geoseg.hub import CHECKPOINT_SUFFIX, hub_address
 from geoseg.models import Model
-from train.cards import MEANING, details, recorded_scores, summary, trained_scores
+from train.cards import (
+    TABLE_NOTE,
+    describe_checkpoint,
+    find_recorded_scores,
+    find_trained_scores,
+    make_summary_table,
+)
 
-# A score as checkpoints keep it -> the Hub's name for its kind, and what to call it.
+# Name of a score in checkpoints -> the Hub's metric type and the name to show.
 _METRICS = {
     "micro_iou": ("iou", "IoU, all pixels pooled"),
     "iou": ("iou", "IoU, mean of patches"),
@@ -25,66 +31,72 @@ _METRICS = {
 }
 
 
-def model_card(
+def make_model_card(
     models: dict[str, Model],
     sizes: dict[str, int],
     repo: str,
-    licence: str,
+    license: str,
     *,
     revision: str | None = None,
     project: str = "",
 ) -> ModelCard:
-    """The card of `repo`, "user/name", with these checkpoints; `sizes` are those of their files.
+    """Return the model card of a repository.
 
-    `revision` is the branch that they are on, None for the main one; `project` where geoseg can be
-    cloned from, "" where nobody knows.
+    Args:
+        models: the checkpoints by name, at least one.
+        sizes: the size of each file in bytes, by name.
+        repo: "user/name".
+        license: the Hub's identifier.
+        revision: the branch of the checkpoints; None for the main one.
+        project: the address to clone geoseg from; "" if unknown.
     """
-    results = [result for name, model in models.items() for result in _results(name, model)]
+    results = [result for name, model in models.items() for result in _make_results(name, model)]
     data = ModelCardData(
         library_name="geoseg",
-        license=licence,
+        license=license,
         pipeline_tag="image-segmentation",
         tags=["image-segmentation", "geoscience", "well-integrity", "corrosion", "pytorch"],
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         model_name=repo.split("/")[1],
         eval_results=results or None,
     )
-    table = [summary(models, sizes), MEANING] if len(models) > 1 else []
+    table = [make_summary_table(models, sizes), TABLE_NOTE] if len(models) > 1 else []
     body = [
         f"# {repo.split('/')[1]}",
         "Finds corrosion grooves in ultrasonic images of well pipes: from a patch of wall "
         "thickness, depth by azimuth, to the probability of a groove at every pixel.",
         "## Use",
-        _use(addresses(list(models), repo, revision), project),
+        _describe_use(checkpoint_addresses(list(models), repo, revision), project),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in _limits(models)),
+        "\n".join(f"- {limit}" for limit in _list_limits(models)),
         *table,
-        *(details(name, model) for name, model in models.items()),
+        *(describe_checkpoint(name, model) for name, model in models.items()),
     ]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(body) + "\n")
 
 
-def addresses(names: list[str], repo: str, revision: str | None) -> dict[str, str]:
-    """Where on the Hub each checkpoint of a repository is, by its name.
+def checkpoint_addresses(names: list[str], repo: str, revision: str | None) -> dict[str, str]:
+    """Return the hf:// address of each checkpoint of a repository, by its name.
 
-    >>> addresses(["a"], "me/grooves", None), addresses(["a", "b"], "me/grooves", "v2")["b"]
-    ({'a': 'hf://me/grooves'}, 'hf://me/grooves@v2/b.safetensors')
+    >>> checkpoint_addresses(["a"], "me/grooves", None)
+    {'a': 'hf://me/grooves'}
+    >>> checkpoint_addresses(["a", "b"], "me/grooves", "v2")["b"]
+    'hf://me/grooves@v2/b.safetensors'
     """
-    only = len(names) == 1
-    return {
-        n: hub_address(repo, revision, "" if only else f"{n}{CHECKPOINT_SUFFIX}") for n in names
-    }
+    if len(names) == 1:
+        return {names[0]: hub_address(repo, revision)}
+    return {name: hub_address(repo, revision, f"{name}{CHECKPOINT_SUFFIX}") for name in names}
 
 
-def _results(name: str, model: Model) -> list[EvalResult]:
-    """The scores that were recorded, or without any those that the trainer took.
+def _make_results(name: str, model: Model) -> list[EvalResult]:
+    """Return the recorded scores or, if there are none, those of the trainer.
 
-    Those against a proxy of the truth are left to the text, which says so.
+    Scores against a proxy are omitted: only the text can say that a proxy is not a label.
     """
     card = _card(model)
     recorded = {
         kind: scores
-        for kind, scores in recorded_scores(card).items()
+        for kind, scores in find_recorded_scores(card).items()
         if not kind.startswith("proxy")
     }
     return [
@@ -97,13 +109,13 @@ def _results(name: str, model: Model) -> list[EvalResult]:
             metric_name=f"{_METRICS[key][1]} ({name})",
             metric_value=round(float(scores[key]), 4),
         )
-        for kind, scores in (recorded or trained_scores(card)).items()
+        for kind, scores in (recorded or find_trained_scores(card)).items()
         for key in _METRICS
         if key in scores
     ]
 
 
-def _use(addresses: dict[str, str], project: str) -> str:
+def _describe_use(addresses: dict[str, str], project: str) -> str:
     name, address = next(iter(addresses.items()))
     geoseg = "the `geoseg` project"
     if project:
@@ -117,47 +129,48 @@ def _use(addresses: dict[str, str], project: str) -> str:
 
         segmenter = geoseg.Segmenter(["{address}"])
         patch = geoseg.read_patch("well_2_patch_0.npy")  # (depth, azimuth) float32, NaN at nulls
-        found = segmenter.segment(patch)["{name}"]
-        found.mask, found.probability  # uint8 and float32 of the same shape
+        result = segmenter.segment(patch)["{name}"]
+        result.mask, result.probability  # uint8 and float32 of the same shape
         ```
 
-        masks of whole logs, and the page in the browser:
+        On the command line, for logs of any length, and as a page in the browser:
 
         ```sh
-        python -m train.predict {address} "my_logs/*.npy" -o masks
+        python -m geoseg segment "my_logs/*.npy" --checkpoint {address} -o masks
         python app.py --checkpoints {address.removesuffix(f"/{name}{CHECKPOINT_SUFFIX}")}
         ```""")
 
 
-def _limits(models: dict[str, Model]) -> list[str]:
-    told = [_card(model) for model in models.values()]
+def _list_limits(models: dict[str, Model]) -> list[str]:
+    cards = [_card(model) for model in models.values()]
     limits = [
-        "A mask is a proposal to a person who knows the well; no decision should rest on it alone.",
-        "An image has a column for every 10 degrees, 36 round the pipe; one of 72 is seen as its "
+        "A mask is a proposal for a person who knows the well; do not base a decision on it alone.",
+        "An image has one column per 10 degrees, 36 around the pipe; one of 72 is segmented as its "
         "even and its odd columns. Values are wall thickness minus the mean of their row.",
     ]
-    if all(card.data.startswith("synthetic") for card in told):
-        limits.append("Trained on synthetic pipes only, never on a real one.")
-    if any(not card.data for card in told):
-        limits.append("Not every checkpoint says on what it was trained.")
-    turns = {name: _turns(_card(model)) for name, model in models.items()}
-    if changing := [name for name, share in turns.items() if share is not None and share < 1]:
-        limits.append(f"The mask can change where the pipe is turned: {', '.join(changing)}.")
-    if unknown := [name for name, share in turns.items() if share is None]:
+    if all(card.data.startswith("synthetic") for card in cards):
+        limits.append("Trained on synthetic pipes only, not on real ones.")
+    if any(not card.data for card in cards):
+        limits.append("Not every checkpoint says what it was trained on.")
+    consistency = {name: _shift_consistency(_card(model)) for name, model in models.items()}
+    if changing := [name for name, share in consistency.items() if share is not None and share < 1]:
+        limits.append(f"A shift of the pipe can change the mask: {', '.join(changing)}.")
+    if unknown := [name for name, share in consistency.items() if share is None]:
         limits.append(
-            f"Nobody has measured whether the mask turns with the pipe: {', '.join(unknown)}."
+            "It was not measured whether a shift of the pipe changes the mask: "
+            f"{', '.join(unknown)}."
         )
-    if any(kind.startswith("proxy") for card in told for kind in card.metrics):
-        limits.append("A proxy mask is what other models agree on; it is not the truth.")
-    if not any(_results(name, model) for name, model in models.items()):
-        limits.append("Nothing was measured: there are no scores.")
+    if any(kind.startswith("proxy") for card in cards for kind in card.metrics):
+        limits.append("A proxy mask is one that other models agree on; it is not a label.")
+    if not any(_make_results(name, model) for name, model in models.items()):
+        limits.append("No scores were measured.")
     return limits
 
 
-def _turns(card: Card) -> float | None:
-    """The share of patches whose mask turns with the pipe; None where nobody measured it."""
+def _shift_consistency(card: Card) -> float | None:
+    """Return the share of patches whose mask shifts with the pipe; None if it was not measured."""
     key = "same_mask_at_every_shift"
-    scores = recorded_scores(card).values()
+    scores = find_recorded_scores(card).values()
     return min((float(s[key]) for s in scores if key in s), default=None)
 
 

@@ -1,8 +1,8 @@
-"""What the other machine does: this file is what a notebook or a job runs, after its settings.
+"""The program of the notebook: get the code, train, and pack the runs.
 
-It gets the code and the data, trains, and packs the runs, with nothing but Python's own library
-until the code is there. GEOSEG_INPUT, where data sets are mounted, and GEOSEG_OUTPUT, what is kept,
-are Kaggle's own folders unless the environment says otherwise.
+The notebook holds a copy of this file, so it imports only the standard library. The environment
+variables GEOSEG_INPUT (where data sets are mounted) and GEOSEG_OUTPUT (what is kept) default to
+Kaggle's folders.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from typing import Any, TypedDict
 
 
 class TrainingJob(TypedDict):
-    """What is to be done.
+    """One training on another machine.
 
-    `arguments` are those of `python -m train`. The code at `commit` is cloned from `clone`, or,
-    where that is empty, comes along in `archive`, a base64 `.tar.xz`. `install` asks pip for what
-    the code requires. `data` is a data set of Kaggle, or empty. `tracking` are Weights & Biases'
-    own variables of the environment; None where nothing is tracked. After `hours` the training is
-    asked to save and stop. The results also go to the Hub's `repository`, if any, there into the
-    folder GEOSEG_RESULTS.
+    Attributes:
+        name: of the notebook.
+        arguments: of `python -m train`.
+        commit: of the code, which is cloned from `clone` or unpacked from `archive`.
+        clone: an address of git, or "".
+        archive: a base64 `.tar.xz` with the code, or "".
+        data: a data set on Kaggle, or "".
+        tracking: environment variables of Weights & Biases; None to track nothing.
+        hours: after which training is told to save and stop.
     """
 
     name: str
@@ -37,68 +40,51 @@ class TrainingJob(TypedDict):
     commit: str
     clone: str
     archive: str
-    install: bool
     data: str
     tracking: dict[str, str] | None
     hours: float
-    repository: str
 
 
-def main(order: TrainingJob) -> int:
-    """Do all of it; gives the exit code of the training. Failures before it raise."""
+def main(job: TrainingJob) -> int:
+    """Train and pack the runs; return the trainer's exit code."""
     scratch = Path(tempfile.mkdtemp(prefix="geoseg-"))
-    kept = Path("/kaggle/working")  # what Kaggle keeps, if this is Kaggle
-    output = Path(os.environ.get("GEOSEG_OUTPUT") or (kept if kept.exists() else scratch / "kept"))
+    output = Path(os.environ.get("GEOSEG_OUTPUT", "/kaggle/working"))
     output.mkdir(parents=True, exist_ok=True)
     code, runs = scratch / "code", scratch / "runs"
-    get_code(order, code)
-    if order["install"]:
-        install(code)
-    if order["tracking"] is not None:
-        set_up_tracking(order["tracking"])
-    data = find_data(order, code, scratch)
+    get_code(job, code)
+    install_requirements(code)
+    if job["tracking"] is not None:
+        set_up_tracking(job["tracking"])
+    data = find_data() if job["data"] else None
     start = time.time()
-    status = train(order, code, data, runs, output / "training.log")
-    pack(order, runs, output, exit_code=status, seconds=round(time.time() - start))
-    if order["repository"]:
-        from huggingface_hub import HfApi
-
-        HfApi().upload_folder(
-            repo_id=order["repository"],
-            folder_path=output,
-            path_in_repo=os.environ["GEOSEG_RESULTS"],
-            commit_message=f"Results of {order['name']}",
-        )
-    print(f"The runs are packed in {output / 'runs.tar'}; the training's exit code is {status}.")
+    status = train(job, code, data, runs, output / "training.log")
+    pack_runs(job, runs, output, exit_code=status, seconds=round(time.time() - start))
+    print(f"{output / 'runs.tar'} holds the runs; the trainer's exit code is {status}.")
     return status
 
 
-def get_code(order: TrainingJob, folder: Path) -> None:
-    """Put the code at its commit into `folder`."""
-    if order["clone"]:
-        subprocess.run(["git", "clone", "--quiet", order["clone"], str(folder)], check=True)
-        checkout = ["git", "-C", str(folder), "checkout", "--quiet", order["commit"]]
+def get_code(job: TrainingJob, folder: Path) -> None:
+    """Put the code of the job's commit into `folder`."""
+    if job["clone"]:
+        subprocess.run(["git", "clone", "--quiet", job["clone"], str(folder)], check=True)
+        checkout = ["git", "-C", str(folder), "checkout", "--quiet", job["commit"]]
         subprocess.run(checkout, check=True)
         return
-    packed = io.BytesIO(base64.b64decode(order["archive"]))
+    packed = io.BytesIO(base64.b64decode(job["archive"]))
     with tarfile.open(fileobj=packed, mode="r:xz") as archive:
         archive.extractall(folder, filter="data")
 
 
-def install(code: Path) -> None:
-    """Install what training needs of requirements.txt; what is there and fits stays as it is."""
+def install_requirements(code: Path) -> None:
+    """Install the requirements but those of the page; satisfied ones stay as they are."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*command, *requirements(code)], check=True)
-
-
-def requirements(code: Path) -> list[str]:
-    """What the code requires, but for the page."""
     lines = (code / "requirements.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith(("#", "gradio"))]
+    required = [line for line in lines if line and not line.startswith(("#", "gradio"))]
+    subprocess.run([*command, *required], check=True)
 
 
 def set_up_tracking(settings: dict[str, str]) -> None:
-    """Weights & Biases: by the key in Kaggle's secrets or the environment, else offline."""
+    """Set the variables of Weights & Biases; without a key, there or on Kaggle, track offline."""
     os.environ.update(settings)
     if not os.environ.get("WANDB_API_KEY"):
         try:
@@ -107,52 +93,47 @@ def set_up_tracking(settings: dict[str, str]) -> None:
             os.environ["WANDB_API_KEY"] = UserSecretsClient().get_secret("WANDB_API_KEY")
         except Exception:  # not on Kaggle, or the notebook has no such secret
             os.environ.setdefault("WANDB_MODE", "offline")
-            print("No WANDB_API_KEY among the secrets: Weights & Biases is tracked offline.")
+            print("The notebook has no secret WANDB_API_KEY: Weights & Biases tracks offline.")
 
 
-def find_data(order: TrainingJob, code: Path, scratch: Path) -> Path | None:
-    """The folder of the data set, mounted or downloaded; None where none is asked for."""
-    if not order["data"]:
-        return None
+def find_data() -> Path:
+    """Return the folder of the mounted data set; raise FileNotFoundError if there is none."""
     mounted = Path(os.environ.get("GEOSEG_INPUT", "/kaggle/input"))
     for images in sorted(mounted.rglob("images")):
         if images.parent.name == "train":
             return images.parent.parent
-    folder = scratch / "data"
-    command = ["-m", "geoseg.dataset", "download", "--handle", order["data"], "--out", str(folder)]
-    subprocess.run([sys.executable, *command], cwd=code, check=True)
-    return folder
+    raise FileNotFoundError(f"no data set in {mounted}; add it to the notebook as an input")
 
 
-def train(order: TrainingJob, code: Path, data: Path | None, runs: Path, log: Path) -> int:
-    """Train, showing and keeping what it says; gives its exit code.
+def train(job: TrainingJob, code: Path, data: Path | None, runs: Path, log: Path) -> int:
+    """Train, print and log the output; return the trainer's exit code.
 
-    When the time is over it is asked to stop, and saves all that --resume needs.
+    After the job's hours the trainer gets SIGTERM, and saves what --resume needs.
     """
-    command = [sys.executable, "-u", "-m", "train", *order["arguments"], "-o", str(runs)]
+    command = [sys.executable, "-u", "-m", "train", *job["arguments"], "-o", str(runs)]
     if data:
         command += ["--data", str(data)]
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with (
         subprocess.Popen(command, cwd=code, text=True, **options) as process,
-        log.open("w") as kept,
+        log.open("w") as log_file,
     ):
-        timer = threading.Timer(order["hours"] * 3600, process.terminate)
+        timer = threading.Timer(job["hours"] * 3600, process.terminate)
         timer.daemon = True
         timer.start()
         assert process.stdout
         for line in process.stdout:
             print(line, end="", flush=True)
-            kept.write(line)
-            kept.flush()
+            log_file.write(line)
+            log_file.flush()
         timer.cancel()
     return process.returncode
 
 
-def pack(order: TrainingJob, runs: Path, output: Path, **facts: int) -> None:
-    """Write runs.tar and result.json, which says what came of the order."""
-    result = {"commit": order["commit"], "arguments": order["arguments"], **facts}
+def pack_runs(job: TrainingJob, runs: Path, output: Path, **facts: int) -> None:
+    """Write runs.tar and result.json, which holds the commit, the arguments and `facts`."""
+    result = {"commit": job["commit"], "arguments": job["arguments"], **facts}
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     with tarfile.open(output / "runs.tar", "w") as archive:
-        for path in sorted(runs.glob("*")):  # without links, which wandb makes to its own log
+        for path in sorted(runs.glob("*")):  # without the links of wandb to its logs
             archive.add(path, path.name, filter=lambda member: None if member.issym() else member)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from geoseg.evaluation.label_errors import find_label_errors
+from geoseg.synthetic import make_synthetic_dataset
 
 SURE = 0.95
 
