@@ -63,7 +63,7 @@ def details(name: str, model: Model) -> str:
     facts = {
         "Architecture": f"`{card.architecture}`, {_inline(card.arguments)}",
         "Parameters": f"{model.count_parameters():,}",
-        "Weights": f"{quantisation.bits} bits, a scale a {quantisation.per}"
+        "Weights": f"{quantisation.bits} bits, a scale a channel"
         if quantisation
         else "32 bits",
         "Receptive field": f"{horizontal} columns, {vertical} rows",
