@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.server import ROOT
 from geoseg import Segmenter, create_model, find_checkpoints, load_checkpoint, read_patch
-from geoseg.inference import Runner, native_precision, record
+from geoseg.inference import Runner, native_precision, record_forward
 from geoseg.synthetic import synthetic_dataset
 from tests.geoseg.models.test_models import SMALL
 from tests.helpers.synthetic_data import make_checkpoint
@@ -109,7 +109,7 @@ def small(name, arguments):
 def test_a_recording_answers_as_its_model(name, arguments, size, precision):
     model = small(name, arguments).to(dtype=precision, memory_format=torch.channels_last)
     with torch.inference_mode():
-        forward = record(model, inputs(model, *size).to(precision))
+        forward = record_forward(model, inputs(model, *size).to(precision))
         assert forward is not None
         for seed in (1, 2):
             x = inputs(model, *size, seed=seed).to(precision, memory_format=torch.channels_last)
@@ -136,9 +136,9 @@ def test_a_recording_that_cannot_be_made_or_errs_is_not_used(monkeypatch):
     model = small("unet", {"width": 4})
     x = inputs(model, 36, 36)
     expected = Runner(model, torch.float32, record=False)(x)
-    monkeypatch.setattr("geoseg.inference._pack", lambda _: lambda x: x + 1e3)
-    assert record(model, x) is None
-    monkeypatch.delattr("geoseg.inference._pack")
+    monkeypatch.setattr("geoseg.inference._pack_convolutions", lambda _: lambda x: x + 1e3)
+    assert record_forward(model, x) is None
+    monkeypatch.delattr("geoseg.inference._pack_convolutions")
     runner = Runner(model, torch.float32)
     torch.testing.assert_close(runner(x), expected)
     assert runner._recordings[x.shape] is runner._model

@@ -72,7 +72,7 @@ def test_a_whole_log_and_a_big_batch(checkpoints, monkeypatch):
     assert segmenter.probabilities(log)["1-stacked"].shape == (500, 72)
     batch = log.reshape(-1, 20, 36)
     whole = segmenter.probabilities(batch)["1-stacked"]
-    monkeypatch.setattr("geoseg.segmenter._PIXELS_AT_ONCE", 20 * 36 * 3)
+    monkeypatch.setattr("geoseg.segmenter._PIXELS_PER_PASS", 20 * 36 * 3)
     np.testing.assert_allclose(segmenter.probabilities(batch)["1-stacked"], whole, atol=1e-6)
 
 
