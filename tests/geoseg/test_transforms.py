@@ -26,7 +26,7 @@ def test_look_rolls_and_flips_each_patch_its_own_way():
     assert seen.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("draw", [draw_views, partial(cycle_views, turn=3)])
+@pytest.mark.parametrize("draw", [draw_views, partial(cycle_views, epoch=3)])
 def test_image_and_mask_take_the_same_view(draw):
     images = torch.randn(8, 1, 36, 36, generator=generator())
     views = draw(8, 36, roll=True, flip=True, generator=generator(1))
