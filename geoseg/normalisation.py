@@ -75,9 +75,10 @@ class Normalisation:
         return 2 if self.mask else 1
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs (B, C, Z, A) float32 and valid (B, Z, A) of raw images (B, Z, A), NaN at nulls.
+        """Return inputs (B, C, Z, A) float32 and valid (B, Z, A) of raw images (B, Z, A).
 
-        C is `channels`. Commutes with rolls, and with flips if Z is a multiple of 36.
+        Images have NaN at nulls; C is `channels`. Commutes with rolls, and with flips if Z is a
+        multiple of 36.
         """
         images = images.float()
         filled, valid = fill_nulls(images)
