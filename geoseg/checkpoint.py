@@ -156,9 +156,9 @@ def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tenso
         raise CheckpointError(f"{path.name}: there is no such file") from error
     except (OSError, SafetensorError) as error:
         source = hub.cached_repository(path)
-        again = f"; `hf cache rm model/{source}`, and it is fetched anew" if source else ""
+        remedy = f"; run `hf cache rm model/{source}` to download it again" if source else ""
         raise CheckpointError(
-            f"{path.name}: not a whole safetensors file ({error}){again}"
+            f"{path.name}: not a whole safetensors file ({error}){remedy}"
         ) from error
     except KeyError as error:
         raise CheckpointError(

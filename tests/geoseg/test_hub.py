@@ -179,7 +179,7 @@ def test_what_was_fetched_is_checked_as_any_other_file(hub):
 def test_a_copy_that_was_damaged_here_is_fetched_anew(hub, one):
     (copy,) = find_checkpoints("hf://me/one")
     copy.resolve().write_bytes(b"cut off")
-    with pytest.raises(CheckpointError, match="and it is fetched anew") as caught:
+    with pytest.raises(CheckpointError, match="to download it again") as caught:
         load_checkpoint("hf://me/one")
     command = shlex.split(str(caught.value).split("`")[1])
     client = Path(sys.executable).with_name(command[0])

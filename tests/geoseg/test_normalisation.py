@@ -1,4 +1,4 @@
-"""What a model sees of raw measurements."""
+"""Normalisation: its scale, its symmetries, nulls and logs."""
 
 import pytest
 import torch

@@ -85,7 +85,7 @@ def test_every_mask_reads_as_numpy_wrote_it(truth, dtype, order):
 
 
 def read_or_refuse(content: bytes) -> None:
-    """What is accepted is what NumPy reads; everything else is a PatchError."""
+    """Check that an accepted file is read as NumPy reads it, and that others are a PatchError."""
     for read in (read_patch, read_mask):
         try:
             array = read(content)
