@@ -167,8 +167,8 @@ def describe_assumptions(image: NDArray[np.float32], *, split_twins: bool) -> li
     nulls = int(np.isnan(image).sum())
     if nulls:
         notes.append(
-            f"{nulls:,} of {image.size:,} pixels are nulls: they are no groove, and their "
-            "probability is NaN."
+            f"{nulls:,} of {image.size:,} pixels are nulls; their mask is 0 and their "
+            "probability NaN."
         )
     columns = image.shape[1]
     if split_twins and is_twin_log(image):
