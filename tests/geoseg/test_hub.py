@@ -191,8 +191,9 @@ def test_a_copy_that_was_damaged_here_is_fetched_anew(hub, one):
 def test_commands_take_addresses(hub, one, tmp_path, monkeypatch, capsys):
     image = tmp_path / "well_1_patch_0.npy"
     np.save(image, make_patch(1))
-    assert predict.main(["hf://me/one", str(image), "-o", str(tmp_path / "masks")]) == 0
-    assert np.load(tmp_path / "masks" / image.name).shape == (36, 36)
+    output = ["-o", str(tmp_path / "masks")]
+    assert predict.main(["segment", str(image), *output, "--checkpoint", "hf://me/one"]) == 0
+    assert np.load(tmp_path / "masks" / image.stem / "mask.npy").shape == (36, 36)
     data = str(make_data(tmp_path / "data", 4, 40))
     assert evaluate.main(["hf://me/one", "--data", data]) == 0
     assert "300-vanilla" in capsys.readouterr().out
