@@ -53,15 +53,6 @@ class Comparison(NamedTuple):
     agreement: float
 
 
-def quantised_name(name: str, bits: Bits) -> str:
-    """Return the name of a checkpoint in fewer bits.
-
-    >>> quantised_name("402-unet", 8)
-    '402-unet-8bit'
-    """
-    return f"{name}-{bits}bit"
-
-
 def quantise_checkpoint(source: Path, target: Path, bits: Bits) -> None:
     """Write `source` in fewer bits, without its scores: those belong to the full weights.
 
@@ -145,7 +136,7 @@ def _run(options: Options, folder: Path) -> int:
     try:
         checkpoint = resolve_checkpoint(options.checkpoint)
         name = checkpoint_name(checkpoint)
-        files = [folder / f"{quantised_name(name, bits)}.safetensors" for bits in options.bits]
+        files = [folder / f"{name}-{bits}bit.safetensors" for bits in options.bits]
         targets = _choose_targets(options, checkpoint, files)
         for file, bits in zip(files, options.bits, strict=True):
             quantise_checkpoint(checkpoint, file, bits)

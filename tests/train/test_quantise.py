@@ -22,7 +22,6 @@ from train.quantise import (
     compare_checkpoints,
     main,
     quantise_checkpoint,
-    quantised_name,
 )
 
 
@@ -96,7 +95,7 @@ def test_all_compares_every_width_and_keeps_files_only_with_output(full, data, t
     kept = tmp_path / "kept"
     assert main([str(full), "--all", "-o", str(kept), *score_on(data)]) == 0
     files = {path.stem: load_checkpoint(path).card.quantisation for path in kept.iterdir()}
-    assert files == {quantised_name("7-unet", bits): Quantisation(bits) for bits in ALL_BITS}
+    assert files == {f"7-unet-{bits}bit": Quantisation(bits) for bits in ALL_BITS}
 
 
 def test_existing_files_are_kept_without_overwrite(full, data, tmp_path, capsys):
