@@ -31,8 +31,8 @@ MAX_ELEMENTS = 2**26
 # Bytes of the longest header accepted. NumPy writes 118 to 192 for any plain array; 4096 leaves
 # room for padding by other programs.
 MAX_HEADER = 4096
-# Bytes of the longest header without its padding: too few for nested brackets to cost time or the
-# stack of Python's parser.
+# Bytes of the longest header without the padding at its end: too few for nested brackets to take
+# much time, or to exhaust the stack of Python's parser.
 _MAX_LITERAL = 512
 
 UNKNOWN_LABEL = 255  # what a mask file of a log may hold where the label is unknown
@@ -241,11 +241,11 @@ def _describe_other_format(lead: bytes) -> str:
 @lru_cache(maxsize=16)  # the files of a data set share one header
 def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     """Return shape, whether the order is Fortran's, and dtype; any error for a damaged header."""
-    literal = b" ".join(header.split())
+    literal = header.rstrip(b" \t\n")
     if len(literal) > _MAX_LITERAL:
         raise ValueError(f"the header has {len(literal)} bytes")
     # Python 2 wrote (36L, 36L). NumPy reads that too, but emits a warning.
-    literal = re.sub(rb"(?<=\d)L(?= ?[,)])", b"", literal)
+    literal = re.sub(rb"(?<=\d)L(?=\s*[,)])", b"", literal)
     # The versions differ in the width of the length, and 3 in the UTF-8 of the names of fields,
     # which no plain array has.
     file = io.BytesIO(len(literal).to_bytes(4, "little") + literal)

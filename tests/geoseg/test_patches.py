@@ -141,6 +141,13 @@ def test_keys_are_read_in_any_order_quotes_and_spacing(items, double, gap, end):
     np.testing.assert_array_equal(read_patch(content), read_patch(VALID))
 
 
+@pytest.mark.parametrize("character", [b"\x0b", b"\x0c", b"\0"])
+@pytest.mark.parametrize("place", [-2, -1, 10, 14])
+def test_control_characters_in_a_header_are_read_as_numpy_reads_them_or_refused(character, place):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4) }"
+    read_or_refuse(with_header(header[:place] + character + header[place:], VALID[-48:]))
+
+
 def test_shape_written_by_python_2_is_read():
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3L, 4L), }"
     np.testing.assert_array_equal(read_patch(with_header(header, VALID[-48:])), read_patch(VALID))
