@@ -63,9 +63,7 @@ def details(name: str, model: Model) -> str:
     facts = {
         "Architecture": f"`{card.architecture}`, {_inline(card.arguments)}",
         "Parameters": f"{model.count_parameters():,}",
-        "Weights": f"{quantisation.bits} bits, a scale a channel"
-        if quantisation
-        else "32 bits",
+        "Weights": f"{quantisation.bits} bits, a scale a channel" if quantisation else "32 bits",
         "Receptive field": f"{horizontal} columns, {vertical} rows",
         "Input": f"{_inline(vars(card.normalisation))}; threshold {card.threshold:g}",
         "Trained on": card.data or "not said",

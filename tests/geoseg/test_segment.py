@@ -91,9 +91,7 @@ def test_summary_states_versions_shape_coverage_and_assumptions(checkpoints, ima
         "checkpoint": "stacked",
         "threshold": THRESHOLD,
         "shape": [36, 36],
-        "notes": [
-            "36 of 1,296 pixels are nulls; their mask is 0 and their probability NaN."
-        ],
+        "notes": ["36 of 1,296 pixels are nulls; their mask is 0 and their probability NaN."],
     }
     assert read_summary(out / "well_1_patch_2")["notes"] == []
     (note,) = read_summary(out / "log")["notes"]
