@@ -1,4 +1,4 @@
-"""The page: look at patches and at what the models make of them, live in the browser.
+"""The page: segment patches live in the browser.
 
 python app.py
 python app.py -i "data/validation/images/well_13*.npy" -e 200 402 300 --preload
@@ -16,48 +16,131 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 ROOT = Path(__file__).resolve().parent
 SAMPLES = ROOT / "geoseg" / "samples" / "validation" / "images"
 CHECKPOINTS = ROOT / "checkpoints"
-LISTED = 10  # files named on the console before the rest is counted
+MAX_LISTED = 10  # unusable files listed on the console before the rest is counted
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line; the help of each option says what it means."""
+
+    input: tuple[str, ...]
+    experiments: tuple[str, ...]
+    checkpoints: str
+    preload: bool
+    device: str
+    precision: Literal["fast", "exact"]
+    host: str
+    port: int
+    root_path: str
+    accounts: tuple[str, ...]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, load the models, and serve the page until Ctrl-C or SIGTERM."""
+    options = parse_options(arguments)
+    _check_address(options.host, options.port)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the upload folder is removed
+    try:
+        with _private_environment():
+            serve(options)
+    except KeyboardInterrupt:  # while loading
+        sys.exit(130)
+
+
+def serve(options: Options) -> None:
+    """Build the page and serve it until Ctrl-C."""
+    # Imported here so that --help and mistakes are fast, and after the upload folder is set.
+    from geoseg.page import build, launch, live_device, load_set
+    from geoseg.segmenter import Segmenter
+
+    try:
+        patches = load_set(options.input or [str(SAMPLES)], "" if options.input else "Samples")
+        for line in describe_rejected(patches.rejected):
+            print(line, file=sys.stderr)
+        paths = select_checkpoints(options.checkpoints, options.experiments)
+        segmenter = Segmenter(paths, live_device(options.device), options.precision)
+        if options.preload:
+            segmenter.preload()
+    # ValueError if patches or checkpoints cannot be used; OSError if a path is invalid;
+    # RuntimeError if the home directory cannot be determined.
+    except (ValueError, OSError, RuntimeError) as error:
+        _exit(str(error))
+    page = build(segmenter, patches, segmenter.names if options.experiments else None)
+    host, port = options.host, options.port
+    try:
+        url = launch(page, host, port, options.root_path, options.accounts)
+    except OSError:
+        _exit(f"port {port} of {host} is taken; choose another with --port")
+    print(f"{len(patches.entries):,} patches, {len(segmenter.names)} models on {segmenter.device}")
+    print(f"geoseg is at {url} (Ctrl-C stops it)", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        page.close(verbose=False)
+
+
+def parse_options(arguments: Sequence[str] | None) -> Options:
+    """Parse the command line; exit with code 2 and one sentence if it is wrong."""
+    values = vars(make_parser().parse_args(arguments))
+    typed = values.pop("auth")
+    accounts = tuple(line.strip() for line in typed if line.strip())
+    # The message does not repeat what was typed: it may be a password. An empty list is an error,
+    # because it would let everybody in.
+    if (typed and not accounts) or not all(re.fullmatch("[^:]+:.+", user) for user in accounts):
+        _exit("--auth, or a line of GEOSEG_AUTH, is USER:PASSWORD; neither may be empty")
+    values |= {name: tuple(values[name]) for name in ("input", "experiments")}
+    return Options(**values, accounts=accounts)
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong."""
+    """Reports an error in one sentence, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message, without the usage, and exit with code 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
+        """Print the message and exit with code 2."""
+        _exit(message)
+
+
+def _exit(message: str) -> NoReturn:
+    print(f"app.py: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def make_parser() -> Parser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = Parser(prog="app.py", description="Segment patches of pipe logs live in the browser.")
-    _add_subject(parser.add_argument_group("what to show").add_argument)
-    _add_work(parser.add_argument_group("how to work").add_argument)
-    _add_place(parser.add_argument_group("where, and for whom").add_argument)
+    _add_content_options(parser.add_argument_group("content").add_argument)
+    _add_model_options(parser.add_argument_group("models").add_argument)
+    _add_server_options(parser.add_argument_group("server").add_argument)
     return parser
 
 
-def _add_subject(add: Callable[..., object]) -> None:
+def _add_content_options(add: Callable[..., object]) -> None:
     add(
         "-i",
         "--input",
         nargs="+",
+        default=(),
         metavar="GLOB",
-        help="patches to browse: .npy files, folders or quoted globs, ** included; labels are "
-        "found in the labels/ folder beside an images/ folder (default: the packaged samples)",
+        help="patches to browse: .npy files, folders or quoted globs, which may contain **; labels "
+        "are read from the labels/ folder beside an images/ folder (default: packaged samples)",
     )
     add(
         "-e",
         "--experiments",
         nargs="+",
+        default=(),
         metavar="ID",
         help="models to show, in this order, by experiment id (200), name (stacked) or file name "
-        "(200-stacked) (default: all, with the last of each family ticked, three at most)",
+        "(200-stacked) (default: all, with the last of each architecture selected, at most three)",
     )
     add(
         "--checkpoints",
@@ -68,24 +151,24 @@ def _add_subject(add: Callable[..., object]) -> None:
     )
 
 
-def _add_work(add: Callable[..., object]) -> None:
+def _add_model_options(add: Callable[..., object]) -> None:
     add("--preload", action="store_true", help="load and warm up every model before serving")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
     add(
         "--precision",
         choices=["fast", "exact"],
         default="fast",
-        help="fast: bf16 where the processor has it, 99.9%% of pixels the same; exact: float32, as "
-        "python -m train.evaluate scores (default: %(default)s)",
+        help="fast: bf16 if the processor supports it, 99.9%% of pixels the same; exact: float32, "
+        "as in python -m train.evaluate (default: %(default)s)",
     )
 
 
-def _add_place(add: Callable[..., object]) -> None:
+def _add_server_options(add: Callable[..., object]) -> None:
     add(
         "--host",
         type=_host,
         default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
-        help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)",
+        help="address to listen on; 0.0.0.0 admits other machines (default: %(default)s)",
     )
     add(
         "--port",
@@ -98,77 +181,22 @@ def _add_place(add: Callable[..., object]) -> None:
         type=_root_path,
         default=os.environ.get("GRADIO_ROOT_PATH", ""),
         metavar="PATH",
-        help="where a proxy shows the page, such as /geoseg or https://example.org/geoseg; the "
-        "whole address if the proxy passes its own Host on",
+        help="path or address of the page behind a proxy, such as /geoseg or "
+        "https://example.org/geoseg; the whole address if the proxy forwards its own Host",
     )
     add(
         "--auth",
         nargs="+",
         default=os.environ.get("GEOSEG_AUTH", "").splitlines(),
         metavar="USER:PASSWORD",
-        help="let in these users only, to page and endpoints; better in the environment variable "
-        "GEOSEG_AUTH, one a line, as others on this machine can read a command line",
+        help="only these users may open the page and the endpoints; the environment variable "
+        "GEOSEG_AUTH, one user a line, is safer: other users of this machine can read a command "
+        "line",
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, load, serve until Ctrl-C or a polite kill."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
-    accounts = [line.strip() for line in options.auth if line.strip()]
-    # Whatever was typed may be a password: it is not repeated. Nothing typed lets nobody in, rather
-    # than everybody.
-    if (options.auth and not accounts) or not all(
-        re.fullmatch("[^:]+:.+", account) for account in accounts
-    ):
-        parser.error("--auth, or a line of GEOSEG_AUTH, is USER:PASSWORD, neither of them empty")
-    _check_address(parser, options.host, options.port)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder below is removed
-    try:
-        with _private_folder():
-            serve(parser, options, accounts)
-    except KeyboardInterrupt:  # while it was loading
-        sys.exit(130)
-
-
-def serve(parser: Parser, options: argparse.Namespace, accounts: Sequence[str]) -> None:
-    """Build the page and hold it up."""
-    # Here, not above: `--help` and mistakes answer at once, and the folder's name is set by now.
-    from geoseg.page import build, launch, live_device, load_set
-    from geoseg.segmenter import Segmenter
-
-    try:
-        patches = load_set(options.input or [str(SAMPLES)], "" if options.input else "Samples")
-        for line in _list_rejected(patches.rejected):
-            print(line, file=sys.stderr)
-        segmenter = Segmenter(
-            _checkpoints(options.checkpoints, options.experiments),
-            live_device(options.device),
-            options.precision,
-        )
-        if options.preload:
-            segmenter.preload()
-    # Patches and checkpoints that cannot be used are ValueErrors; a name no disk can hold is an
-    # OSError, a home that nobody has a RuntimeError.
-    except (ValueError, OSError, RuntimeError) as error:
-        parser.error(str(error))
-    demo = build(segmenter, patches, segmenter.names if options.experiments else None)
-    try:
-        url = launch(demo, options.host, options.port, options.root_path, accounts)
-    except OSError:
-        parser.error(f"port {options.port} of {options.host} is taken; choose another with --port")
-    print(f"{len(patches.entries):,} patches, {len(segmenter.names)} models on {segmenter.device}")
-    print(f"geoseg is at {url} (Ctrl-C stops it)", flush=True)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print()
-    finally:
-        demo.close(verbose=False)
-
-
-def _checkpoints(folder: str, wanted: Sequence[str] | None) -> list[Path]:
-    """The files for the experiments asked for, in that order, or all; ValueError lists them."""
+def select_checkpoints(folder: str, wanted: Sequence[str]) -> list[Path]:
+    """Return the files of the wanted experiments, in that order, or all; ValueError lists them."""
     from geoseg.checkpoint import checkpoint_name, find_checkpoints
     from geoseg.hub import is_hub_address
     from geoseg.page import choose
@@ -181,19 +209,21 @@ def _checkpoints(folder: str, wanted: Sequence[str] | None) -> list[Path]:
     if not wanted:
         return list(files.values())
     chosen: dict[str, Path] = {}
-    for one in wanted:
-        names = choose(tuple(files), one)
+    for experiment in wanted:
+        names = choose(tuple(files), experiment)
         if not names:
-            raise ValueError(f"no checkpoint {one!r} in {folder!r}; there are {', '.join(files)}")
+            raise ValueError(
+                f"no checkpoint {experiment!r} in {folder!r}; there are {', '.join(files)}"
+            )
         chosen.update((name, files[name]) for name in names)
     return list(chosen.values())
 
 
-def _list_rejected(rejected: Sequence[tuple[str, str]]) -> Iterator[str]:
-    for name, reason in rejected[:LISTED]:
+def describe_rejected(rejected: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for name, reason in rejected[:MAX_LISTED]:
         yield reason if name in reason else f"{name}: {reason}"
-    if len(rejected) > LISTED:
-        yield f"and {len(rejected) - LISTED:,} more files"
+    if len(rejected) > MAX_LISTED:
+        yield f"and {len(rejected) - MAX_LISTED:,} more files"
 
 
 def _port(text: str) -> int:
@@ -203,7 +233,7 @@ def _port(text: str) -> int:
 
 
 def _host(text: str) -> str:
-    """Brackets round IPv6, as in an address."""
+    """Put brackets around an IPv6 address, as in a URL."""
     return f"[{text}]" if ":" in text and not text.startswith("[") else text
 
 
@@ -213,34 +243,34 @@ def _root_path(text: str) -> str:
     return text.rstrip("/")
 
 
-def _check_address(parser: Parser, host: str, port: int) -> None:
-    """Say that a port is taken before anything slow is loaded."""
+def _check_address(host: str, port: int) -> None:
+    """Exit if the address cannot be used, before anything slow is loaded."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
         family, kind, _, _, address = found[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        with socket.socket(family, kind) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "no such address"
-        parser.error(f"cannot listen on {host} port {port} ({reason}); see --host and --port")
+        _exit(f"cannot listen on {host} port {port} ({reason}); see --host and --port")
 
 
 @contextmanager
-def _private_folder() -> Iterator[None]:
-    """A folder of our own for uploads, which nobody else can list, removed at the end."""
-    # Threads that wait for the next operation let go of their processor after some microseconds,
-    # not milliseconds: a first picture after a rest then comes three times as soon, and what else
-    # runs, such as the browser, is not held up (benchmarks/page.py).
+def _private_environment() -> Iterator[None]:
+    """Set the environment of the server, with a private folder for uploads, removed at the end."""
+    # Waiting threads release their processor after microseconds, not milliseconds: the first
+    # picture after a pause is three times as fast, and the browser keeps its share
+    # (benchmarks/page.py).
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    # Statistics of calls, which nobody looks at: 10,000 remembered, and summed up at each mistake.
+    # Gradio's call statistics are not used: by default 10,000 calls, summed up at each error.
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**62)
-    for name in ("no_proxy", "NO_PROXY"):  # Gradio asks itself whether it is up, not a proxy
+    for name in ("no_proxy", "NO_PROXY"):  # Gradio checks its own address, without a proxy
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1,::1"]))
-    # Whose word uvicorn takes for whom they forward: proxies on this machine, and those of Spaces.
+    # uvicorn trusts the X-Forwarded headers of proxies on this machine, and of those of Spaces.
     proxies = "127.0.0.1,::1,10.0.0.0/8" if os.environ.get("SPACE_ID") else "127.0.0.1,::1"
     os.environ.setdefault("FORWARDED_ALLOW_IPS", proxies)
     with tempfile.TemporaryDirectory(prefix="geoseg-", ignore_cleanup_errors=True) as folder:

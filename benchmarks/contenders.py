@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from geoseg.inference import Runner
+from geoseg.inference import ModelRunner
 from geoseg.models import Model
 
 Forward = Callable[[Tensor], Tensor]
@@ -43,11 +43,11 @@ class Contender(NamedTuple):
 
 
 def _ours(precision: torch.dtype, recorded: bool) -> Contender:
-    return Contender(lambda task: Runner(task.model, precision, recorded))
+    return Contender(lambda task: ModelRunner(task.model, precision, recorded))
 
 
 def _autocast(task: Task) -> Forward:
-    runner = Runner(task.model, torch.float32, record=False)
+    runner = ModelRunner(task.model, torch.float32, record=False)
 
     def forward(x: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -68,7 +68,7 @@ def _inductor(precision: torch.dtype, task: Task) -> Forward:
 
     inductor.freezing = True
     torch._dynamo.reset()
-    runner = Runner(task.model, precision, record=False)
+    runner = ModelRunner(task.model, precision, record=False)
     return torch.compile(runner, dynamic=False)
 
 

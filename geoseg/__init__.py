@@ -15,8 +15,11 @@ from geoseg.normalisation import Normalisation
 from geoseg.original import import_original
 from geoseg.patches import PatchError, read_mask, read_patch
 from geoseg.quantisation import Quantisation
+from geoseg.samples import read_sample
 from geoseg.segmenter import Segmentation, Segmenter
 from geoseg.synthetic import synthesize
+
+__version__ = "0.1.0"
 
 __all__ = [
     "MODELS",
@@ -37,6 +40,7 @@ __all__ = [
     "read_card",
     "read_mask",
     "read_patch",
+    "read_sample",
     "save_checkpoint",
     "scores",
     "synthesize",

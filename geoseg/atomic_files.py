@@ -1,4 +1,8 @@
-"""Writing a file so that a failure never harms the one that was there."""
+"""Write files and folders atomically: a failure leaves the previous content.
+
+Our own because the standard library has no such function, and a rename alone may leave an empty
+file after a power cut.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +15,25 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well, it takes the place of `path`.
+    """Yield a temporary path beside `path`, which replaces `path` if the block succeeds.
 
-    The folder is made where it is missing, a link is followed. Contents and folder are flushed to
-    disk, so that after a power cut either the old file or the new one is there, whole. OSError
-    where `path` is a folder or a device.
+    The folder is created if missing, a symbolic link is followed. File and folder are flushed to
+    disk, so that after a power cut either the old or the new file is there, complete. Raise OSError
+    if `path` is a folder or a device.
     """
-    path, temporary = _beside(path)
+    path, temporary = _prepare(path)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(mode)  # some writers make their files private
+        temporary.chmod(mode)  # some writers create private files
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened
+    if os.name == "posix":  # other systems cannot open a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -39,42 +43,42 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new folder; when the block ends well, what it holds is what `path` holds.
+    """Yield a new folder, whose content becomes that of `path` if the block succeeds.
 
-    `path` is new or an empty folder. A failure or an interrupt leaves nothing in it. OSError at
-    once where nothing can be written there.
+    `path` is new or an empty folder; a failure or an interrupt leaves nothing in it. Raise OSError
+    before the block if nothing can be written there.
     """
     path = Path(os.path.realpath(path))
-    inside = path.is_dir()  # it may be a disk of its own, or where somebody is
+    inside = path.is_dir()  # it may be a mount point, or a process's working directory
     with name_in_errors(path):
         (path if inside else path.parent).mkdir(parents=True, exist_ok=True)
         temporary = tempfile.TemporaryDirectory(
             dir=path if inside else path.parent, prefix=f".{path.name}."
         )
     with temporary as folder:
-        whole = Path(folder, path.name)
-        whole.mkdir()
-        yield whole
+        content = Path(folder, path.name)
+        content.mkdir()
+        yield content
         with name_in_errors(path):
             if not inside:
-                whole.replace(path)
+                content.replace(path)
                 return
-            for part in whole.iterdir():
-                part.replace(path / part.name)
+            for entry in content.iterdir():
+                entry.replace(path / entry.name)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """OSError now, instead of after long work, where `path` could not be written."""
+    """Raise OSError if `path` cannot be written: before long work instead of after it."""
     with name_in_errors(path):
-        _, temporary = _beside(path)
+        _, temporary = _prepare(path)
         try:
             temporary.touch()
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def _beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """What `path` really is, and a temporary path in the same folder, which is made."""
+def _prepare(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Resolve `path`, create its folder, and return it with a temporary path in that folder."""
     real = Path(os.path.realpath(path))
     if real.exists() and not real.is_file():
         raise OSError(f"it is a {'folder' if real.is_dir() else 'device'}; name a file")
@@ -83,14 +87,14 @@ def _beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text in place of `path`; OSError names it."""
+    """Write a text to `path`, atomically; an OSError names the path."""
     with name_in_errors(path), atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager
 def name_in_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say which file it was that cannot be written: Python does not where the disk is full."""
+    """Add the path to any OSError: Python omits it if the disk is full."""
     try:
         yield
     except OSError as error:

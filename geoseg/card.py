@@ -1,4 +1,4 @@
-"""What a model's checkpoint says of it."""
+"""The card of a checkpoint: its metadata, which says how to rebuild the model and what it is."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ VERSION = "1"
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint says of itself.
+    """The metadata of a checkpoint.
 
     Attributes:
         architecture, arguments: for `create_model`.
         normalisation: from raw measurements to the model's input.
         threshold: a probability above it is a groove; chosen on data left out of training.
-        experiment: how it was trained; has "id" and "name" when `train` made it.
-        data: on what it was trained, in words.
-        metrics: its scores, by the name of what they were measured on.
+        experiment: how the model was trained; has "id" and "name" when `train` made it.
+        data: what the model was trained on, in words.
+        metrics: scores, by the name of the data they were measured on.
         version: of this format.
         quantisation: how the file stores its weights; None for float32.
     """
@@ -44,21 +44,24 @@ class Card:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What `save_checkpoint` takes to say the same of a model, but for how it is stored."""
+        """Return what `save_checkpoint` needs to write the same card, except for the storage."""
         names = ("normalisation", "threshold", "experiment", "data", "metrics")
         return {name: getattr(self, name) for name in names}
 
     def to_metadata(self) -> dict[str, str]:
-        """The strings that safetensors stores."""
+        """Return the card as the strings that safetensors stores."""
         values = {k: v for k, v in asdict(self).items() if v is not None}
+        if self.quantisation:
+            values["quantisation"]["per"] = "channel"
         texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
         return {"format": "pt", **texts}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Card:
-        """The inverse of `to_metadata`; ValueError, KeyError or TypeError where it is not one."""
+        """Invert `to_metadata`; raise ValueError, KeyError or TypeError if that is impossible."""
         if metadata["version"] != VERSION:
             raise ValueError(f"format version {metadata['version']!r}, this geoseg reads {VERSION}")
+        stored = metadata.get("quantisation")
         return cls(
             architecture=metadata["architecture"],
             arguments=dict(json.loads(metadata["arguments"])),
@@ -68,16 +71,22 @@ class Card:
             data=metadata["data"],
             metrics=dict(json.loads(metadata["metrics"])),
             version=metadata["version"],
-            quantisation=Quantisation(**json.loads(metadata["quantisation"]))
-            if "quantisation" in metadata
-            else None,
+            quantisation=None if stored is None else _parse_quantisation(stored),
         )
 
 
-def latest_per_architecture(cards: Mapping[str, Card], most: int = 3) -> list[str]:
-    """Of models by name the last one of each architecture, in their order; `most` of them.
+def _parse_quantisation(text: str) -> Quantisation:
+    fields = dict(json.loads(text))
+    if (per := fields.pop("per", "channel")) != "channel":
+        raise ValueError(f"quantisation: per is {per!r}; only one scale per channel can be read")
+    return Quantisation(**fields)
 
-    These are shown before anybody chooses: more would be slow and small.
+
+def latest_per_architecture(cards: Mapping[str, Card], limit: int = 3) -> list[str]:
+    """Return the names of the last `limit` models that are the last of their architecture.
+
+    `cards` is by model name; its order is kept. The page shows these models by default: more
+    would be slow and small.
     """
     last = {card.architecture: name for name, card in cards.items()}
-    return [name for name in cards if name in last.values()][-most:]
+    return [name for name in cards if name in last.values()][-limit:]

@@ -1,4 +1,4 @@
-"""A model in one safetensors file, with everything needed to rebuild it in the metadata."""
+"""Checkpoints: a model in one safetensors file, with its card in the metadata."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from geoseg.quantisation import Quantisation
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and what is wrong with it."""
+    """A checkpoint that cannot be used; the message names the file and the fault."""
 
 
 def save_checkpoint(
@@ -35,11 +35,11 @@ def save_checkpoint(
     metrics: Mapping[str, Any] | None = None,
     quantisation: Quantisation | None = None,
 ) -> None:
-    """Write `model` and its card, atomically; `model.card` becomes that card.
+    """Write `model` and its card, atomically, and set `model.card`.
 
-    Without a `normalisation` it is the default one. A `quantisation` rounds the weights of the
-    file, not those of `model`. CheckpointError for weights that are not finite: such a file could
-    never be loaded. OSError where it cannot be written.
+    A `normalisation` of None is the default one. A `quantisation` rounds the weights in the file,
+    not those of `model`. Raise CheckpointError for weights that are not finite, since such a file
+    could not be loaded, and OSError if the file cannot be written.
     """
     weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
     if quantisation:
@@ -58,43 +58,45 @@ def save_checkpoint(
     with atomic_write(path) as temporary:
         try:
             save_file(weights, temporary, model.card.to_metadata())
-        except SafetensorError as error:  # how it reports a full disk
+        except SafetensorError as error:  # raised for a full disk
             raise OSError(f"{Path(path).name} cannot be written: {error}") from error
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
-    """The card alone, without the weights; CheckpointError as `load_checkpoint`."""
+    """Read the card without the weights; CheckpointError as in `load_checkpoint`."""
     return _open(resolve_checkpoint(path))[0]
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     """Rebuild the model, float32, in evaluation mode on the CPU, with its `card`.
 
-    `path` may be an address on the Hugging Face Hub: hf://user/repo, with @revision or
-    /name.safetensors behind it if need be.
+    `path` may be an address on the Hugging Face Hub: hf://user/repo, optionally followed by
+    @revision or /name.safetensors.
 
-    CheckpointError, naming the file, where it is missing, damaged or no checkpoint of geoseg, or
-    where names, shapes or dtypes of the weights do not fit the architecture or a value is not
-    finite, or, in fewer bits, out of its range; or, naming the address, where the Hub has no such
-    file, will not give it, or cannot be reached.
+    Raise CheckpointError, with the name of the file, if it is missing, damaged or not a checkpoint
+    of geoseg; if the names, shapes or dtypes of its weights do not fit the architecture; or if a
+    value is not finite or out of range. Raise it, with the address, if the Hub has no such file,
+    refuses it or cannot be reached.
     """
     path = resolve_checkpoint(path)
     card, weights = _open(path, with_weights=True)
     quantisation = card.quantisation
-    # Two weights of 4 bits are one value of the file.
-    weights_a_value = 2 if quantisation and quantisation.bits == 4 else 1
+    # A value of the file holds two weights of 4 bits.
+    weights_per_value = 2 if quantisation and quantisation.bits == 4 else 1
     try:
-        _check_modest(card, weights_a_value * sum(value.numel() for value in weights.values()))
-        with torch.device("meta"):  # allocates nothing before the file is known to fit
+        _check_argument_sizes(
+            card, weights_per_value * sum(value.numel() for value in weights.values())
+        )
+        with torch.device("meta"):  # allocates nothing before the weights are checked
             model = create_model(card.architecture, **card.arguments)
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path.name}: {error}") from error
-    empty = model.state_dict()
-    _check_fit(path, quantisation.quantise(empty) if quantisation else empty, weights)
+    expected = model.state_dict()
+    _check_fit(path, quantisation.quantise(expected) if quantisation else expected, weights)
     _check_finite(path, weights)
     if quantisation:
         try:
-            weights = quantisation.dequantise(weights, empty)
+            weights = quantisation.dequantise(weights, expected)
         except ValueError as error:
             raise CheckpointError(f"{path.name}: {error}") from error
         _check_finite(path, weights)
@@ -104,7 +106,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
 
 
 def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """The file on this disk; one of the Hub is fetched first, CheckpointError if it cannot be."""
+    """Return the local file, downloaded from the Hub if needed; CheckpointError if that fails."""
     try:
         return hub.download_checkpoint(path) if hub.is_hub_address(path) else Path(path)
     except hub.HubError as error:
@@ -112,9 +114,10 @@ def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:
 
 
 def find_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
-    """The checkpoints of a folder, and the best one of every run in it, by number, then by name.
+    """List the checkpoints of a folder, and the best one of every run in it, by number and name.
 
-    The folder may be a repository of the Hub, hf://user/repo; CheckpointError if it cannot be had.
+    The folder may be a repository on the Hub, hf://user/repo; CheckpointError if the download
+    fails.
     """
     try:
         folder = hub.download_checkpoints(folder) if hub.is_hub_address(folder) else folder
@@ -131,8 +134,7 @@ def find_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def checkpoint_name(path: str | os.PathLike[str]) -> str:
-    """What a checkpoint is called: its file's name, or for the files of a run its folder's, or on
-    the Hub its repository's.
+    """Return the name of a checkpoint: the file's, the run's, or the repository's on the Hub.
 
     >>> checkpoint_name("checkpoints/402-unet.safetensors")
     '402-unet'
@@ -154,9 +156,9 @@ def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tenso
         raise CheckpointError(f"{path.name}: there is no such file") from error
     except (OSError, SafetensorError) as error:
         source = hub.cached_repository(path)
-        again = f"; `hf cache rm model/{source}`, and it is fetched anew" if source else ""
+        remedy = f"; run `hf cache rm model/{source}` to download it again" if source else ""
         raise CheckpointError(
-            f"{path.name}: not a whole safetensors file ({error}){again}"
+            f"{path.name}: not a whole safetensors file ({error}){remedy}"
         ) from error
     except KeyError as error:
         raise CheckpointError(
@@ -167,12 +169,12 @@ def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tenso
     return card, weights
 
 
-def _check_modest(card: Card, values: int) -> None:
-    """ValueError for an argument that asks for more than the file's `values` weights can hold."""
+def _check_argument_sizes(card: Card, count: int) -> None:
+    """Raise ValueError for an argument larger than the count of weights in the file."""
     for name, argument in card.arguments.items():
         sizes = argument if isinstance(argument, list) else [argument]
-        if any(isinstance(size, int) and size > values for size in [*sizes, len(sizes)]):
-            raise ValueError(f"{name} is {argument}, but the file holds {values:,} weights")
+        if any(isinstance(size, int) and size > count for size in [*sizes, len(sizes)]):
+            raise ValueError(f"{name} is {argument}, but the file holds {count:,} weights")
 
 
 def _check_fit(path: Path, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:

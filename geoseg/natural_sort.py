@@ -1,4 +1,4 @@
-"""Sort names by the numbers in them."""
+"""Natural order of names: by the numbers in them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def natural_key(text: str) -> list[str | int]:
-    """Return a sort key that orders patch_2 before patch_10, whatever the case.
+    """Return a sort key that orders patch_2 before patch_10, ignoring case.
 
     >>> sorted(["patch_10", "patch_2"], key=natural_key)
     ['patch_2', 'patch_10']

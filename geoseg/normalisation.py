@@ -1,4 +1,4 @@
-"""The one place where raw measurements become what a model sees.
+"""Normalisation: raw measurements to the input of a model.
 
 B batch, Z depth, A azimuth.
 """
@@ -14,48 +14,51 @@ from torch.nn.functional import interpolate
 # The median of |x| is 0.6745 standard deviations of a normal distribution.
 _MEDIAN_TO_DEVIATION = 1 / 0.6745
 # A tenth of the smallest noise floor measured on real logs (0.0009 inch): a patch quieter than
-# this is blank, and dividing by its spread would only magnify rounding.
-_QUIETEST = 1e-4
-_SLICE = 36  # rows of a log that make a patch, as the data set cuts it
+# this is blank, and dividing by its spread would only amplify rounding.
+_MIN_SPREAD = 1e-4
+_PATCH_ROWS = 36  # rows of a patch in the data set
 
 
 def fill_nulls(images: Tensor) -> tuple[Tensor, Tensor]:
     """Split images of any shape, NaN at nulls, into (filled, valid).
 
-    `filled` has 0 at nulls, the mean of every row of this signal; `valid` is bool, True elsewhere.
+    `filled` has 0 at nulls, which is the mean of every row; `valid` is bool, False at nulls.
     """
     valid = images.isfinite()
     return torch.where(valid, images, 0.0), valid
 
 
 def _spread(images: Tensor, valid: Tensor) -> Tensor:
-    """The robust spread of each row of images (B, Z, A), (B, Z, 1): that of the slices about it."""
-    size = images.abs().where(valid, torch.nan)
-    slices = size.tensor_split(max(1, round(images.shape[1] / _SLICE)), 1)
+    """Return the robust spread of each row of images (B, Z, A), as (B, Z, 1).
+
+    It is interpolated between the spreads of patches of about 36 rows.
+    """
+    magnitudes = images.abs().where(valid, torch.nan)
+    slices = magnitudes.tensor_split(max(1, round(images.shape[1] / _PATCH_ROWS)), 1)
     medians = torch.stack([part.flatten(1).nanmedian(1).values for part in slices], 1)
-    # The median of nothing is NaN: a patch without a measurement counts as blank.
+    # The median of a patch of nulls is NaN: such a patch counts as blank.
     rows = medians.nan_to_num(0.0)
-    if len(slices) > 1:  # between the slices' middles, those without a measurement left out
-        known = torch.stack((medians.nan_to_num(0.0), medians.isfinite().float()), 1)
-        total, weight = interpolate(known, images.shape[1], mode="linear").unbind(1)
+    if len(slices) > 1:  # interpolate between their centres, without those of nulls only
+        weighted = torch.stack((medians.nan_to_num(0.0), medians.isfinite().float()), 1)
+        total, weight = interpolate(weighted, images.shape[1], mode="linear").unbind(1)
         typical = medians.nanmedian(1, keepdim=True).values.nan_to_num(0.0)
         rows = torch.where(weight > 0, total / weight, typical)
-    return (rows * _MEDIAN_TO_DEVIATION).clamp(min=_QUIETEST)[..., None]
+    return (rows * _MEDIAN_TO_DEVIATION).clamp(min=_MIN_SPREAD)[..., None]
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How a checkpoint wants its input.
+    """The normalisation of a checkpoint's input.
 
     Attributes:
-        scale: what a value is divided by, in the unit of the images; None takes each patch's own
-            robust spread (the median of its absolute values, as a standard deviation), which makes
-            a model blind to gain and to unit, as long as the spread is above 1e-4. A log's spread
-            changes with depth, as that of its slices of 36 rows does.
-        compress: then take the inverse hyperbolic sine, linear for texture and logarithmic for
-            collars and spikes, so that these do not drown the rest.
-        mask: give the model a second channel, 1 where there is a measurement and 0 at nulls, so
-            that it can tell a null from a row's mean.
+        scale: divisor of the values, in the unit of the images. None takes the robust spread of
+            each patch (the median of its absolute values, as a standard deviation), which makes a
+            model independent of gain and unit while the spread is above 1e-4. The spread of a log
+            varies with depth: it follows that of patches of 36 rows.
+        compress: whether to apply the inverse hyperbolic sine after the division: linear for
+            texture, logarithmic for collars and spikes.
+        mask: whether to add a second channel, 1 at valid pixels and 0 at nulls, so that a model
+            can distinguish a null from the mean of a row.
     """
 
     scale: float | None = None
@@ -68,13 +71,14 @@ class Normalisation:
 
     @property
     def channels(self) -> int:
-        """How many channels the inputs have, 1 or 2."""
+        """The number of channels of the inputs, 1 or 2."""
         return 2 if self.mask else 1
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw images (B, Z, A), NaN at nulls -> (inputs (B, C, Z, A) float32, valid (B, Z, A)).
+        """Return inputs (B, C, Z, A) float32 and valid (B, Z, A) of raw images (B, Z, A).
 
-        C is `channels`. Commutes with rolls, and with flips where slices are whole.
+        Images have NaN at nulls; C is `channels`. Commutes with rolls, and with flips if Z is a
+        multiple of 36.
         """
         images = images.float()
         filled, valid = fill_nulls(images)
@@ -85,4 +89,4 @@ class Normalisation:
 
 
 RAW = Normalisation(scale=1.0, compress=False)
-"""The original project's choice: values as they come."""
+"""The normalisation of the original project: none."""

@@ -1,9 +1,7 @@
-"""One `.npy` file, or one array of an `.npz` archive, to one checked array.
+"""Read one `.npy` file, or one array of an `.npz` archive, into one checked array.
 
-The header of a `.npy` file is a Python literal, and NumPy evaluates it before it checks anything:
-deep nesting can crash the interpreter, and 80 bytes can ask for 32 GiB. So this module reads
-headers itself, with a length limit and a fixed grammar, and allocates only what the file holds.
-Nothing is ever unpickled.
+NumPy parses the header, after its length is checked against a limit; the shape is checked against
+the bytes that are there before anything is allocated for it. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -15,51 +13,40 @@ import re
 import stat
 import zipfile
 from functools import lru_cache
-from itertools import permutations
 from typing import BinaryIO, cast
 
 import numpy as np
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 Source = str | os.PathLike[str] | bytes
 
-# Anything beyond this is a code for "no measurement": -999.25 and -999.0 in the SLB data, -9999
-# elsewhere. Readings are below 1, so the limit is far from both.
+# A value beyond this is a null code: -999.25 and -999.0 in the SLB data, -9999 elsewhere. Readings
+# are below 1, so the limit is far from both.
 NULL_BEYOND = 900.0
 
 # The largest log accepted: 2**26 pixels are 1.8 million rows of 36 columns, or 256 MiB as float32.
 MAX_ELEMENTS = 2**26
 
-# NumPy writes 118 to 192 bytes for any plain array. 4096 leaves room for padding by others, and
-# keeps every number in the header below the 4300 digits at which Python refuses to read it.
+# Bytes of the longest header accepted. NumPy writes 118 to 192 for any plain array; 4096 leaves
+# room for padding by other programs.
 MAX_HEADER = 4096
+# Bytes of the longest header without the padding at its end: too few for nested brackets to take
+# much time, or to exhaust the stack of Python's parser.
+_MAX_LITERAL = 512
 
-UNKNOWN_LABEL = 255  # what a mask may hold where nobody knows
+UNKNOWN_LABEL = 255  # what a mask file of a log may hold where the label is unknown
 
-_MAGIC = b"\x93NUMPY"
-# A header is what Python prints for a dict of these three, in any order. A space stands for any
-# white space. Each pattern can match in one way only, so a crafted header takes linear time.
-_ITEMS = (
-    rb"(?P<q1>['\"])descr(?P=q1) : (?P<q2>['\"])(?P<descr>[^'\"\\]*)(?P=q2)",
-    rb"(?P<q3>['\"])fortran_order(?P=q3) : (?P<fortran>True|False)",
-    rb"(?P<q4>['\"])shape(?P=q4) : \((?P<shape> (?:SIDE (?:, SIDE )*(?:, )?)?)\)",
-)
-_HEADERS = tuple(
-    re.compile(
-        (rb" \{ " + b" , ".join(items) + rb" (?:, )?\} ")
-        .replace(b" ", rb"[ \t\n]*")
-        .replace(b"SIDE", rb"(?:0|[1-9][0-9]*)")
-    )
-    for items in permutations(_ITEMS)
-)
+_SAVE_NUMBERS = "save it as real numbers, for example float32."
+_MAGIC_LENGTH = 8  # "\x93NUMPY" and two bytes of version
 
 
 class PatchError(ValueError):
-    """A file that is not a usable patch or mask; the message is one sentence for its user."""
+    """A file that is not a usable patch or mask; the message is one sentence for the user."""
 
 
 class AllNullError(PatchError):
-    """A sound file that holds no measurement at all."""
+    """A readable file that holds only nulls."""
 
 
 def read_patch(source: Source) -> NDArray[np.float32]:
@@ -98,11 +85,11 @@ def read_mask(source: Source, *, unknown: bool = False) -> NDArray[np.uint8]:
     Args:
         source: As for `read_patch`; booleans are accepted too, and so is the array "mask" of an
             `.npz` archive. Every value must be 0 or 1.
-        unknown: Accept 255 as well, for "nobody knows".
+        unknown: Accept 255 as well, where the label is unknown.
 
     Returns:
         Native, C-contiguous, writable uint8 (Z depth, A azimuth): 1 in a groove, 0 elsewhere, 255
-        where it is unknown.
+        where the label is unknown.
 
     Raises:
         PatchError: The file is missing, damaged, of another kind, or holds another value.
@@ -121,24 +108,23 @@ def read_mask(source: Source, *, unknown: bool = False) -> NDArray[np.uint8]:
 
 
 def printable_name(name: str) -> str:
-    """A file's name as any terminal or page can show it, with "?" for what has no glyph."""
+    """Return a file's name with "?" in place of every character that cannot be printed."""
     return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, NDArray[np.generic]]:
-    """Return how to name the source in an error, and its (Z, A) array as stored.
+    """Return the name of the source for error messages, and its (Z, A) array as stored.
 
-    `member` is the file to take of an archive; without it an archive is refused.
+    `kinds` are the NumPy kinds of dtype to accept. `member` is the file to read from a zip archive;
+    if it is None, an archive is refused.
     """
     if isinstance(source, bytes):
         file = io.BytesIO(source)
         return "The file", _parse_any(file, len(source), "The file", kinds, member)
     path = os.fspath(source)
-    name = (
-        printable_name(os.path.basename(path)) or "The path"
-    )  # whose folders, is nobody's business
+    name = printable_name(os.path.basename(path)) or "The path"  # folders stay private
     try:
-        with open(path, "rb", opener=_open_at_once) as opened:
+        with open(path, "rb", opener=_open_without_waiting) as opened:
             status = os.fstat(opened.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PatchError(f"{name} is not a regular file; choose a .npy file.")
@@ -154,8 +140,8 @@ def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, N
         raise PatchError(f"{name} cannot be read ({reason}); check the file.") from None
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    # A named pipe would otherwise wait for a writer; Windows has neither pipes here nor the flag.
+def _open_without_waiting(path: str, flags: int) -> int:
+    # Without the flag, opening a named pipe waits for a writer. Windows has no such flag.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -170,7 +156,7 @@ def _parse_any(
 
 
 def _parse_member(file: BinaryIO, member: str, subject: str, kinds: str) -> NDArray[np.generic]:
-    """Read one `.npy` file of an open archive; what it expands to is limited as any array is."""
+    """Read one `.npy` file of an open archive; its expanded size has the limits of any array."""
     try:
         with zipfile.ZipFile(file) as archive, archive.open(member) as part:
             size = archive.getinfo(member).file_size
@@ -179,15 +165,22 @@ def _parse_member(file: BinaryIO, member: str, subject: str, kinds: str) -> NDAr
         raise PatchError(f"{subject} has no array {member[:-4]!r}; save one in it.") from None
     except PatchError:
         raise
-    except Exception:  # zipfile and its decompressors know a dozen ways to fail
+    except Exception:  # zipfile and its decompressors raise many types of error
         raise PatchError(f"{subject} is damaged or encrypted; save it again.") from None
 
 
 def _parse(file: BinaryIO, size: int, subject: str, kinds: str) -> NDArray[np.generic]:
     """Read the (Z, A) array of an open file of `size` bytes."""
     header = _read_header(file, subject)
-    descr, fortran, shape = _match_header(header) or _refuse_header(header, subject)
-    dtype = _dtype(descr, subject, kinds)
+    try:
+        shape, fortran, dtype = _parse_header(header)
+    except Exception as error:  # the parser of literals raises many types of error
+        if isinstance(error.__cause__, TypeError):
+            fault = f"holds values of an unknown type; {_SAVE_NUMBERS}"
+        else:
+            fault = "has a damaged header; save the array again with numpy.save."
+        raise PatchError(f"{subject} {fault}") from None
+    _check_dtype(dtype, subject, kinds)
     plane = _plane(shape, subject)
     expected = math.prod(shape) * dtype.itemsize
     left = size - file.tell()
@@ -204,16 +197,21 @@ def _parse(file: BinaryIO, size: int, subject: str, kinds: str) -> NDArray[np.ge
 
 
 def _read_header(file: BinaryIO, subject: str) -> bytes:
-    """Check what stands before the header, then return the header."""
-    lead = file.read(8)
-    if lead[:6] != _MAGIC or len(lead) < 8:
-        raise PatchError(f"{subject} {_other_kind(lead)}")
-    major, minor = lead[6:]
-    if (major, minor) not in {(1, 0), (2, 0), (3, 0)}:
+    """Return the header, of any version, without its length.
+
+    The length is checked here because NumPy reads as much as it declares before checking it.
+    """
+    lead = file.read(_MAGIC_LENGTH)
+    try:
+        version = npy_format.read_magic(io.BytesIO(lead))
+    except ValueError:
+        raise PatchError(f"{subject} {_describe_other_format(lead)}") from None
+    if version not in {(1, 0), (2, 0), (3, 0)}:
         raise PatchError(
-            f"{subject} has the unknown .npy version {major}.{minor}; save it again with NumPy."
+            f"{subject} has the unknown .npy version {version[0]}.{version[1]}; "
+            "save it again with NumPy."
         )
-    width = 2 if major == 1 else 4
+    width = 2 if version == (1, 0) else 4
     field = file.read(width)
     length = int.from_bytes(field, "little")
     if length > MAX_HEADER:
@@ -227,11 +225,11 @@ def _read_header(file: BinaryIO, subject: str) -> bytes:
     return header
 
 
-def _other_kind(lead: bytes) -> str:
+def _describe_other_format(lead: bytes) -> str:
     """Say what a file that is not `.npy` is, from its first bytes."""
     if not lead:
         return "is empty; export it again."
-    if _MAGIC.startswith(lead[:6]):
+    if npy_format.MAGIC_PREFIX.startswith(lead[:6]):
         return "is truncated inside its header; export it again."
     if lead.startswith(b"PK"):
         return "is an .npz or zip archive; save each array to its own .npy file with numpy.save."
@@ -241,39 +239,35 @@ def _other_kind(lead: bytes) -> str:
 
 
 @lru_cache(maxsize=16)  # the files of a data set share one header
-def _match_header(header: bytes) -> tuple[str, bool, tuple[int, ...]] | None:
-    """Return the dtype's description, the order and the shape, or None outside the grammar."""
-    for pattern in _HEADERS:
-        if match := pattern.fullmatch(header):
-            shape = tuple(int(side) for side in re.findall(rb"\d+", match["shape"]))
-            return match["descr"].decode("latin-1"), match["fortran"] == b"True", shape
-    return None
+def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Return shape, whether the order is Fortran's, and dtype; any error for a damaged header."""
+    literal = header.rstrip(b" \t\n")
+    if len(literal) > _MAX_LITERAL:
+        raise ValueError(f"the header has {len(literal)} bytes")
+    # Python 2 wrote (36L, 36L). NumPy reads that too, but emits a warning.
+    literal = re.sub(rb"(?<=\d)L(?=\s*[,)])", b"", literal)
+    # The versions differ in the width of the length, and 3 in the UTF-8 of the names of fields,
+    # which no plain array has.
+    file = io.BytesIO(len(literal).to_bytes(4, "little") + literal)
+    shape, fortran, dtype = npy_format.read_array_header_2_0(file, max_header_size=_MAX_LITERAL)
+    if any(type(side) is not int or side < 0 for side in shape):  # NumPy takes True for 1
+        raise ValueError(f"shape is {shape}")
+    return shape, fortran, dtype
 
 
-def _refuse_header(header: bytes, subject: str) -> tuple[str, bool, tuple[int, ...]]:
-    if re.search(rb"descr['\"]\s*:\s*[\[(]", header):
+def _check_dtype(dtype: np.dtype[np.generic], subject: str, kinds: str) -> None:
+    if dtype.kind == "V":
         raise PatchError(f"{subject} holds records (a structured type); save one plain array.")
-    raise PatchError(f"{subject} has a damaged header; save the array again with numpy.save.")
-
-
-def _dtype(descr: str, subject: str, kinds: str) -> np.dtype[np.generic]:
-    kind = descr.lstrip("<>=|")[:1]
-    if kind == "O":
+    if dtype.hasobject:
         raise PatchError(f"{subject} holds Python objects, which are never loaded; save numbers.")
-    if re.fullmatch(rf"[<>=|]?[{kinds}][1-9][0-9]?", descr):
-        try:
-            return np.dtype(descr)
-        except TypeError:  # a size that this machine has no type for
-            pass
-    what = {"c": "complex numbers", "b": "true/false values", "U": "text", "S": "text"}.get(kind)
-    raise PatchError(
-        f"{subject} holds {what or 'values of an unknown type'} ({descr[:20]!a}); "
-        "save it as real numbers, for example float32."
-    )
+    if dtype.kind not in kinds:
+        names = {"c": "complex numbers", "b": "true/false values", "U": "text", "S": "text"}
+        what = names.get(dtype.kind, "values of an unknown type")
+        raise PatchError(f"{subject} holds {what} ({dtype.str!a}); {_SAVE_NUMBERS}")
 
 
 def _plane(shape: tuple[int, ...], subject: str) -> tuple[int, int]:
-    """Return (Z, A) for a shape as stored."""
+    """Return (Z, A) for a stored shape."""
     plane = shape
     if len(shape) == 3 and 1 in (shape[0], shape[2]):
         plane = shape[1:] if shape[0] == 1 else shape[:2]

@@ -1,4 +1,4 @@
-"""Showing how far something is, on a terminal only."""
+"""Progress bars on a terminal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from rich.progress import track
 T = TypeVar("T")
 
 
-def track_progress(items: Sequence[T], what: str) -> Iterable[T]:
-    """The items, with a bar on standard error that goes when it is full; none for a single one."""
+def track_progress(items: Sequence[T], description: str) -> Iterable[T]:
+    """Return the items, with a bar on standard error that disappears at the end.
+
+    There is no bar for fewer than two items, or if standard error is not a terminal.
+    """
     console = Console(stderr=True)
     if len(items) < 2 or not console.is_terminal:
         return items
-    return track(items, what, console=console, transient=True)
+    return track(items, description, console=console, transient=True)

@@ -1,4 +1,4 @@
-"""From raw patches to probabilities and masks: the one inference path.
+"""Checkpoints to probabilities and masks of raw patches and logs: the one inference path.
 
 B batch, Z depth, A azimuth.
 """
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geoseg import twins
 from geoseg.card import Card
 from geoseg.checkpoint import (
     CheckpointError,
@@ -25,21 +26,21 @@ from geoseg.checkpoint import (
     read_card,
     resolve_checkpoint,
 )
-from geoseg.inference import Runner, native_precision
+from geoseg.inference import ModelRunner, native_precision
 from geoseg.models import Model
 
-# Pixels that go through a model at once, in whole images: 256 patches. Each of the widest
-# activations, 256 channels, then takes 340 MB.
-_PIXELS_AT_ONCE = 256 * 36 * 36
+# Pixels of one forward pass, in whole images: 256 patches. An activation of 256 channels, the
+# widest, then takes 340 MB.
+_PIXELS_PER_PASS = 256 * 36 * 36
 # The largest single image: 58,000 rows of 36 columns, 2 GB for such an activation.
 MAX_PIXELS = 2**21
 
 
 class Segmentation(NamedTuple):
-    """One model's answer for one patch.
+    """The result of one model for one patch.
 
     `probability` is float32 (Z, A), NaN at nulls; `mask` uint8 (Z, A), 1 where the probability is
-    above the checkpoint's threshold; `milliseconds` what the model took.
+    above the checkpoint's threshold; `milliseconds` the time of the model.
     """
 
     probability: NDArray[np.float32]
@@ -48,7 +49,10 @@ class Segmentation(NamedTuple):
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """ "auto" takes the GPU where there is one; ValueError for a device this machine lacks."""
+    """Return the device of a name: "auto" is the GPU if there is one, else the CPU.
+
+    Raise ValueError for a device that this machine lacks.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
@@ -60,22 +64,23 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 class Segmenter:
-    """Checkpoints, loaded when first needed, on the best device.
+    """Runs checkpoints, which are loaded when first needed, on the best device.
 
     Args:
-        checkpoints: safetensors files of `save_checkpoint`, or their addresses on the Hub; each is
-            known by its `checkpoint_name`.
+        checkpoints: safetensors files of `save_checkpoint`, or their addresses on the Hub; the name
+            of each is its `checkpoint_name`.
         device: "auto", "cpu" or "cuda".
-        precision: "exact" computes in float32: the same answers on every machine, but for rounding.
-            "fast" computes in bfloat16 where that is native and records what a single patch takes
-            (see `Runner`), for whoever waits for an answer: its masks agree in 99.9% of pixels.
+        precision: "exact" computes in float32: the same results on every machine, except for
+            rounding. "fast", for interactive use, computes in bfloat16 where that is native and
+            records the forward pass of a single patch (see `ModelRunner`): 99.9% of the pixels of its
+            masks are the same.
 
-    Raises CheckpointError for an unusable file or two of one name, ValueError for no checkpoint at
-    all, a missing device or another precision. Safe to use from several threads.
+    Raises CheckpointError for an unusable file or for two files of one name; ValueError if there is
+    no checkpoint, no such device or no such precision. Safe to use from several threads.
 
     Attributes:
         paths: the file of each model, by name.
-        cards: what each checkpoint says of itself, by name.
+        cards: the card of each checkpoint, by name.
         device: where the models run.
     """
 
@@ -98,19 +103,19 @@ class Segmenter:
         self.device = choose_device(device)
         self.cards: dict[str, Card] = {name: read_card(path) for name, path in self.paths.items()}
         self._fast = precision == "fast"
-        self._models: dict[str, tuple[Model, Runner]] = {}
+        self._models: dict[str, tuple[Model, ModelRunner]] = {}
         self._lock = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The models, in the order given."""
+        """The names of the models, in the order given."""
         return tuple(self.paths)
 
     def model(self, name: str) -> Model:
-        """The model `name`, float32, loaded if need be; KeyError lists the names there are."""
-        return self._ready(name)[0]
+        """Return the model `name`, float32; KeyError lists the names."""
+        return self._get_loaded(name)[0]
 
-    def _ready(self, name: str) -> tuple[Model, Runner]:
+    def _get_loaded(self, name: str) -> tuple[Model, ModelRunner]:
         if name not in self.paths:
             raise KeyError(f"no model {name!r}; there are {', '.join(self.names)}")
         with self._lock:
@@ -118,37 +123,41 @@ class Segmenter:
                 self._models[name] = self._load(name)
             return self._models[name]
 
-    def _load(self, name: str) -> tuple[Model, Runner]:
+    def _load(self, name: str) -> tuple[Model, ModelRunner]:
         model = load_checkpoint(self.paths[name])
         assert model.card
-        given = model.card.normalisation.channels
+        inputs = model.card.normalisation.channels
         channels = (model.arguments["in_channels"], model.arguments["out_channels"])
-        if channels != (given, 1):
+        if channels != (inputs, 1):
             raise CheckpointError(
                 f"{self.paths[name].name}: takes {channels[0]} channels and gives {channels[1]}; "
-                f"its normalisation makes {given} of a patch, and a mask has one"
+                f"its normalisation makes {inputs} of a patch, and a mask has one"
             )
         self.cards[name] = model.card  # the file may have been replaced since its card was read
         model = model.to(self.device)
         precision = native_precision(self.device) if self._fast else torch.float32
-        return model, Runner(model, precision, record=self._fast)
+        return model, ModelRunner(model, precision, record=self._fast)
 
     @property
     def parameters(self) -> dict[str, int]:
-        """How many trainable values each model has; loads them."""
+        """The number of trainable values of each model, by name; loads the models."""
         return {name: self.model(name).count_parameters() for name in self.names}
 
     def preload(self) -> None:
-        """Load every model now and run it once, so that the first patch is as quick as the next."""
+        """Load every model and run it once, so that the first patch is as fast as the next."""
         self.probabilities(np.zeros((36, 36), np.float32))
 
     def probabilities(
         self, patches: NDArray[np.floating], names: Sequence[str] | None = None
     ) -> dict[str, NDArray[np.float32]]:
-        """What each model thinks of raw patches (B, Z, A) or one (Z, A), NaN at nulls.
+        """Return the probability of a groove at every pixel, by model.
 
-        Gives {name: probability of a groove, float32, same shape, NaN at nulls} for `names`, or all
-        models. ValueError for another rank, an empty array, or an image above MAX_PIXELS.
+        Args:
+            patches: raw values (B, Z, A), or one patch or log (Z, A), NaN at nulls.
+            names: which models; None for all.
+
+        Returns {name: float32 of the same shape, NaN at nulls}. Raises ValueError for another
+        number of axes, an empty array, or an image above MAX_PIXELS.
         """
         batch = np.asarray(patches, np.float32)
         if batch.ndim not in (2, 3) or batch.size == 0:
@@ -162,26 +171,43 @@ class Segmenter:
         chosen = self.names if names is None else names
         return {n: self._run(n, images).numpy().reshape(batch.shape) for n in chosen}
 
+    def log_probabilities(
+        self,
+        log: NDArray[np.floating],
+        names: Sequence[str] | None = None,
+        *,
+        split_twins: bool = True,
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the probabilities of one log (Z, A), as `probabilities` does.
+
+        A log of 72 columns runs through the models as two twins of 36, the columns that they were
+        trained on, unless `split_twins` is False.
+        """
+        if not (split_twins and twins.is_twin_log(log)):
+            return self.probabilities(log, names)
+        halves = self.probabilities(twins.split_twins(log), names)
+        return {name: twins.join_twins(probability) for name, probability in halves.items()}
+
     def segment(
         self, patch: NDArray[np.floating], names: Sequence[str] | None = None
     ) -> dict[str, Segmentation]:
-        """Segment one raw patch (Z, A), NaN at nulls, with each of `names`, or all models."""
-        answers = {}
+        """Segment one raw patch (Z, A), NaN at nulls, with `names`, or with all models."""
+        results = {}
         for name in self.names if names is None else names:
-            self.model(name)  # loading is not inference: keep it out of the time
+            self.model(name)  # loaded before the time is taken
             start = time.perf_counter()
             probability = self.probabilities(patch, [name])[name]
             milliseconds = (time.perf_counter() - start) * 1000
             mask = (probability > self.cards[name].threshold).astype(np.uint8)
-            answers[name] = Segmentation(probability, mask, milliseconds)
-        return answers
+            results[name] = Segmentation(probability, mask, milliseconds)
+        return results
 
     @torch.inference_mode()
     def _run(self, name: str, images: torch.Tensor) -> torch.Tensor:
-        (_, runner), card = self._ready(name), self.cards[name]
-        at_once = max(1, _PIXELS_AT_ONCE // images[0].numel())
+        (_, runner), card = self._get_loaded(name), self.cards[name]
+        count = max(1, _PIXELS_PER_PASS // images[0].numel())
         parts = []
-        for part in images.split(at_once):
+        for part in images.split(count):
             inputs, valid = card.normalisation(part.to(self.device))
             probability = runner(inputs)[:, 0].sigmoid()
             parts.append(torch.where(valid, probability, torch.nan).cpu())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from geoseg import create_model
-from geoseg.inference import Runner, _CudaGraph
+from geoseg.inference import ModelRunner, _CudaGraph
 from geoseg.synthetic import make_fresh_dataset
 from tests.geoseg.models.test_models import SMALL
 from tests.helpers.synthetic_data import make_sets
@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_finite_is_never_kept(sets):
 def fast_runner(name, **arguments):
     torch.manual_seed(1)
     model = create_model(name, **arguments).eval().to(GPU)
-    return model, Runner(model, torch.float32)
+    return model, ModelRunner(model, torch.float32)
 
 
 @pytest.mark.parametrize(("name", "arguments"), SMALL)

@@ -1,6 +1,6 @@
 """Write a checkpoint in fewer bits: `python -m train.quantise checkpoints/402-unet.safetensors`.
 
-Prints what that does to its size and its scores.
+Prints the size and the scores of the result beside those of the full checkpoint.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -21,15 +23,29 @@ from geoseg.checkpoint import checkpoint_name, load_checkpoint, resolve_checkpoi
 from geoseg.dataset import PatchDataset
 from geoseg.hub import is_hub_address
 from geoseg.metrics import scores
-from geoseg.quantisation import Bits, Per, Quantisation
+from geoseg.quantisation import Bits, Quantisation
 from geoseg.segmenter import Segmenter
 from train.evaluate.data import load_labelled_patches
 
-ALL = tuple(Quantisation(bits, per) for bits in get_args(Bits) for per in get_args(Per))
+ALL_BITS: tuple[Bits, ...] = get_args(Bits)
 
 
-class Outcome(NamedTuple):
-    """One file: its bytes, its scores, and the share of pixels with the mask of the full one."""
+@dataclass(frozen=True)
+class Options:
+    """The command line: which checkpoint, in which bits, scored on what, written where."""
+
+    checkpoint: str
+    bits: tuple[Bits, ...]
+    compare_all: bool
+    output: Path | None
+    overwrite: bool
+    data: Path | None
+    split: str
+    device: str
+
+
+class Comparison(NamedTuple):
+    """One file: its bytes, its scores, and the share of pixels where its mask is the full one's."""
 
     size: int
     micro_iou: float
@@ -37,20 +53,10 @@ class Outcome(NamedTuple):
     agreement: float
 
 
-def quantised_name(name: str, quantisation: Quantisation) -> str:
-    """What a checkpoint is called in fewer bits.
+def quantise_checkpoint(source: Path, target: Path, bits: Bits) -> None:
+    """Write `source` in fewer bits, without its scores: those belong to the full weights.
 
-    >>> quantised_name("402-unet", Quantisation(8)), quantised_name("a", Quantisation(4, "layer"))
-    ('402-unet-8bit', 'a-4bit-layer')
-    """
-    suffix = "" if quantisation.per == "channel" else f"-{quantisation.per}"
-    return f"{name}-{quantisation.bits}bit{suffix}"
-
-
-def quantise(source: Path, target: Path, quantisation: Quantisation) -> None:
-    """Write `source` in fewer bits. Its scores stay behind: they are those of the full weights.
-
-    CheckpointError where `source` is no checkpoint, ValueError where it is quantised already.
+    CheckpointError if `source` is not a checkpoint, ValueError if it is quantised already.
     """
     model = load_checkpoint(source)
     card = model.card
@@ -59,42 +65,38 @@ def quantise(source: Path, target: Path, quantisation: Quantisation) -> None:
         raise ValueError(
             f"{source.name} is in {card.quantisation.bits} bits already; take the full checkpoint"
         )
-    told = {**card.provenance, "metrics": {}}  # they are the full one's
-    save_checkpoint(target, model, **told, quantisation=quantisation)
+    provenance = {**card.provenance, "metrics": {}}
+    save_checkpoint(target, model, **provenance, quantisation=Quantisation(bits))
 
 
-def compare(files: list[Path], dataset: PatchDataset, device: str = "auto") -> list[Outcome]:
-    """What became of each file on a labelled set, the first being the full one."""
+def compare_checkpoints(
+    files: Sequence[Path], dataset: PatchDataset, device: str = "auto"
+) -> list[Comparison]:
+    """Score files on a labelled set, all at the threshold of the first, the full checkpoint."""
     segmenter = Segmenter(files, device)
     probabilities = segmenter.probabilities(dataset.images.numpy())
-    truth = dataset.masks == 1
-    threshold = segmenter.cards[segmenter.names[0]].threshold  # one for all
+    labels = dataset.masks == 1
+    threshold = segmenter.cards[segmenter.names[0]].threshold
     full = probabilities[segmenter.names[0]]
-    same = ~np.isnan(full)
+    valid = ~np.isnan(full)
     return [
-        Outcome(
+        Comparison(
             file.stat().st_size,
-            scores(array, truth, threshold=threshold, average="micro")["iou"],
-            scores(array, truth, threshold=threshold)["iou"],
-            float(((array > threshold) == (full > threshold))[same].mean()),
+            scores(array, labels, threshold=threshold, average="micro")["iou"],
+            scores(array, labels, threshold=threshold)["iou"],
+            float(((array > threshold) == (full > threshold))[valid].mean()),
         )
         for file, array in zip(files, probabilities.values(), strict=True)
     ]
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def parse_options(argv: Sequence[str] | None) -> Options:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m train.quantise", description=__doc__)
     add = parser.add_argument
     add("checkpoint", help="safetensors file with float32 weights, or hf://user/repo on the Hub")
-    add("--bits", type=int, choices=get_args(Bits), default=8, help="default: %(default)s")
-    add(
-        "--per",
-        choices=get_args(Per),
-        default="channel",
-        help="what has a scale of its own (default: channel)",
-    )
-    add("--all", action="store_true", help="compare every --bits and --per, and keep only with -o")
+    add("--bits", type=int, choices=ALL_BITS, default=8, help="default: %(default)s")
+    add("--all", action="store_true", help="compare every --bits, and keep files only with -o")
     add(
         "-o",
         "--output",
@@ -103,7 +105,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="file, or folder with --all (default: NAME-8bit.safetensors beside the checkpoint, or "
         "here for one of the Hub)",
     )
-    add("--overwrite", action="store_true", help="replace what is there")
+    add("--overwrite", action="store_true", help="replace existing files")
     add(
         "--data",
         type=Path,
@@ -112,73 +114,71 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--split", default="validation", help="folder of --data (default: validation)")
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    return parser.parse_args(argv)
+    values = vars(parser.parse_args(argv))
+    compare_all, bits = values.pop("all"), values.pop("bits")
+    return Options(bits=ALL_BITS if compare_all else (bits,), compare_all=compare_all, **values)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Quantise and compare as the command line says; gives the exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Quantise and compare; return the exit code."""
+    options = parse_options(argv)
     try:
-        return _run(parse(argv))
+        with tempfile.TemporaryDirectory() as folder:
+            return _run(options, Path(folder))
     except KeyboardInterrupt:
         print("quantise: stopped; nothing is written.", file=sys.stderr)
         return 130
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(options: Options, folder: Path) -> int:
+    """Quantise into a temporary folder, print the comparison, then keep the files."""
     console = Console(highlight=False, markup=False)
-    chosen = ALL if arguments.all else (Quantisation(arguments.bits, arguments.per),)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            checkpoint = resolve_checkpoint(arguments.checkpoint)
-            name = checkpoint_name(checkpoint)
-            files = [Path(folder, f"{quantised_name(name, q)}.safetensors") for q in chosen]
-            beside = Path() if is_hub_address(arguments.checkpoint) else checkpoint.parent
-            targets = _targets(arguments, checkpoint, beside, files)
-            for file, quantisation in zip(files, chosen, strict=True):
-                quantise(checkpoint, file, quantisation)
-            dataset, about = load_labelled_patches(arguments.data, arguments.split, console)
-            outcomes = compare([checkpoint, *files], dataset, arguments.device)
-        except (OSError, ValueError) as error:
-            print(f"quantise: {error}", file=sys.stderr)
-            return 2
-        console.print(_render(f"{name} on {about}", chosen, outcomes))
-        try:
-            for file, target in zip(files, targets, strict=False):
-                with name_in_errors(target), atomic_write(target) as temporary:
-                    shutil.copyfile(file, temporary)
-                console.print(f"wrote {target}", soft_wrap=True)
-        except OSError as error:
-            print(f"quantise: {error}", file=sys.stderr)
-            return 1
+    try:
+        checkpoint = resolve_checkpoint(options.checkpoint)
+        name = checkpoint_name(checkpoint)
+        files = [folder / f"{name}-{bits}bit.safetensors" for bits in options.bits]
+        targets = _choose_targets(options, checkpoint, files)
+        for file, bits in zip(files, options.bits, strict=True):
+            quantise_checkpoint(checkpoint, file, bits)
+        dataset, about = load_labelled_patches(options.data, options.split, console)
+        comparisons = compare_checkpoints([checkpoint, *files], dataset, options.device)
+    except (OSError, ValueError) as error:
+        print(f"quantise: {error}", file=sys.stderr)
+        return 2
+    console.print(_make_table(f"{name} on {about}", (32, *options.bits), comparisons))
+    try:
+        for file, target in zip(files, targets, strict=False):
+            with name_in_errors(target), atomic_write(target) as temporary:
+                shutil.copyfile(file, temporary)
+            console.print(f"wrote {target}", soft_wrap=True)
+    except OSError as error:
+        print(f"quantise: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
-def _targets(
-    arguments: argparse.Namespace, checkpoint: Path, beside: Path, files: list[Path]
-) -> list[Path]:
-    """Where to keep `files`, if anywhere; ValueError where something is already there."""
-    output: Path | None = arguments.output
-    if arguments.all:
-        targets = [output / file.name for file in files] if output else []
+def _choose_targets(options: Options, checkpoint: Path, files: Sequence[Path]) -> list[Path]:
+    """Return where to keep `files`, which may be nowhere; ValueError if a target exists."""
+    if options.compare_all:
+        targets = [options.output / file.name for file in files] if options.output else []
     else:
-        targets = [output or beside / files[0].name]
+        folder = Path() if is_hub_address(options.checkpoint) else checkpoint.parent
+        targets = [options.output or folder / files[0].name]
     for target in targets:
         if target.resolve() == checkpoint.resolve():
             raise ValueError(f"{target} is the full checkpoint itself; choose another -o")
-        if target.exists() and not arguments.overwrite:
+        if target.exists() and not options.overwrite:
             raise ValueError(f"{target} is there already; choose another -o, or add --overwrite")
     return targets
 
 
-def _render(title: str, chosen: tuple[Quantisation, ...], outcomes: list[Outcome]) -> Table:
-    # Narrow enough for 80 columns: a log file has no more.
+def _make_table(title: str, bits: Sequence[int], comparisons: Sequence[Comparison]) -> Table:
     table = Table(title=title, box=None, padding=(0, 1, 0, 0), title_justify="left")
-    for heading in ("bits", "scale", "bytes", "micro IoU", "mean IoU", "same mask"):
-        table.add_column(heading, justify="left" if heading == "scale" else "right")
-    stored = [("32", "none"), *((f"{q.bits}", f"a {q.per}") for q in chosen)]
-    for (bits, scale), outcome in zip(stored, outcomes, strict=True):
-        values = (f"{value:.3f}" for value in (outcome.micro_iou, outcome.iou))
-        table.add_row(bits, scale, f"{outcome.size:,}", *values, f"{outcome.agreement:.2%}")
+    for heading in ("bits", "bytes", "micro IoU", "mean IoU", "same mask"):
+        table.add_column(heading, justify="right")
+    for number, comparison in zip(bits, comparisons, strict=True):
+        values = (f"{value:.3f}" for value in (comparison.micro_iou, comparison.iou))
+        table.add_row(f"{number}", f"{comparison.size:,}", *values, f"{comparison.agreement:.2%}")
     return table
 
 

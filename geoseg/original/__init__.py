@@ -1,4 +1,4 @@
-"""The original project: its names, the models of its experiments, its published weights."""
+"""The original project: its names, the models of its experiments, and its published weights."""
 
 from geoseg.original.model_table import model_of
 from geoseg.original.names import create_original, rename_weights

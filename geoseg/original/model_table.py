@@ -1,4 +1,4 @@
-"""Which model each of the original's experiments trained."""
+"""The model of each experiment of the original project."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ _BY_EXPERIMENT = {
 
 
 def model_of(experiment: int) -> tuple[str, dict[str, Any]]:
-    """The architecture and the arguments, for `create_model`, of an experiment by its number.
+    """Return the architecture and the arguments for `create_model` of an experiment.
 
-    ValueError, listing the choices, where the original had none of this number.
+    Raise ValueError, with the numbers of all experiments, if there is no such experiment.
 
     >>> model_of(402)
     ('unet', {'width': 64})
     """
     if experiment not in _BY_EXPERIMENT:
-        known = ", ".join(map(str, sorted(_BY_EXPERIMENT)))
-        raise ValueError(f"the original has no experiment {experiment}; it has {known}")
+        numbers = ", ".join(map(str, sorted(_BY_EXPERIMENT)))
+        raise ValueError(f"the original has no experiment {experiment}; it has {numbers}")
     architecture, arguments = _BY_EXPERIMENT[experiment]
     return architecture, dict(arguments)

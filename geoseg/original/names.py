@@ -1,4 +1,4 @@
-"""The original's names for what geoseg names its own way."""
+"""The original project's names of architectures, arguments and weights, and geoseg's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from geoseg.models import Model, create_model
 
-# Its class -> our architecture, then its arguments and its weights as ours.
+# The original's class -> our architecture; below, its arguments and weights -> ours.
 _ARCHITECTURES = {
     "VanillaConvolutionStack": "vanilla",
     "StackedConvolutions": "stacked",
@@ -46,7 +46,7 @@ _ARGUMENTS = {
     },
     "micro": {"h_dim": "width"},
 }
-# What the original can vary and never does.
+# Arguments of the original with only one value in its experiments.
 _FIXED = {"flexible_unet": {"padding": True, "bias": True}}
 _WEIGHTS = {
     "vanilla": [(r"conv_stack\.(\d+)\.conv", r"convolutions.\1")],
@@ -82,13 +82,13 @@ _WEIGHTS = {
 
 
 def create_original(class_name: str, arguments: Mapping[str, Any]) -> Model:
-    """Our model for one of the original's, from its class name and its arguments.
+    """Create our model from the class name and the arguments of one of the original's.
 
-    ValueError for a class or an argument that has no counterpart.
+    Raise ValueError for a class or an argument without a counterpart.
     """
     if class_name not in _ARCHITECTURES:
-        known = ", ".join(_ARCHITECTURES)
-        raise ValueError(f"unknown original architecture {class_name!r}; known are {known}")
+        choices = ", ".join(_ARCHITECTURES)
+        raise ValueError(f"unknown original architecture {class_name!r}; choose one of {choices}")
     architecture = _ARCHITECTURES[class_name]
     names, fixed = _ARGUMENTS[architecture], _FIXED.get(architecture, {})
     for name in fixed.keys() & arguments:
@@ -102,7 +102,7 @@ def create_original(class_name: str, arguments: Mapping[str, Any]) -> Model:
 
 
 def rename_weights(model: Model, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The original's weights under the names of `model`, ready for its `load_state_dict`.
+    """Rename the original's weights for `load_state_dict` of `model`.
 
     They were trained on raw values: save such a model with `geoseg.normalisation.RAW`.
     """
@@ -112,6 +112,6 @@ def rename_weights(model: Model, weights: Mapping[str, Tensor]) -> dict[str, Ten
 def _rename(model: Model, name: str) -> str:
     for pattern, ours in _WEIGHTS[model.name]:
         name = re.sub(f"^{pattern}(?=\\.)|(?<=\\.){pattern}(?=\\.)", ours, name)
-    # The original keeps its first and last layers apart; ours are items of one list.
+    # The original's first and last layers have names of their own; ours are items of one list.
     name = re.sub(r"layers\.\+(\d+)", lambda m: f"layers.{int(m[1]) + 1}", name)
     return name.replace("layers.-1", f"layers.{model.arguments.get('layers', 0) - 1}")

@@ -1,4 +1,4 @@
-"""The original's published weights: pickles, of which nothing but tensors is taken."""
+"""The original's published weights: pickles, from which only tensors are loaded."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from geoseg.original.model_table import model_of
 from geoseg.original.names import rename_weights
 
 DATA = "the original project's weights"
-# Four times the largest of its models, which leaves room for the state of its optimiser.
-MOST_BYTES = 128 << 20
-_NESTS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights
+# Four times the largest of its models: enough for the state of the optimizer too.
+MAX_BYTES = 128 << 20
+_WEIGHT_KEYS = ("state_dict", "model_state_dict", "model")  # as training scripts name them
 
 
 def import_original(path: str | os.PathLike[str], experiment: int) -> Model:
-    """The model of one of the original's experiments with the weights of a file it published.
+    """Load the model of an experiment of the original with the weights of a published file.
 
-    The file is one that `torch.save` made of a state_dict, or of a dictionary with one under
-    "state_dict", "model_state_dict" or "model". No code in it is run. The model comes as
-    `load_checkpoint` gives it: in evaluation mode on the CPU, with a `card`; `save_checkpoint` with
-    what the card says makes it a checkpoint of ours.
+    The file was written by `torch.save`; it holds a state_dict, or a dictionary with one under
+    "state_dict", "model_state_dict" or "model". No code in it is run. The model is as from
+    `load_checkpoint`: in evaluation mode on the CPU, with a `card`. `save_checkpoint` with the
+    `provenance` of the card makes it a checkpoint of ours.
 
-    CheckpointError, naming the file, where it is missing, damaged, larger than 128 MiB or holds
-    anything but finite weights of this experiment's names and shapes. ValueError where the original
-    has no such experiment.
+    Raise CheckpointError, with the name of the file, if it is missing, damaged, larger than 128
+    MiB, or holds anything but finite weights of this experiment's names and shapes. Raise
+    ValueError if the original has no such experiment.
     """
     path = Path(path)
     architecture, arguments = model_of(experiment)
@@ -42,8 +42,7 @@ def import_original(path: str | os.PathLike[str], experiment: int) -> Model:
     with torch.device("meta"):
         model = create_model(architecture, **arguments)
     renamed = rename_weights(model, weights)
-    misfit = _misfit(model, renamed)
-    if misfit:
+    if misfit := _describe_misfit(model, renamed):
         raise CheckpointError(
             f"{path.name}: not the weights of experiment {experiment}, a {architecture}: {misfit}"
         )
@@ -59,17 +58,17 @@ def import_original(path: str | os.PathLike[str], experiment: int) -> Model:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file by their names there; no value has been looked at yet."""
+    """Read the tensors of a file by their names in it; their values are not checked."""
     size = _check_archive(path)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may raise anything
         raise CheckpointError(
-            f"{path.name}: damaged, or holds something else than weights, which is not run"
+            f"{path.name}: damaged, or holds something other than weights, which is not run"
         ) from error
-    for nest in _NESTS:
-        if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
-            content = content[nest]
+    for key in _WEIGHT_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
             break
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"{path.name}: holds no state_dict, but a {type(content).__name__}")
@@ -85,9 +84,10 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _check_archive(path: Path) -> int:
-    """The bytes in the zip archive that `torch.save` makes, all of it; CheckpointError where not.
+    """Return the unpacked size in bytes of the zip archive that `torch.save` writes.
 
-    Nothing is unpacked: an archive may be small and its content not.
+    Raise CheckpointError if the file is not such an archive. Nothing is unpacked: a small archive
+    may have a large content.
     """
     if path.exists() and not path.is_file():
         raise CheckpointError(
@@ -102,16 +102,16 @@ def _check_archive(path: Path) -> int:
         raise CheckpointError(
             f"{path.name}: not a whole file of torch.save, which makes zip archives ({error})"
         ) from error
-    if max(size, path.stat().st_size) > MOST_BYTES:
+    if max(size, path.stat().st_size) > MAX_BYTES:
         raise CheckpointError(
             f"{path.name}: holds {size / (1 << 20):,.0f} MiB; the original's weights take less "
-            f"than {MOST_BYTES >> 20}"
+            f"than {MAX_BYTES >> 20}"
         )
     return size
 
 
-def _misfit(model: Model, weights: Mapping[str, Tensor]) -> str:
-    """What of `weights`, under our names, does not fit the model; empty where all does."""
+def _describe_misfit(model: Model, weights: Mapping[str, Tensor]) -> str:
+    """Say which weights, under our names, do not fit the model; an empty text if all fit."""
     expected = model.state_dict()
     lacking, stray = sorted(expected.keys() - weights), sorted(weights.keys() - expected)
     shapes = [

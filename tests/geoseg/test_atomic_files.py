@@ -1,4 +1,4 @@
-"""A write that fails leaves what was there."""
+"""Atomic writes: a failure leaves the previous content."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ import pytest
 from geoseg.atomic_files import atomic_write, atomic_write_text, check_writable
 
 
-def test_replaces_and_makes_folders(tmp_path):
+def test_atomic_write_replaces_the_file_and_creates_folders(tmp_path):
     path = tmp_path / "new" / "file.txt"
     for text in ("first", "second"):
         with atomic_write(path) as temporary:
@@ -17,23 +17,23 @@ def test_replaces_and_makes_folders(tmp_path):
     assert os.listdir(path.parent) == ["file.txt"]
 
 
-def test_a_failure_harms_nothing(tmp_path):
+def test_interrupted_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("good")
 
-    def interrupted():
+    def write_half():
         with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
+        write_half()
     assert path.read_text() == "good"
     assert os.listdir(tmp_path) == ["file.txt"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
-def test_gives_the_rights_of_any_new_file(tmp_path):
+def test_written_file_has_the_mode_of_a_new_file(tmp_path):
     (tmp_path / "plain").touch()
     with atomic_write(tmp_path / "file") as temporary:
         temporary.unlink()
@@ -43,7 +43,7 @@ def test_gives_the_rights_of_any_new_file(tmp_path):
     )
 
 
-def test_checking_leaves_nothing_behind(tmp_path):
+def test_check_writable_leaves_no_file(tmp_path):
     check_writable(tmp_path / "new" / "file.txt")
     assert os.listdir(tmp_path / "new") == []
     with pytest.raises(OSError, match="new cannot be written: it is a folder; name a file"):
@@ -51,7 +51,7 @@ def test_checking_leaves_nothing_behind(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links and devices are POSIX")
-def test_links_are_followed_and_devices_left_alone(tmp_path):
+def test_links_are_followed_and_devices_refused(tmp_path):
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
     atomic_write_text(tmp_path / "link.txt", "new")

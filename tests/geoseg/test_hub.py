@@ -14,7 +14,7 @@ from huggingface_hub import constants
 import app
 import geoseg
 from benchmarks.server import ROOT, free_port, make_patch
-from geoseg import __main__ as predict
+from geoseg import __main__ as command_line
 from geoseg.checkpoint import CheckpointError, checkpoint_name, find_checkpoints, load_checkpoint
 from tests.helpers.hub_server import use
 from tests.helpers.synthetic_data import make_checkpoint, make_data
@@ -187,7 +187,7 @@ def test_downloaded_file_is_checked_like_a_local_one(hub):
 def test_suggested_command_removes_a_damaged_copy(hub, one):
     (copy,) = find_checkpoints("hf://me/one")
     copy.resolve().write_bytes(b"cut off")
-    with pytest.raises(CheckpointError, match="hf cache rm") as caught:
+    with pytest.raises(CheckpointError, match="to download it again") as caught:
         load_checkpoint("hf://me/one")
     command = shlex.split(str(caught.value).split("`")[1])
     client = Path(sys.executable).with_name(command[0])
@@ -199,8 +199,9 @@ def test_suggested_command_removes_a_damaged_copy(hub, one):
 def test_commands_accept_addresses(hub, one, tmp_path, monkeypatch, capsys):
     image = tmp_path / "well_1_patch_0.npy"
     np.save(image, make_patch(1))
-    assert predict.main(["hf://me/one", str(image), "-o", str(tmp_path / "masks")]) == 0
-    assert np.load(tmp_path / "masks" / image.name).shape == (36, 36)
+    output = ["-o", str(tmp_path / "masks")]
+    assert command_line.main(["segment", str(image), *output, "--checkpoint", "hf://me/one"]) == 0
+    assert np.load(tmp_path / "masks" / image.stem / "mask.npy").shape == (36, 36)
     data = str(make_data(tmp_path / "data", 4, 40))
     assert evaluate.main(["hf://me/one", "--data", data]) == 0
     assert "300-vanilla" in capsys.readouterr().out
@@ -213,7 +214,7 @@ def test_commands_accept_addresses(hub, one, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert quantise.main(["hf://me/one", "--data", data]) == 0
     assert load_checkpoint("300-vanilla-8bit.safetensors").card.quantisation.bits == 8
-    paths = app._checkpoints("hf://me/one", ["300"])
+    paths = app.select_checkpoints("hf://me/one", ["300"])
     assert [checkpoint_name(path) for path in paths] == ["300-vanilla"]
 
 

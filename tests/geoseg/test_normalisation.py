@@ -1,4 +1,4 @@
-"""What a model sees of raw measurements."""
+"""Normalisation: its scale, its symmetries, nulls and logs."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_nulls_become_zero_and_invalid(patches):
     assert torch.equal(filled[valid], patches[valid])
 
 
-def test_own_scale_is_robust_and_blind_to_gain(patches):
+def test_own_scale_is_robust_and_independent_of_gain(patches):
     normalise = Normalisation(compress=False)
     inputs, valid = normalise(patches)
     assert inputs.shape == (4, 1, 36, 36)
@@ -72,15 +72,15 @@ def test_scale_is_checked():
         Normalisation(scale=0)
 
 
-def test_the_mask_is_a_second_channel(patches):
+def test_mask_adds_a_second_channel(patches):
     inputs, valid = Normalisation(mask=True)(patches)
     assert Normalisation(mask=True).channels == inputs.shape[1] == 2
     assert torch.equal(inputs[:, :1], Normalisation()(patches)[0])
     assert torch.equal(inputs[:, 1], valid.float())
 
 
-def test_a_log_is_seen_as_its_slices_are():
-    """Loud above and quiet below: each part by its own spread, and nulls between them no matter."""
+def test_log_is_normalised_as_its_patches_are():
+    """Each depth is divided by its own spread; nulls between the parts change nothing."""
     generator = torch.Generator().manual_seed(1)
     log = 0.01 * torch.randn(1, 360, 36, generator=generator)
     log[:, :180] *= 5
@@ -94,7 +94,7 @@ def test_a_log_is_seen_as_its_slices_are():
     assert torch.equal(Normalisation()(log.roll(7, -1))[0], inputs.roll(7, -1))
 
 
-def test_a_patch_has_one_spread():
+def test_patch_is_divided_by_one_spread():
     image = torch.randn(1, 36, 36, generator=torch.Generator().manual_seed(2))
     image[:, :18] *= 10
     inputs, _ = Normalisation(compress=False)(image)

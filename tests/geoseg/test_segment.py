@@ -1,25 +1,31 @@
-"""The command that writes masks, as its user types it."""
+"""`python -m geoseg segment`: the results of files, and the exit codes."""
 
 import io
+import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import geoseg
 from geoseg import Segmenter, read_mask, read_patch
-from geoseg import __main__ as predict
+from geoseg.__main__ import main
+from geoseg.segment import DEFAULT_CHECKPOINT
 from geoseg.twins import join_twins, split_twins
 from tests.helpers.synthetic_data import make_checkpoint
 
-THRESHOLD = 0.78  # where both models find some pixels and leave others
+THRESHOLD = 0.78  # both models mark some pixels and leave others
+RESULTS = {"mask.npy", "probability.npy", "summary.json"}
 
 
-@pytest.fixture
-def checkpoints(tmp_path):
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
     return [
-        str(make_checkpoint(tmp_path / "stacked.safetensors", "stacked", THRESHOLD, width=4)),
-        str(make_checkpoint(tmp_path / "vanilla.safetensors", "vanilla", THRESHOLD, widths=(4,))),
+        str(make_checkpoint(folder / "stacked.safetensors", "stacked", THRESHOLD, width=4)),
+        str(make_checkpoint(folder / "vanilla.safetensors", "vanilla", THRESHOLD, widths=(4,))),
     ]
 
 
@@ -41,54 +47,95 @@ def images(tmp_path):
     return folder
 
 
-def run(*arguments):
-    return predict.main([str(argument) for argument in arguments])
+def segment(*arguments):
+    return main(["segment", *map(str, arguments)])
 
 
-def test_a_folder_gives_the_masks_of_the_segmenter(checkpoints, images, tmp_path, capsys):
+def read_summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_folder_gives_the_masks_of_the_segmenter(checkpoints, images, tmp_path, capsys):
     out = tmp_path / "masks"
-    assert run(checkpoints[0], images, "-o", out) == 0
+    assert segment(images, "-o", out, "--checkpoint", checkpoints[0]) == 0
     assert "masks of 3 images" in capsys.readouterr().out
-    assert {p.name for p in out.iterdir()} == {p.name for p in images.iterdir()}
+    assert {p.name for p in out.iterdir()} == {p.stem for p in images.iterdir()}
     segmenter = Segmenter(checkpoints[:1])
     for name in ("well_1_patch_2", "well_1_patch_10"):
-        mask = np.load(out / f"{name}.npy", allow_pickle=False)
+        assert {p.name for p in (out / name).iterdir()} == RESULTS
+        mask = np.load(out / name / "mask.npy", allow_pickle=False)
         assert mask.dtype == np.uint8
-        expected = segmenter.segment(read_patch(images / f"{name}.npy"))["stacked"].mask
-        assert np.array_equal(mask, expected)
-    assert not read_mask(out / "well_1_patch_10.npy")[4].any()
-    assert read_mask(out / "well_1_patch_2.npy").any()
+        expected = segmenter.segment(read_patch(images / f"{name}.npy"))["stacked"]
+        assert np.array_equal(mask, expected.mask)
+        probability = np.load(out / name / "probability.npy", allow_pickle=False)
+        assert probability.dtype == np.float32
+        assert np.array_equal(probability, expected.probability, equal_nan=True)
+    assert not read_mask(out / "well_1_patch_10" / "mask.npy")[4].any()
+    assert read_mask(out / "well_1_patch_2" / "mask.npy").any()
 
 
-def test_a_wide_log_is_seen_as_twins_unless_told_otherwise(checkpoints, images, tmp_path):
+def test_summary_states_versions_shape_coverage_and_assumptions(checkpoints, images, tmp_path):
+    out = tmp_path / "masks"
+    assert segment(images, "-o", out, "--checkpoint", checkpoints[0]) == 0
+    summary = read_summary(out / "well_1_patch_10")
+    mask = read_mask(out / "well_1_patch_10" / "mask.npy")
+    assert summary.pop("seconds") > 0
+    assert summary.pop("coverage") == pytest.approx(mask.sum() / (35 * 36))
+    assert summary.pop("versions") == {
+        "geoseg": geoseg.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    assert summary == {
+        "file": "well_1_patch_10.npy",
+        "checkpoint": "stacked",
+        "threshold": THRESHOLD,
+        "shape": [36, 36],
+        "notes": ["36 of 1,296 pixels are nulls; their mask is 0 and their probability NaN."],
+    }
+    assert read_summary(out / "well_1_patch_2")["notes"] == []
+    (note,) = read_summary(out / "log")["notes"]
+    assert note.startswith("The 72 columns were split into two twins of 36")
+
+
+def test_log_of_72_columns_is_segmented_as_twins_unless_told_otherwise(
+    checkpoints, images, tmp_path
+):
     log = read_patch(images / "log.npy")
     segmenter = Segmenter(checkpoints[:1])
     as_twins = join_twins(segmenter.probabilities(split_twins(log))["stacked"])
     whole = segmenter.probabilities(log)["stacked"]
     assert not np.allclose(as_twins, whole)
-    for options, expected in (([], as_twins), (["--no-twins"], whole)):
+    for options, expected, note in (
+        ([], as_twins, "were split into two twins"),
+        (["--no-twins"], whole, "All 72 columns were segmented together"),
+    ):
         out = tmp_path / f"out{len(options)}"
-        assert (
-            run(*checkpoints[:1], images / "log.npy", "-o", out, "--probabilities", *options) == 0
-        )
-        assert np.array_equal(np.load(out / "log.probability.npy"), expected)
-        assert np.array_equal(read_mask(out / "log.npy"), expected > np.float32(THRESHOLD))
+        command = [images / "log.npy", "-o", out, "--checkpoint", checkpoints[0], *options]
+        assert segment(*command) == 0
+        assert np.array_equal(np.load(out / "log" / "probability.npy"), expected)
+        assert np.array_equal(read_mask(out / "log" / "mask.npy"), expected > np.float32(THRESHOLD))
+        assert note in read_summary(out / "log")["notes"][0]
 
 
 def test_several_checkpoints_have_a_folder_each(checkpoints, images, tmp_path):
-    out = tmp_path / "masks"
-    assert run(*checkpoints, images / "well_1_patch_2.npy", "-o", out, "--pictures") == 0
-    names = ["well_1_patch_2.npy", "well_1_patch_2.png"]
+    out, image = tmp_path / "masks", images / "well_1_patch_2.npy"
+    assert segment(image, "-o", out, "--pictures", "--checkpoint", *checkpoints) == 0
     for name in ("stacked", "vanilla"):
-        assert sorted(p.name for p in (out / name).iterdir()) == names
+        results = out / name / "well_1_patch_2"
+        assert {p.name for p in results.iterdir()} == {*RESULTS, "picture.png"}
+        assert read_summary(results)["checkpoint"] == name
 
 
-def test_pictures_show_image_and_mask(checkpoints, images, tmp_path):
+def test_pictures_show_the_image_and_the_mask(checkpoints, images, tmp_path):
     out = tmp_path / "masks"
     pattern = str(images / "well_1_patch_1*.npy")
-    assert run(checkpoints[0], pattern, "-o", out, "--pictures", "--threshold", "0") == 0
-    assert read_mask(out / "well_1_patch_10.npy").sum() == 35 * 36, "all but the nulls"
-    picture = np.asarray(Image.open(io.BytesIO((out / "well_1_patch_10.png").read_bytes())))
+    options = ["--pictures", "--threshold", "0", "--checkpoint", checkpoints[0]]
+    assert segment(pattern, "-o", out, *options) == 0
+    results = out / "well_1_patch_10"
+    assert read_mask(results / "mask.npy").sum() == 35 * 36, "all but the nulls"
+    assert read_summary(results)["threshold"] == 0
+    picture = np.asarray(Image.open(io.BytesIO((results / "picture.png").read_bytes())))
     assert picture.shape == (36 * 6, 73 * 6, 3)
     left, right = picture[:, : 36 * 6], picture[:, 37 * 6 :]
     assert (left[..., 0] == left[..., 1])[: 4 * 6].all(), "grey"
@@ -96,91 +143,121 @@ def test_pictures_show_image_and_mask(checkpoints, images, tmp_path):
     assert np.array_equal(left[4 * 6 : 5 * 6], right[4 * 6 : 5 * 6]), "nulls are no groove"
 
 
-def test_nothing_is_replaced_unasked(checkpoints, images, tmp_path, capsys):
+def test_shipped_checkpoint_is_the_default(images, tmp_path):
+    image = images / "well_1_patch_2.npy"
+    assert segment(image, "-o", tmp_path / "out") == 0
+    assert read_summary(tmp_path / "out" / image.stem)["checkpoint"] == DEFAULT_CHECKPOINT.stem
+
+
+def test_missing_default_checkpoint_is_an_error(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("geoseg.segment.DEFAULT_CHECKPOINT", tmp_path / "none.safetensors")
+    assert segment(images, "-o", tmp_path / "out") == 2
+    assert "does not exist; name one with --checkpoint" in capsys.readouterr().err
+
+
+def test_existing_results_are_kept_without_overwrite(checkpoints, images, tmp_path, capsys):
     out = tmp_path / "masks"
-    command = [checkpoints[0], images, "-o", out]
-    assert run(*command) == 0
-    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
-    assert run(*command) == 2
-    assert "2 more would be replaced; add --overwrite" in capsys.readouterr().err
-    assert {p.name: p.stat().st_mtime_ns for p in out.iterdir()} == before
-    assert run(*command, "--overwrite") == 0
-    assert run(checkpoints[0], images, "-o", images, "--overwrite") == 2
-    assert "is an image" in capsys.readouterr().err
+    command = [images, "-o", out, "--checkpoint", checkpoints[0]]
+    assert segment(*command) == 0
+    before = {p: p.stat().st_mtime_ns for p in out.glob("*/*")}
+    assert segment(*command) == 2
+    assert "8 more would be replaced; add --overwrite" in capsys.readouterr().err
+    assert {p: p.stat().st_mtime_ns for p in out.glob("*/*")} == before
+    assert segment(*command, "--overwrite") == 0
+
+
+def test_input_is_never_replaced(checkpoints, images, capsys):
+    image = images / "log" / "mask.npy"
+    image.parent.mkdir()
+    shutil.copy(images / "log.npy", image)
+    before = image.read_bytes()
+    command = [image, images / "log.npy", "-o", images, "--checkpoint", checkpoints[0]]
+    assert segment(*command, "--overwrite") == 2
+    assert "is an input, and would be replaced" in capsys.readouterr().err
+    assert image.read_bytes() == before
 
 
 def test_bad_files_are_named_and_skipped(checkpoints, images, tmp_path, capsys):
     (images / "text.npy").write_text("no array")
     np.save(images / "null.npy", np.full((36, 36), np.nan, np.float32))
     np.save(images / "flat.npy", np.zeros(36, np.float32))
-    assert run(checkpoints[0], images, "-o", tmp_path / "masks") == 1
-    said = capsys.readouterr()
-    assert "masks of 3 images, 3 files skipped" in said.out
-    assert [line.split()[1] for line in said.err.splitlines()] == [
+    (images / "._x.npy").write_text("hidden files are ignored")
+    out = tmp_path / "masks"
+    assert segment(images, "-o", out, "--checkpoint", checkpoints[0]) == 1
+    printed = capsys.readouterr()
+    assert "masks of 3 images, 3 files skipped" in printed.out
+    assert [line.split()[1] for line in printed.err.splitlines()] == [
         "flat.npy",
         "null.npy",
         "text.npy",
     ]
-    assert len(list((tmp_path / "masks").iterdir())) == 3
+    assert len(list(out.iterdir())) == 3
 
 
 def test_mistakes_exit_2_with_one_line(checkpoints, images, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(images, other)
+    shutil.copy(images / "log.npy", tmp_path / "...npy")
     out = tmp_path / "masks"
     (tmp_path / "nothing").mkdir()
-    for files, words in (
-        ([checkpoints[0], tmp_path / "none.npy"], "matches nothing"),
-        ([checkpoints[0], tmp_path / "nothing"], "holds no .npy file"),
-        ([checkpoints[0], images, other], "have one name"),
-        ([tmp_path / "none.safetensors", images], "none.safetensors"),
+    for files, checkpoint, words in (
+        ([tmp_path / "none.npy"], checkpoints[0], "matches nothing"),
+        ([tmp_path / "nothing"], checkpoints[0], "holds no .npy file"),
+        ([tmp_path / "...npy"], checkpoints[0], "has no name before its extension"),
+        ([images, other], checkpoints[0], "have one name"),
+        ([images], tmp_path / "none.safetensors", "none.safetensors"),
     ):
-        assert run(*files, "-o", out) == 2
-        said = capsys.readouterr().err
-        assert words in said
-        assert said.count("\n") == 1
+        assert segment(*files, "-o", out, "--checkpoint", checkpoint) == 2
+        printed = capsys.readouterr().err
+        assert words in printed
+        assert printed.count("\n") == 1
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("arguments", "words"),
     [
-        (["a.npy"], "no checkpoint"),
-        (["a.safetensors"], "no image"),
-        (["a.safetensors", "a.npy", "--threshold", "2"], "from 0 to 1"),
+        (["--checkpoint", "a.safetensors"], "FILE"),
+        (["a.npy", "--threshold", "2"], "from 0 to 1"),
+        (["a.npy", "--threshold", "high"], "from 0 to 1"),
     ],
 )
-def test_contradictions_exit_2(options, words, capsys):
+def test_wrong_command_line_exits_2(arguments, words, capsys):
     with pytest.raises(SystemExit) as stop:
-        run(*options, "-o", "out")
+        segment(*arguments, "-o", "out")
     assert stop.value.code == 2
     assert words in capsys.readouterr().err
 
 
-def test_what_cannot_be_written_exits_1(checkpoints, images, tmp_path, capsys):
+def test_without_a_command_the_help_is_printed(capsys):
+    assert main([]) == 0
+    assert "segment" in capsys.readouterr().out
+
+
+def test_unwritable_output_exits_1(checkpoints, images, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert run(checkpoints[0], images, "-o", tmp_path / "file") == 1
+    assert segment(images, "-o", tmp_path / "file", "--checkpoint", checkpoints[0]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_an_interruption_leaves_cleanly(checkpoints, images, tmp_path, monkeypatch, capsys):
-    def interrupt(*_):
+def test_interrupt_exits_130(checkpoints, images, tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Segmenter, "probabilities", interrupt)
-    assert run(checkpoints[0], images, "-o", tmp_path / "masks") == 130
+    assert segment(images, "-o", tmp_path / "masks", "--checkpoint", checkpoints[0]) == 130
     assert "stopped" in capsys.readouterr().err
 
 
-def test_two_answers_never_share_a_file(checkpoints, images, tmp_path, capsys):
+def test_files_whose_names_extend_each_other_have_folders_of_their_own(
+    checkpoints, images, tmp_path
+):
     folder = tmp_path / "alike"
     folder.mkdir()
-    for name in ("x.npy", "x.probability.npy", "._x.npy"):
-        shutil.copy(next(iter(sorted(images.glob("*.npy")))), folder / name)
+    for name in ("x.npy", "x.probability.npy"):
+        shutil.copy(images / "log.npy", folder / name)
     out = tmp_path / "alike-masks"
-    assert run(checkpoints[0], folder, "-o", out, "--probabilities") == 2
-    assert "would be written twice" in capsys.readouterr().err
-    assert run(checkpoints[0], folder, "-o", out) == 0
-    masks = [np.load(out / name) for name in ("x.npy", "x.probability.npy")]
+    assert segment(folder, "-o", out, "--checkpoint", checkpoints[0]) == 0
+    masks = [np.load(out / name / "mask.npy") for name in ("x", "x.probability")]
     assert [mask.dtype for mask in masks] == [np.uint8, np.uint8]
     assert len(list(out.iterdir())) == 2

@@ -1,4 +1,4 @@
-"""The one inference path."""
+"""The segmenter: probabilities, masks, logs, and its errors."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +15,7 @@ from geoseg import (
     save_checkpoint,
 )
 from geoseg.segmenter import choose_device
+from geoseg.twins import join_twins, split_twins
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def patches():
     return images
 
 
-def test_probabilities_of_a_batch(checkpoints, patches):
+def test_probabilities_have_the_shape_and_the_nulls_of_the_batch(checkpoints, patches):
     segmenter = Segmenter(checkpoints)
     answer = segmenter.probabilities(patches)
     assert list(answer) == list(segmenter.names) == ["0-vanilla", "1-stacked", "2-unet"]
@@ -50,7 +51,7 @@ def test_probabilities_of_a_batch(checkpoints, patches):
         assert np.nanmax(probability) < 1
 
 
-def test_equals_the_model_by_hand(checkpoints, patches):
+def test_probabilities_equal_those_of_the_model_run_directly(checkpoints, patches):
     model = load_checkpoint(checkpoints[2])
     inputs, valid = Normalisation()(torch.from_numpy(patches))
     expected = torch.where(valid, model(inputs)[:, 0].sigmoid(), torch.nan).detach().numpy()
@@ -59,24 +60,38 @@ def test_equals_the_model_by_hand(checkpoints, patches):
     np.testing.assert_allclose(answer["2-unet"], expected, atol=1e-6)
 
 
-def test_one_patch_is_a_batch_of_one(checkpoints, patches):
+def test_single_patch_equals_its_place_in_a_batch(checkpoints, patches):
     segmenter = Segmenter(checkpoints)
     together = segmenter.probabilities(patches)
     for name, alone in segmenter.probabilities(patches[1]).items():
         np.testing.assert_allclose(alone, together[name][1], atol=1e-6)
 
 
-def test_a_whole_log_and_a_big_batch(checkpoints, monkeypatch):
+def test_log_is_accepted_and_a_large_batch_is_split(checkpoints, monkeypatch):
     log = np.random.default_rng(1).normal(0, 0.02, (500, 72)).astype(np.float32)
     segmenter = Segmenter(checkpoints)
     assert segmenter.probabilities(log)["1-stacked"].shape == (500, 72)
     batch = log.reshape(-1, 20, 36)
     whole = segmenter.probabilities(batch)["1-stacked"]
-    monkeypatch.setattr("geoseg.segmenter._PIXELS_AT_ONCE", 20 * 36 * 3)
+    monkeypatch.setattr("geoseg.segmenter._PIXELS_PER_PASS", 20 * 36 * 3)
     np.testing.assert_allclose(segmenter.probabilities(batch)["1-stacked"], whole, atol=1e-6)
 
 
-def test_segment_applies_each_threshold(checkpoints, patches):
+def test_log_of_72_columns_runs_as_twins_unless_disabled(checkpoints):
+    log = np.random.default_rng(1).normal(0, 0.02, (50, 72)).astype(np.float32)
+    segmenter = Segmenter(checkpoints)
+    halves = segmenter.probabilities(split_twins(log))
+    joined = segmenter.log_probabilities(log)
+    assert list(joined) == list(segmenter.names)
+    for name, probability in joined.items():
+        np.testing.assert_array_equal(probability, join_twins(halves[name]))
+    (whole,) = segmenter.log_probabilities(log, ["1-stacked"], split_twins=False).values()
+    np.testing.assert_array_equal(whole, segmenter.probabilities(log)["1-stacked"])
+    narrow = segmenter.log_probabilities(log[:, :36], ["1-stacked"])["1-stacked"]
+    np.testing.assert_array_equal(narrow, segmenter.probabilities(log[:, :36])["1-stacked"])
+
+
+def test_segment_applies_the_threshold_of_each_checkpoint(checkpoints, patches):
     segmenter = Segmenter(checkpoints)
     for name, (probability, mask, milliseconds) in segmenter.segment(patches[1]).items():
         threshold = segmenter.cards[name].threshold
@@ -86,21 +101,21 @@ def test_segment_applies_each_threshold(checkpoints, patches):
         assert milliseconds > 0
 
 
-def test_stacked_turns_with_the_pipe(checkpoints, patches):
+def test_mask_of_stacked_rolls_with_its_input(checkpoints, patches):
     segmenter = Segmenter(checkpoints)
-    still = segmenter.segment(patches[1])["1-stacked"].mask
-    assert 0 < still.mean() < 1
+    mask = segmenter.segment(patches[1])["1-stacked"].mask
+    assert 0 < mask.mean() < 1
     for shift in range(36):
-        turned = segmenter.segment(np.roll(patches[1], shift, 1))["1-stacked"].mask
-        assert np.array_equal(turned, np.roll(still, shift, 1))
+        rolled = segmenter.segment(np.roll(patches[1], shift, 1))["1-stacked"].mask
+        assert np.array_equal(rolled, np.roll(mask, shift, 1))
 
 
-def test_a_patch_of_nulls_has_no_probability(checkpoints):
+def test_patch_of_nulls_has_only_nan_probabilities(checkpoints):
     answer = Segmenter(checkpoints).probabilities(np.full((36, 36), np.nan, np.float32))
     assert all(np.isnan(p).all() for p in answer.values())
 
 
-def test_a_replaced_file_is_used_with_its_own_card(checkpoints, patches):
+def test_file_replaced_before_loading_is_used_with_its_new_card(checkpoints, patches):
     segmenter = Segmenter(checkpoints)
     model = create_model("stacked", width=4)
     save_checkpoint(checkpoints[1], model, normalisation=Normalisation(0.5, False), threshold=0.9)
@@ -110,31 +125,31 @@ def test_a_replaced_file_is_used_with_its_own_card(checkpoints, patches):
 
 
 @pytest.mark.parametrize("channels", [{"in_channels": 2}, {"out_channels": 3}])
-def test_other_channel_counts_are_refused(tmp_path, patches, channels):
+def test_model_with_other_channel_counts_is_refused(tmp_path, patches, channels):
     save_checkpoint(tmp_path / "odd.safetensors", create_model("vanilla", widths=(4,), **channels))
     with pytest.raises(CheckpointError, match=r"odd\.safetensors: takes \d channels and gives \d"):
         Segmenter([tmp_path / "odd.safetensors"]).probabilities(patches)
 
 
-def test_an_image_beyond_memory_is_refused(checkpoints, monkeypatch):
+def test_image_above_the_pixel_limit_is_refused(checkpoints, monkeypatch):
     monkeypatch.setattr("geoseg.segmenter.MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="cut it along depth"):
         Segmenter(checkpoints).probabilities(np.zeros((36, 36), np.float32))
 
 
-def test_parameters(checkpoints):
+def test_parameters_are_counted_per_model(checkpoints):
     expected = {c.stem: load_checkpoint(c).count_parameters() for c in checkpoints}
     assert Segmenter(checkpoints).parameters == expected
 
 
-def test_the_callers_array_is_left_alone(checkpoints, patches):
+def test_input_array_is_not_changed(checkpoints, patches):
     before = patches.copy()
     patches.flags.writeable = False
     Segmenter(checkpoints).probabilities(patches)
     np.testing.assert_array_equal(patches, before)
 
 
-def test_threads_agree(checkpoints, patches):
+def test_threads_get_equal_results(checkpoints, patches):
     segmenter = Segmenter(checkpoints)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(segmenter.probabilities, [patches] * 16))
@@ -143,7 +158,7 @@ def test_threads_agree(checkpoints, patches):
             np.testing.assert_array_equal(probability, answers[0][name])
 
 
-def test_mistakes_say_what_to_do(checkpoints, tmp_path):
+def test_wrong_arguments_are_refused_with_the_remedy(checkpoints, tmp_path):
     with pytest.raises(ValueError, match="no checkpoint given"):
         Segmenter([])
     with pytest.raises(CheckpointError, match="no such file"):
@@ -158,7 +173,7 @@ def test_mistakes_say_what_to_do(checkpoints, tmp_path):
             segmenter.probabilities(np.zeros(shape))
 
 
-def test_devices():
+def test_unknown_or_missing_devices_are_refused():
     assert choose_device("cpu").type == "cpu"
     for name in ("abacus", "meta", "mps", "cpu:7", "cuda:-1", ""):
         with pytest.raises(ValueError, match="choose auto, cpu or cuda"):
@@ -167,8 +182,8 @@ def test_devices():
         choose_device("cuda:99")
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_auto_takes_the_gpu_where_there_is_one(there, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(there))
-    assert choose_device().type == ("cuda" if there else "cpu")
+@pytest.mark.parametrize("has_gpu", [True, False])
+def test_auto_is_the_gpu_if_there_is_one(has_gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(has_gpu))
+    assert choose_device().type == ("cuda" if has_gpu else "cpu")

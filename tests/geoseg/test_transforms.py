@@ -12,22 +12,22 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_look_rolls_and_flips_each_patch_its_own_way():
+def test_views_roll_and_flip_each_patch_separately():
     patches = torch.randn(3, 2, 4, 6, generator=generator())
     views = Views(
         torch.tensor([0, 2, 5]),
         torch.tensor([False, True, False]),
         torch.tensor([False, False, True]),
     )
-    seen = apply_views(patches, views, torch.tensor([2, 0, 1]))
-    assert torch.equal(seen[0], patches[2])
-    assert torch.equal(seen[1], patches[0].flip(1).roll(2, 2))
-    assert torch.equal(seen[2], patches[1].flip(2).roll(5, 2))
-    assert seen.is_contiguous(memory_format=torch.channels_last)
+    viewed = apply_views(patches, views, torch.tensor([2, 0, 1]))
+    assert torch.equal(viewed[0], patches[2])
+    assert torch.equal(viewed[1], patches[0].flip(1).roll(2, 2))
+    assert torch.equal(viewed[2], patches[1].flip(2).roll(5, 2))
+    assert viewed.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("draw", [draw_views, partial(cycle_views, turn=3)])
-def test_image_and_mask_take_the_same_view(draw):
+@pytest.mark.parametrize("draw", [draw_views, partial(cycle_views, epoch=3)])
+def test_image_and_label_take_the_same_view(draw):
     images = torch.randn(8, 1, 36, 36, generator=generator())
     views = draw(8, 36, roll=True, flip=True, generator=generator(1))
     pairs = apply_views(torch.cat((images, images > 0), 1), views, torch.arange(8))
@@ -36,23 +36,23 @@ def test_image_and_mask_take_the_same_view(draw):
 
 
 @pytest.mark.parametrize("columns", [1, 2, 5, 36, 72])
-def test_cycling_views_show_every_shift_and_flip_in_turn(columns):
-    turns = [
-        cycle_views(50, columns, turn, roll=True, flip=True, generator=generator(2))
-        for turn in range(max(columns, 4))
+def test_cycled_views_take_every_shift_and_flip(columns):
+    epochs = [
+        cycle_views(50, columns, epoch, roll=True, flip=True, generator=generator(2))
+        for epoch in range(max(columns, 4))
     ]
-    shifts = torch.stack([t.shift for t in turns[:columns]])
+    shifts = torch.stack([views.shift for views in epochs[:columns]])
     assert torch.equal(shifts.sort(0).values, torch.arange(columns)[:, None].expand(-1, 50))
-    flips = torch.stack([2 * t.flip_depth + t.flip_azimuth for t in turns[:4]])
+    flips = torch.stack([2 * views.flip_depth + views.flip_azimuth for views in epochs[:4]])
     assert torch.equal(flips.sort(0).values, torch.arange(4)[:, None].expand(-1, 50))
-    if columns > 5:  # neighbours in time are no neighbours round the pipe
-        apart = (turns[1].shift - turns[0].shift) % columns
+    if columns > 5:  # successive epochs have distant shifts
+        apart = (epochs[1].shift - epochs[0].shift) % columns
         assert (torch.minimum(apart, columns - apart) > columns / 4).all()
     plain = cycle_views(50, columns, 1, roll=False, flip=False, generator=generator(2))
     assert not any(v.any() for v in plain)
 
 
-def test_views_cover_every_shift_and_flip_and_can_be_off():
+def test_random_views_take_every_shift_and_flip_unless_disabled():
     views = draw_views(5000, 36, roll=True, flip=True, generator=generator())
     assert torch.equal(views.shift.unique(), torch.arange(36))
     assert 0.45 < views.flip_depth.float().mean() < 0.55
@@ -63,13 +63,13 @@ def test_views_cover_every_shift_and_flip_and_can_be_off():
     assert torch.equal(rolled.shift, views.shift)
 
 
-def test_roll_turns_right_and_back():
+def test_roll_shifts_to_the_right_and_is_inverted_by_a_negative_shift():
     patch = torch.arange(12.0).reshape(3, 4)
     assert roll(patch, 1)[0].tolist() == [3, 0, 1, 2]
     assert torch.equal(roll(roll(patch, 3), -3), patch)
 
 
-def test_noise_is_seeded_and_scales():
+def test_noise_is_seeded_and_proportional_to_sigma():
     image = torch.zeros(36, 36)
     image[0, 0] = torch.nan
     noisy = add_noise(image, 0.01, 7)

@@ -88,16 +88,16 @@ def test_names_that_cannot_be_are_one_sentence(mistake, name):
 
 
 def test_unreadable_files_are_listed_but_not_all_of_them():
-    rejected = [(f"{i}.npy", "is empty") for i in range(app.LISTED + 3)]
-    lines = list(app._list_rejected(rejected))
+    rejected = [(f"{i}.npy", "is empty") for i in range(app.MAX_LISTED + 3)]
+    lines = list(app.describe_rejected(rejected))
     assert lines[0] == "0.npy: is empty"
     assert lines[-1] == "and 3 more files"
-    assert list(app._list_rejected([("a.npy", "a.npy is empty")])) == ["a.npy is empty"]
-    assert len(lines) == app.LISTED + 1
+    assert list(app.describe_rejected([("a.npy", "a.npy is empty")])) == ["a.npy is empty"]
+    assert len(lines) == app.MAX_LISTED + 1
 
 
 def test_experiments_keep_the_order_asked_for(folder):
-    found = app._checkpoints(str(folder / "checkpoints"), ["unet", "200", "402"])
+    found = app.select_checkpoints(str(folder / "checkpoints"), ["unet", "200", "402"])
     assert [path.stem for path in found] == ["402-unet", "200-stacked"]
 
 

@@ -1,4 +1,4 @@
-"""The program that writes a checkpoint in fewer bits, as its user meets it."""
+"""The command that writes a checkpoint in fewer bits."""
 
 import pytest
 import torch
@@ -18,7 +18,12 @@ from train import cards
 from train.evaluate import evaluate
 from train.evaluate.__main__ import main as evaluate_main
 from train.evaluate.data import load_labelled_patches
-from train.quantise import ALL, compare, main, quantise, quantised_name
+from train.quantise import (
+    ALL_BITS,
+    compare_checkpoints,
+    main,
+    quantise_checkpoint,
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def full(tmp_path):
     model = create_model("unet", width=8)
-    with torch.no_grad():  # so that its masks are neither empty nor full
+    with torch.no_grad():  # weights that give masks neither empty nor full
         for value in model.parameters():
             value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(1)) / 4)
     path = tmp_path / "models" / "7-unet.safetensors"
@@ -50,51 +55,51 @@ def score_on(data):
 
 
 def cells(text):
-    """The table's rows, by bits and scale."""
+    """Return the rows of the table, by bits."""
     rows = [
         line.split() for line in text.splitlines() if line.strip()[:2] in ("32", "16", "8 ", "4 ")
     ]
-    return {(int(row[0]), row[-5]): row[-4:] for row in rows}
+    return {int(row[0]): row[-4:] for row in rows}
 
 
-def test_eight_bits_stand_beside_the_full_checkpoint(full, data, capsys):
+def test_8_bits_are_written_beside_the_full_checkpoint(full, data, capsys):
     assert main([str(full), *score_on(data)]) == 0
     small = full.with_name("7-unet-8bit.safetensors")
     assert find_checkpoints(full.parent) == [full, small]
     card, whole = load_checkpoint(small).card, load_checkpoint(full).card
-    assert card.quantisation == Quantisation(8, "channel")
+    assert card.quantisation == Quantisation(8)
     assert (card.threshold, card.normalisation) == (whole.threshold, whole.normalisation)
     assert (card.experiment, card.data) == (whole.experiment, whole.data)
-    assert card.metrics == {}, "those scores are the full weights'"
+    assert card.metrics == {}, "the scores are those of the full weights"
     table = cells(capsys.readouterr().out)
     assert [row[0] for row in table.values()] == [f"{p.stat().st_size:,}" for p in (full, small)]
 
 
-def test_the_scores_are_those_of_evaluate(full, data):
+def test_scores_equal_those_of_evaluate(full, data):
     small = full.with_name("small.safetensors")
-    quantise(full, small, Quantisation(4, "layer"))
+    quantise_checkpoint(full, small, 4)
     dataset, _ = load_labelled_patches(data, "validation", None)
-    outcomes = compare([full, small], dataset, "cpu")
+    comparisons = compare_checkpoints([full, small], dataset, "cpu")
     table = evaluate(Segmenter([full, small], "cpu"), dataset)
-    for outcome, scores in zip(outcomes, table.values(), strict=True):
-        assert (outcome.micro_iou, outcome.iou) == (scores["micro_iou"], scores["iou"])
-    assert outcomes[0].agreement == 1
-    assert 0.5 < outcomes[1].agreement < 1
+    for comparison, scores in zip(comparisons, table.values(), strict=True):
+        assert (comparison.micro_iou, comparison.iou) == (scores["micro_iou"], scores["iou"])
+    assert comparisons[0].agreement == 1
+    assert 0.5 < comparisons[1].agreement < 1
 
 
-def test_all_compares_and_keeps_only_what_is_asked_for(full, data, tmp_path, capsys):
+def test_all_compares_every_width_and_keeps_files_only_with_output(full, data, tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     assert main([str(full), "--all", *score_on(data)]) == 0
     table = cells(capsys.readouterr().out)
-    assert list(table) == [(32, "none"), *((q.bits, q.per) for q in ALL)]
+    assert list(table) == [32, *ALL_BITS]
     assert sorted(tmp_path.rglob("*")) == before
     kept = tmp_path / "kept"
     assert main([str(full), "--all", "-o", str(kept), *score_on(data)]) == 0
     files = {path.stem: load_checkpoint(path).card.quantisation for path in kept.iterdir()}
-    assert files == {quantised_name("7-unet", q): q for q in ALL}
+    assert files == {f"7-unet-{bits}bit": Quantisation(bits) for bits in ALL_BITS}
 
 
-def test_nothing_is_overwritten_unasked(full, data, tmp_path, capsys):
+def test_existing_files_are_kept_without_overwrite(full, data, tmp_path, capsys):
     target = tmp_path / "there.safetensors"
     target.write_text("mine")
     command = [str(full), "--bits", "4", "-o", str(target), *score_on(data)]
@@ -109,7 +114,7 @@ def test_nothing_is_overwritten_unasked(full, data, tmp_path, capsys):
 
 def test_mistakes_exit_2_and_write_nothing(full, data, tmp_path, capsys):
     small = full.with_name("small.safetensors")
-    quantise(full, small, Quantisation(8))
+    quantise_checkpoint(full, small, 8)
     before = sorted(tmp_path.rglob("*"))
     assert main([str(tmp_path / "none.safetensors")]) == 2
     assert main([str(small), *score_on(data)]) == 2
@@ -125,24 +130,24 @@ def test_mistakes_exit_2_and_write_nothing(full, data, tmp_path, capsys):
     assert stop.value.code == 2
 
 
-def test_a_file_that_cannot_be_written_exits_1(full, data, tmp_path, capsys):
+def test_unwritable_output_exits_1(full, data, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main([str(full), "-o", str(tmp_path / "file" / "a"), *score_on(data)]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_no_checkpoint_is_quantised_twice(full):
+def test_quantised_checkpoint_is_refused(full):
     small = full.with_name("small.safetensors")
-    quantise(full, small, Quantisation(8))
+    quantise_checkpoint(full, small, 8)
     with pytest.raises(ValueError, match="take the full checkpoint"):
-        quantise(small, full.with_name("smaller.safetensors"), Quantisation(4))
+        quantise_checkpoint(small, full.with_name("smaller.safetensors"), 4)
     with pytest.raises(CheckpointError, match="no such file"):
-        quantise(full.with_name("none"), small, Quantisation(4))
+        quantise_checkpoint(full.with_name("none"), small, 4)
 
 
-def test_recording_scores_keeps_the_bits_and_cards_show_them(full, data, tmp_path):
+def test_evaluate_record_keeps_the_bits_and_cards_show_them(full, data, tmp_path):
     small = full.with_name("7-unet-8bit.safetensors")
-    quantise(full, small, Quantisation(8))
+    quantise_checkpoint(full, small, 8)
     before = load_checkpoint(small)
     assert evaluate_main([str(small), *score_on(data), "--record", "held out"]) == 0
     after = load_checkpoint(small)

@@ -1,4 +1,4 @@
-"""The original's published weights become a model, and a hostile file becomes an error."""
+"""Import of the original's published weights: golden files, and hostile or damaged ones."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from safetensors import safe_open
 from geoseg import CheckpointError, import_original, load_checkpoint
 from geoseg.normalisation import RAW
 from geoseg.original import create_original, model_of
-from geoseg.original import weights as reader
+from geoseg.original import weights as weights_module
 from geoseg.original.__main__ import main
 
 # A golden file -> the number of an experiment of just this model, if there is one.
@@ -23,7 +23,7 @@ GOLDEN = {"flexible_unet": 51, "micro": 500}
 
 
 def read_golden(path):
-    """(metadata, weights under the original's names, input, logits)."""
+    """Return metadata, weights under the original's names, input and logits."""
     with safe_open(path, "pt") as file:
         names = file.keys()
         tensors = {name: file.get_tensor(name) for name in names}
@@ -33,7 +33,7 @@ def read_golden(path):
 
 
 def make_weights():
-    """Those of experiment 500, random, under the original's names."""
+    """Return random weights of experiment 500, under the original's names."""
     generator = torch.Generator().manual_seed(0)
     shapes = {
         "conv1": (4, 1, 3, 3),
@@ -59,10 +59,10 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize(("golden", "experiment"), GOLDEN.items())
-def test_the_originals_weights_give_its_logits(original, path, golden, experiment):
+def test_original_weights_give_the_original_logits(original, path, golden, experiment):
     about, weights, image, logits = read_golden(original / f"{golden}.safetensors")
-    theirs = create_original(about["original_class"], json.loads(about["arguments"]))
-    assert theirs.count_parameters() == int(about["parameters"])
+    ours = create_original(about["original_class"], json.loads(about["arguments"]))
+    assert ours.count_parameters() == int(about["parameters"])
     torch.save(weights, path)
     model = import_original(path, experiment)
     assert (model(image) - logits).abs().max().item() < 1e-5
@@ -71,17 +71,19 @@ def test_the_originals_weights_give_its_logits(original, path, golden, experimen
 
 
 @pytest.mark.parametrize("golden", ["vanilla", "stacked", "stacked_residual", "unet"])
-def test_small_golden_files_of_the_other_families(original, path, golden, monkeypatch):
+def test_golden_files_of_other_architectures_give_the_original_logits(
+    original, path, golden, monkeypatch
+):
     about, weights, image, logits = read_golden(original / f"{golden}.safetensors")
-    theirs = create_original(about["original_class"], json.loads(about["arguments"]))
-    monkeypatch.setattr(reader, "model_of", lambda _: (theirs.name, theirs.arguments))
+    ours = create_original(about["original_class"], json.loads(about["arguments"]))
+    monkeypatch.setattr(weights_module, "model_of", lambda _: (ours.name, ours.arguments))
     torch.save(weights, path)
     assert (import_original(path, 1)(image) - logits).abs().max().item() < 1e-5
 
 
 @pytest.mark.parametrize("nest", [None, "state_dict", "model_state_dict", "model"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
-def test_nests_and_dtypes(path, nest, dtype):
+def test_every_nesting_and_float_dtype_is_read(path, nest, dtype):
     weights = OrderedDict((k, v.to(dtype)) for k, v in make_weights().items())
     torch.save({nest: weights, "epoch": 3} if nest else weights, path)
     model = import_original(path, 500)
@@ -89,7 +91,7 @@ def test_nests_and_dtypes(path, nest, dtype):
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_the_command_line_makes_a_checkpoint(path, tmp_path, capsys):
+def test_command_line_writes_a_checkpoint(path, tmp_path, capsys):
     torch.save(make_weights(), path)
     output = tmp_path / "500-original.safetensors"
     assert main([str(path), "500", "-o", str(output)]) == 0
@@ -109,8 +111,8 @@ def test_the_command_line_makes_a_checkpoint(path, tmp_path, capsys):
     assert all(line.startswith("original: ") for line in capsys.readouterr().err.splitlines())
 
 
-class Bomb:
-    """Makes a file where it is unpickled."""
+class TouchOnLoad:
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -119,8 +121,8 @@ class Bomb:
         return Path.touch, (self.path,)
 
 
-class System:
-    """Runs a command where it is unpickled."""
+class CommandOnLoad:
+    """Runs a command when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -129,29 +131,31 @@ class System:
         return os.system, (f"touch {self.path}",)
 
 
-@pytest.mark.parametrize("kind", [Bomb, System])
+@pytest.mark.parametrize("kind", [TouchOnLoad, CommandOnLoad])
 @pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"state_dict": x}])
-def test_code_is_not_run(path, tmp_path, kind, wrap):
-    sign = tmp_path / "boom"
-    torch.save(wrap({**make_weights(), "extra": kind(sign)}), path)
-    with pytest.raises(CheckpointError, match=r"best_model\.pt: damaged, or holds something else"):
+def test_code_in_a_pickle_is_not_run(path, tmp_path, kind, wrap):
+    marker = tmp_path / "marker"
+    torch.save(wrap({**make_weights(), "extra": kind(marker)}), path)
+    with pytest.raises(CheckpointError, match=r"best_model\.pt: damaged, or holds something other"):
         import_original(path, 500)
-    path.write_bytes(pickle.dumps(kind(sign)))
+    path.write_bytes(pickle.dumps(kind(marker)))
     with pytest.raises(CheckpointError, match=r"not a whole file of torch\.save"):
         import_original(path, 500)
-    assert not sign.exists()
-    torch.load(_saved(kind(sign)), weights_only=False)  # it would have gone off
-    assert sign.exists()
+    assert not marker.exists()
+    torch.load(
+        save_to_buffer(kind(marker)), weights_only=False
+    )  # the file does run code if it is opened unsafely
+    assert marker.exists()
 
 
-def _saved(thing):
+def save_to_buffer(value):
     buffer = io.BytesIO()
-    torch.save(thing, buffer)
+    torch.save(value, buffer)
     buffer.seek(0)
     return buffer
 
 
-def save(**changes):
+def save_changed(**changes):
     def damage(path):
         weights = {**make_weights(), **{k.replace("_", "."): v for k, v in changes.items()}}
         torch.save({k: v for k, v in weights.items() if v is not None}, path)
@@ -164,13 +168,13 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-200])
 
 
-def cut_a_record(path):
-    """A storage of which the archive holds less than it is said to have."""
+def cut_storage(path):
+    """Cut a storage short, so that the archive holds less than its pickle says."""
     torch.save(make_weights(), path)
     rewrite(path, lambda name, content: content[:8] if "/data/" in name else content)
 
 
-def flip_the_pickle(path):
+def reverse_pickle(path):
     torch.save(make_weights(), path)
     rewrite(path, lambda name, content: content[::-1] if name.endswith(".pkl") else content)
 
@@ -183,19 +187,19 @@ def rewrite(path, change, compression=zipfile.ZIP_STORED):
             new.writestr(name, change(name, content))
 
 
-def zip_bomb(path):
+def make_zip_bomb(path):
     torch.save({**make_weights(), "x": torch.zeros(40 << 20)}, path)
     rewrite(path, lambda _, content: content, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1 << 20
 
 
-def huge(path):
+def make_huge_file(path):
     with path.open("wb") as file:
         file.truncate(200 << 20)
 
 
-def claims_more(path):
-    """Views of one value, which an archive can hold any number of."""
+def claim_more_values(path):
+    """Save a huge expanded view of one value, which takes no space in the archive."""
     torch.save({**make_weights(), "x": torch.zeros(1).expand(1 << 20, 1 << 20)}, path)
 
 
@@ -206,31 +210,34 @@ def claims_more(path):
         (lambda path: path.mkdir(), "not a whole file"),
         (lambda path: path.write_bytes(b""), "not a whole file"),
         (truncate, "not a whole file"),
-        (huge, "not a whole file"),
-        (cut_a_record, "damaged"),
-        (flip_the_pickle, "damaged"),
-        (zip_bomb, r"holds 160 MiB; .* less than 128"),
-        (claims_more, "claims to hold more values than it does"),
+        (make_huge_file, "not a whole file"),
+        (cut_storage, "damaged"),
+        (reverse_pickle, "damaged"),
+        (make_zip_bomb, r"holds 160 MiB; .* less than 128"),
+        (claim_more_values, "claims to hold more values than it does"),
         (lambda path: torch.save([1, 2], path), "holds no state_dict, but a list"),
         (lambda path: torch.save({}, path), "holds no state_dict"),
-        (save(conv1_bias=[0.0] * 4), "'conv1.bias' is no plain tensor"),
-        (save(conv1_bias=torch.zeros(4, device="meta")), "'conv1.bias' is no plain tensor"),
-        (save(conv1_bias=torch.zeros(4).to_sparse()), "'conv1.bias' is no plain tensor"),
-        (save(conv1_bias=torch.zeros(4, dtype=torch.int32)), r"is torch\.int32, not float"),
-        (save(conv1_bias=None), r"experiment 500, a micro: 'down\.0\.bias' is missing"),
-        (save(extra=torch.zeros(1)), "'extra' is too many"),
-        (save(conv1_bias=torch.zeros(5)), r"'down\.0\.bias' is \(5,\) instead of \(4,\)"),
-        (save(conv1_bias=torch.full((4,), torch.nan)), r"'down\.0\.bias' holds NaN"),
-        (save(conv1_bias=torch.full((4,), 1e300, dtype=torch.float64)), "holds NaN or infinity"),
+        (save_changed(conv1_bias=[0.0] * 4), "'conv1.bias' is no plain tensor"),
+        (save_changed(conv1_bias=torch.zeros(4, device="meta")), "'conv1.bias' is no plain tensor"),
+        (save_changed(conv1_bias=torch.zeros(4).to_sparse()), "'conv1.bias' is no plain tensor"),
+        (save_changed(conv1_bias=torch.zeros(4, dtype=torch.int32)), r"is torch\.int32, not float"),
+        (save_changed(conv1_bias=None), r"experiment 500, a micro: 'down\.0\.bias' is missing"),
+        (save_changed(extra=torch.zeros(1)), "'extra' is too many"),
+        (save_changed(conv1_bias=torch.zeros(5)), r"'down\.0\.bias' is \(5,\) instead of \(4,\)"),
+        (save_changed(conv1_bias=torch.full((4,), torch.nan)), r"'down\.0\.bias' holds NaN"),
+        (
+            save_changed(conv1_bias=torch.full((4,), 1e300, dtype=torch.float64)),
+            "holds NaN or infinity",
+        ),
     ],
 )
-def test_damage_is_named(path, damage, words):
+def test_unusable_file_is_refused_with_its_fault(path, damage, words):
     damage(path)
     with pytest.raises(CheckpointError, match=rf"^best_model\.pt: .*{words}"):
         import_original(path, 500)
 
 
-def test_the_wrong_experiment_is_named(path):
+def test_weights_of_another_experiment_are_refused(path):
     torch.save(make_weights(), path)
     with pytest.raises(CheckpointError, match=r"experiment 1004, a flexible_unet: .* more"):
         import_original(path, 1004)
@@ -238,6 +245,6 @@ def test_the_wrong_experiment_is_named(path):
         import_original(path, 205)
 
 
-def test_the_table_hands_out_copies():
+def test_model_of_returns_copies():
     model_of(402)[1]["width"] = 1
     assert model_of(402) == ("unet", {"width": 64})
