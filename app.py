@@ -220,6 +220,7 @@ def select_checkpoints(folder: str, wanted: Sequence[str]) -> list[Path]:
 
 
 def describe_rejected(rejected: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Describe the files that cannot be shown, one line each."""
     for name, reason in rejected[:MAX_LISTED]:
         yield reason if name in reason else f"{name}: {reason}"
     if len(rejected) > MAX_LISTED:

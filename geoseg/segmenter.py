@@ -72,8 +72,8 @@ class Segmenter:
         device: "auto", "cpu" or "cuda".
         precision: "exact" computes in float32: the same results on every machine, except for
             rounding. "fast", for interactive use, computes in bfloat16 where that is native and
-            records the forward pass of a single patch (see `ModelRunner`): 99.9% of the pixels of its
-            masks are the same.
+            records the forward pass of a single patch (see `ModelRunner`): 99.9% of the pixels
+            of its masks are the same.
 
     Raises CheckpointError for an unusable file or for two files of one name; ValueError if there is
     no checkpoint, no such device or no such precision. Safe to use from several threads.
