@@ -2,7 +2,7 @@
 
 import json
 import sys
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from huggingface_hub import RepoCard
 from packaging.requirements import Requirement
@@ -41,8 +41,10 @@ def test_clone_starts_as_a_space_starts_it():
     with running(program=program, **environment) as server:
         with urlopen(server.url, timeout=60) as page:
             assert "geoseg" in page.read().decode()
-        with urlopen(f"{server.url}/config", timeout=60) as answer:
-            assert json.load(answer)["space_id"] == "me/geoseg"
+        headers = {"Content-Type": "application/json"}
+        call = Request(f"{server.url}/gradio_api/run/models", b'{"data": []}', headers)
+        with urlopen(call, timeout=60) as answer:
+            assert "3000-ring-unet" in json.load(answer)["data"][0]
         assert server.process.poll() is None
 
 
