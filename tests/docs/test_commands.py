@@ -35,7 +35,7 @@ RUN_ELSEWHERE = {"api.md": "tests/page/test_api.py runs its examples against a s
 
 # Command prefixes that are not run, each with the reason.
 NOT_RUN = {
-    "hf jobs uv run": "rents a machine at Hugging Face; a program of huggingface_hub",
+    "hf buckets": "writes to an account at Hugging Face; a program of huggingface_hub",
 }
 # (pattern, replacement, reason): what is changed in a command before it runs.
 REDUCED = [
@@ -49,6 +49,7 @@ REDUCED = [
         r"\1",
         "tests/train/remote fetches from a stand-in",
     ),
+    (r"^hf jobs uv run", "hf jobs uv run --dry-run", "rents a machine at Hugging Face"),
     (r"dataset download", "dataset download --dry-run --out new", "asks Kaggle"),
     (r"--patches 9674", "--patches 45", "takes seconds"),
     (r"(synthetic\.compare .*)", r"\1 --wells 2 --rows 400", "takes minutes"),
@@ -189,6 +190,14 @@ def run_pip(words: list[str]) -> int:
     return int(not all(f"\n{extra} = [" in text for one in extras for extra in one.split(",")))
 
 
+def run_hub_client(words: list[str]) -> int:
+    """Run the Hub's command line, which asks nobody in a dry run."""
+    assert "--dry-run" in words
+    command = [sys.executable, "-m", "huggingface_hub.cli.hf", *words]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, env=offline, capture_output=True).returncode
+
+
 def run_app(words: list[str], monkeypatch) -> int:
     """Run the page's command line up to the moment when it would listen."""
     import app
@@ -237,6 +246,8 @@ def run(command: str, monkeypatch) -> int:
         return run_make(shlex.split(command)[1:])
     if program == "pip":
         return run_pip(rest)
+    if program == "hf":
+        return run_hub_client(rest)
     assert program == "python", f"nothing here runs {program}; add it to NOT_RUN with the reason"
     if "--help" not in rest:
         remove_output(rest)
