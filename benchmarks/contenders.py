@@ -1,7 +1,7 @@
-"""Ways to run a trained model on a processor, for benchmarks/inference.py to compare.
+"""Ways to run a trained model on a processor, compared by benchmarks/inference.py.
 
-Each makes a function from inputs (B, C, Z, A) float32 to logits (B, 1, Z, A) float32, for inputs of
-the one shape it is given.
+Each prepares a function from inputs (B, C, Z, A) float32 to logits (B, 1, Z, A) float32, for inputs
+of one shape.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Forward = Callable[[Tensor], Tensor]
 
 
 class Task(NamedTuple):
-    """What is to be run: our model, the same as drawn, inputs of the shape, and others like them.
+    """What to run: our model, the plain model with its weights, one input, and 64 or more samples.
 
-    There are 64 samples or more, (N, C, Z, A), on which ranges of values can be found.
+    The samples (N, C, Z, A) calibrate the ranges of values.
     """
 
     model: Model
@@ -36,7 +36,7 @@ class Task(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """How to get ready, and the package beyond torch that it needs."""
+    """How to prepare the function, and the package that it needs beyond torch."""
 
     prepare: Callable[[Task], Forward]
     package: str | None = None
@@ -58,7 +58,7 @@ def _autocast(task: Task) -> Forward:
 
 def _script(task: Task) -> Forward:
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
-        warnings.simplefilter("ignore")  # it is deprecated, and says so
+        warnings.simplefilter("ignore")  # torch.jit is deprecated and warns
         traced = torch.jit.trace(task.plain, task.x.clone())
         return torch.jit.optimize_for_inference(torch.jit.freeze(traced.eval()))
 
@@ -94,10 +94,10 @@ def _onnx(eight_bits: bool, task: Task) -> Forward:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    # Threads that spin while nobody asks would slow down what is measured next.
+    # Threads that spin between calls would slow down the next contender.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the older exporter, which needs no further package
+        warnings.simplefilter("ignore")  # the older exporter warns, but needs no further package
         path = Path(folder) / "model.onnx"
         with torch.inference_mode(False), torch.no_grad():
             x = task.x.clone()
@@ -109,7 +109,7 @@ def _onnx(eight_bits: bool, task: Task) -> Forward:
 
 
 def _quantise(path: Path, batches: Sequence[Tensor]) -> Path:
-    """Weights and activations in 8 bits, their ranges found on some batches."""
+    """Quantise weights and activations to 8 bits; calibrate their ranges on `batches`."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
     class Reader(CalibrationDataReader):
@@ -142,8 +142,8 @@ CONTENDERS: dict[str, Contender] = {
 
 
 def present(names: Sequence[str] | None = None) -> tuple[list[str], dict[str, str]]:
-    """Of these, or all: those whose package is installed, and {name: package} of the others."""
-    wanted = list(CONTENDERS if names is None else names)
-    packages = {name: CONTENDERS[name].package for name in wanted}
+    """Split `names`, or all contenders, into installed ones and {name: missing package}."""
+    requested = list(CONTENDERS if names is None else names)
+    packages = {name: CONTENDERS[name].package for name in requested}
     absent = {n: p for n, p in packages.items() if p and not importlib.util.find_spec(p)}
-    return [name for name in wanted if name not in absent], absent
+    return [name for name in requested if name not in absent], absent

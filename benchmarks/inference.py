@@ -1,9 +1,10 @@
-"""How fast models answer: `python benchmarks/inference.py` writes inference.json, README's table.
+"""Measure inference speed: `python benchmarks/inference.py`.
 
-For each shipped family, in turn, in this one process, several rounds: the textbook's model as it
-is drawn (benchmarks/textbook.py) in eager float32, and the same weights by every other way to run
-them. What the file has of other families, batches and contenders stays. ONNX Runtime and OpenVINO
-take part where they are installed: `pip install onnx onnxruntime openvino`.
+For each shipped family, in turn, in one process, for several rounds: run the plain model
+(benchmarks/textbook.py) in eager float32, and the same weights in every other way. Write
+benchmarks/inference.json, where results of other families, batches and contenders stay, and the
+table in docs/performance.md. ONNX Runtime and OpenVINO take part if they are installed:
+`pip install onnx onnxruntime openvino`.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ FAMILIES = {
 }
 PLAIN = "plain eager"
 OUTPUT = Path(__file__).with_suffix(".json")
-README = ROOT / "README.md"
+DOCUMENT = ROOT / "docs" / "performance.md"
 
 
-def weigh(package: str) -> float:
-    """Megabytes on disk."""
+def size_on_disk(package: str) -> float:
+    """Return the megabytes of an installed package."""
     spec = importlib.util.find_spec(package)
     assert spec
     assert spec.origin
@@ -52,8 +53,8 @@ def weigh(package: str) -> float:
     return round(sum(file.stat().st_size for file in files if file.is_file()) / 1e6)
 
 
-def by_batches(forward: Callable[[Tensor], Tensor], images: Tensor, batch: int) -> Tensor:
-    """Logits of images (N, C, Z, A), so many at a time; what is left over is left out."""
+def run_in_batches(forward: Callable[[Tensor], Tensor], images: Tensor, batch: int) -> Tensor:
+    """Return logits of images (N, C, Z, A) in whole batches; skip the remainder."""
     whole = len(images) // batch * batch
     return torch.cat([forward(part).clone() for part in images[:whole].split(batch)])
 
@@ -62,55 +63,55 @@ def by_batches(forward: Callable[[Tensor], Tensor], images: Tensor, batch: int) 
 def measure(
     model: Model, images: Tensor, batch: int, chosen: list[str], rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Run each contender in turn with the plain model: medians, spread of the ratio, agreement."""
+    """Run each contender in turn with the plain model; return medians, ratios and agreement."""
     assert model.card
     plain = textbook.load(textbook.MODELS[model.name](), model.state_dict()).eval()
     inputs, valid = model.card.normalisation(images)
-    truth = by_batches(plain, inputs, batch).sigmoid() > model.card.threshold
-    valid, x = valid[: len(truth), None], inputs[:batch]
+    reference = run_in_batches(plain, inputs, batch).sigmoid() > model.card.threshold
+    valid, x = valid[: len(reference), None], inputs[:batch]
     task = contenders.Task(model, plain, x, inputs)
     rows: dict[str, dict[str, Any]] = {}
-    alone: list[float] = []
+    plain_seconds: list[float] = []
     for name in chosen:
         start = time.perf_counter()
         try:
             forward = contenders.CONTENDERS[name].prepare(task)
             forward(x)
-        except Exception as error:  # whatever a runtime has against a model, the others go on
+        except Exception as error:  # a runtime may fail in any way; the others continue
             Console(stderr=True).print(f"{name} cannot run {model.name}: {error}", markup=False)
             continue
-        prepared = time.perf_counter() - start
-        mask = by_batches(forward, inputs, batch).sigmoid() > model.card.threshold
-        drawn, taken = in_turn(partial(plain, x), partial(forward, x), rounds)
-        ratios = [a / b for a, b in zip(drawn, taken, strict=True)]
-        alone += drawn
+        preparation = time.perf_counter() - start
+        mask = run_in_batches(forward, inputs, batch).sigmoid() > model.card.threshold
+        drawn, own = time_in_turn(partial(plain, x), partial(forward, x), rounds)
+        ratios = [a / b for a, b in zip(drawn, own, strict=True)]
+        plain_seconds += drawn
         rows[name] = {
-            "prepare_seconds": round(prepared, 2),
-            "agreement": round((mask == truth)[valid].float().mean().item(), 6),
-            "milliseconds": round(statistics.median(taken) * 1000, 2),
+            "prepare_seconds": round(preparation, 2),
+            "agreement": round((mask == reference)[valid].float().mean().item(), 6),
+            "milliseconds": round(statistics.median(own) * 1000, 2),
             "ratio": round(statistics.median(ratios), 2),
             "least": round(min(ratios), 2),
             "most": round(max(ratios), 2),
         }
-    return {PLAIN: {"milliseconds": round(statistics.median(alone) * 1000, 2)}, **rows}
+    return {PLAIN: {"milliseconds": round(statistics.median(plain_seconds) * 1000, 2)}, **rows}
 
 
-def in_turn(
+def time_in_turn(
     one: Callable[[], Any], other: Callable[[], Any], rounds: int
 ) -> tuple[list[float], list[float]]:
-    """Seconds of two calls, one after the other, so often; a first time warms up."""
-    taken: tuple[list[float], list[float]] = ([], [])
-    for turn in range(rounds + 1):
-        for call, seconds in zip((one, other), taken, strict=True):
+    """Time two calls alternately for `rounds` rounds, in seconds, after one to warm up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(rounds + 1):
+        for call, seconds in zip((one, other), times, strict=True):
             start = time.perf_counter()
             call()
-            if turn:
+            if repeat:
                 seconds.append(time.perf_counter() - start)
-    return taken
+    return times
 
 
 def table(results: dict[str, Any]) -> str:
-    """README's rows: a contender each; the ratio of its median round at every batch."""
+    """Format the Markdown table: a row for each contender with its median ratio at every batch."""
     families = {name: results["families"][name] for name in FAMILIES if name in results["families"]}
     batches = sorted({int(batch) for family in families.values() for batch in family})
     lines = [
@@ -120,7 +121,7 @@ def table(results: dict[str, Any]) -> str:
     ]
     for name in [PLAIN, *results["contenders"]]:
         rows = [[family.get(str(b), {}).get(name) for b in batches] for family in families.values()]
-        found = [row for family in rows for row in family if row]
+        measured = [row for family in rows for row in family if row]
         cells = [" / ".join(_cell(row, name) for row in family) for family in rows]
         if name == PLAIN:
             cells += ["", "", ""]
@@ -128,7 +129,7 @@ def table(results: dict[str, Any]) -> str:
             size = results["contenders"][name]
             ready = [family[0]["prepare_seconds"] for family in rows if family[0]]
             cells += [
-                f"{min((row['agreement'] for row in found), default=0):.2%}",
+                f"{min((row['agreement'] for row in measured), default=0):.2%}",
                 f"{statistics.median(ready):.1f} s" if ready else "",
                 f"{size} MB" if size else "",
             ]
@@ -150,13 +151,18 @@ def main() -> None:
         "-c", "--contenders", nargs="+", choices=contenders.CONTENDERS, metavar="NAME"
     )
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 256], metavar="N")
-    parser.add_argument("--rounds", type=int, default=60, help="a tenth of them above batch 16")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=60,
+        help="a tenth of them for batches above 16 (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     console = Console()
     images = make_synthetic_dataset(15, 1280).images[: max(64, *arguments.batches)]
     chosen, absent = contenders.present(arguments.contenders)
     for name, package in absent.items():
-        console.print(f"{name} is left out: {package} is not installed")
+        console.print(f"{name} is skipped: {package} is not installed")
     results: dict[str, Any] = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
     families = results.setdefault("families", {})
     for family in arguments.families:
@@ -169,11 +175,13 @@ def main() -> None:
             console.print_json(data=rows)
             results |= {"device": describe(torch.device("cpu")), "torch": torch.__version__}
             sizes = {name: contenders.CONTENDERS[name].package for name in chosen}
-            known = results.get("contenders", {})
-            known |= {name: weigh(package) if package else None for name, package in sizes.items()}
-            results["contenders"] = {n: known[n] for n in contenders.CONTENDERS if n in known}
+            listed = results.get("contenders", {})
+            listed |= {
+                name: size_on_disk(package) if package else None for name, package in sizes.items()
+            }
+            results["contenders"] = {n: listed[n] for n in contenders.CONTENDERS if n in listed}
             OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-    replace_table(README, "inference", table(results))
+    replace_table(DOCUMENT, "inference", table(results))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What a seed changes: `python benchmarks/seeds.py CHECKPOINT ...` writes benchmarks/seeds.json.
+"""Measure the spread between seeds: `python benchmarks/seeds.py CHECKPOINT ...`.
 
-Scores checkpoints of one recipe, trained with several seeds, on synthetic wells left out and on
-the patches of --data, and renews the README's table.
+Score checkpoints of one recipe, trained with several seeds, on synthetic wells left out and on the
+patches of --data. Write benchmarks/seeds.json and the table in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from train.evaluate.data import load_labelled_patches
 from train.markdown_tables import replace_table
 
 OUTPUT = Path(__file__).with_suffix(".json")
-README = Path(__file__).resolve().parent.parent / "README.md"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 SCORES = ("micro_iou", "iou", "tolerant_dice", "ece")
 
 
 def table(results: dict[str, Any]) -> str:
-    """Mean and standard deviation between seeds, in Markdown."""
+    """Format the Markdown table: mean and standard deviation between seeds."""
     lines = [
         "| " + " | ".join([results["recipe"], *(s.replace("_", " ") for s in SCORES)]) + " |",
         "|---" * (len(SCORES) + 1) + "|",
@@ -43,13 +43,13 @@ def table(results: dict[str, Any]) -> str:
 def main() -> None:
     """Score, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoints", nargs="+", type=Path, help="one a seed, at least two")
+    parser.add_argument("checkpoints", nargs="+", type=Path, help="one for each seed, at least two")
     parser.add_argument("--data", type=Path, help="labelled patches to score on as well")
     arguments = parser.parse_args()
     console = Console()
     cards = [read_card(path).experiment for path in arguments.checkpoints]
     if len({card["id"] for card in cards}) > 1 or len({card["seed"] for card in cards}) < 2:
-        parser.error("give two checkpoints or more of one recipe, each of another seed")
+        parser.error("give at least two checkpoints of one recipe, each with another seed")
     results: dict[str, Any] = {"recipe": "", "scores": {}}
     for folder in [None, arguments.data] if arguments.data else [None]:
         dataset, about = load_labelled_patches(folder, "validation", console)
@@ -63,7 +63,7 @@ def main() -> None:
             results["recipe"] = f"{experiment['id']}-{experiment['name']}"
         results["scores"][about] = rows
     OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-    replace_table(README, "seeds", table(results))
+    replace_table(DOCUMENT, "seeds", table(results))
     console.print_json(data=results)
 
 

@@ -1,11 +1,12 @@
-"""How fast pipes are made: `python benchmarks/synthetic.py` writes benchmarks/synthetic.json.
+"""Measure the synthetic generator: `python benchmarks/synthetic.py` writes synthetic.json.
 
-Times in turn, in this one process: making an epoch of fresh pipes, and training the smallest
-architecture of all on as many patches, which must not wait for them.
+Time in turn, in one process: making an epoch of new pipes, and training the smallest architecture
+on as many patches, which must not wait for them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -30,22 +31,35 @@ OUTPUT = Path(__file__).with_suffix(".json")
 
 def main() -> None:
     """Measure, print and write."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     device = choose_device()
     (experiment,) = find_experiments([SMALLEST])
+<<<<<<< HEAD
     making, training = [], []
     for generation in range(ROUNDS + 1):
         start = time.perf_counter()
         dataset = make_fresh_dataset(PATCHES, generation=generation, device=device)
+=======
+    making, training = [], []  # patches per second
+    for repeat in range(ROUNDS + 1):
+        start = time.perf_counter()
+        dataset = fresh_dataset(PATCHES, turn=repeat, device=device)
+>>>>>>> docs
         if device.type == "cuda":
             torch.cuda.synchronize()
-        made = time.perf_counter() - start
+        elapsed = time.perf_counter() - start
         patches = prepare(dataset, experiment.normalisation, device)
         tuning = choose_tuning(device, PATCHES)
         trainer = Trainer(experiment, patches, patches, tuning=tuning)
         epoch = trainer.run_epoch(lambda _: True)
         assert epoch
+<<<<<<< HEAD
         if generation:  # the first one warms up
             making.append(PATCHES / made)
+=======
+        if repeat:  # the first one warms up
+            making.append(PATCHES / elapsed)
+>>>>>>> docs
             training.append(epoch.patches_per_second)
     result = {
         "patches_per_second": round(statistics.median(making)),

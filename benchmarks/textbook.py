@@ -1,8 +1,8 @@
-"""The training loop that a textbook teaches, for geoseg to be measured against.
+"""The training loop of a textbook, which geoseg is measured against.
 
-One file read per sample and epoch by a DataLoader, eager float32, Adam; the models as the original
-project describes them, each operation where it stands in the drawing. `load` gives one of them the
-weights of geoseg's, with which it answers the same.
+A DataLoader reads one file per sample and epoch; training is eager float32 with Adam. The models
+are written as the original project describes them, one operation after the other. `load` gives such
+a model the weights of geoseg's model; both then give the same logits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from train.experiments import Experiment
 
 
 class PatchFiles(Dataset[tuple[Tensor, Tensor]]):
-    """Patches and labels as files; augmented one by one."""
+    """Patches and labels in files, augmented one by one."""
 
     def __init__(self, root: Path, experiment: Experiment) -> None:
         self.images = sorted((root / "train" / "images").glob("*.npy"))
@@ -72,7 +72,7 @@ class Stacked(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """The U-Net: keep one sample of four, bilinear upsampling, skips concatenated."""
+    """The U-Net: keep one sample of four, upsample bilinearly, concatenate skips."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width + 1, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 1, Z, A) -> logits of the same shape."""
+        """Return logits of the shape of `image`, (B, 1, Z, A)."""
         fine = F.leaky_relu(self.down1(image))
         middle = F.leaky_relu(self.down2(fine[..., ::2, ::2]))
         coarse = F.leaky_relu(self.bottleneck(middle[..., ::2, ::2]))
@@ -95,7 +95,7 @@ class UNet(nn.Module):
 
 
 class FlexibleUNet(nn.Module):
-    """The flexible U-Net: three turns of the pipe, replicated edges, everything kept to the end."""
+    """The flexible U-Net: the pipe repeated three times, replicated edges, cropped at the end."""
 
     def __init__(self, width: int = 16, depths: Sequence[int] = (2, 1, 1)) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class FlexibleUNet(nn.Module):
         return nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 1, Z, A) -> logits of the same shape."""
+        """Return logits of the shape of `image`, (B, 1, Z, A)."""
         rows, columns = image.shape[-2:]
         x, skips = F.pad(image.repeat(1, 1, 1, 3), (2, 2, 2, 2), mode="replicate"), []
         for encoder in self.encoders:
@@ -132,7 +132,7 @@ class FlexibleUNet(nn.Module):
 
 
 class RingUNet(nn.Module):
-    """The ring U-Net: pooling in depth only, dilation round the pipe, skips added."""
+    """The ring U-Net: pool in depth only, dilate round the pipe, add skips."""
 
     def __init__(self, widths: Sequence[int] = (24, 48, 96, 96), layers: int = 2) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class RingUNet(nn.Module):
         return nn.ModuleList(nn.Conv2d(*pair, 3) for pair in pairwise(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 2, Z, A) -> logits (B, 1, Z, A)."""
+        """Return logits (B, 1, Z, A) of inputs (B, 2, Z, A)."""
         skips, step = [], max(1, round(int(x.shape[-1]) / 36))  # columns in 10 degrees
         for scale, encoder in enumerate(self.encoders):
             if scale:
@@ -188,7 +188,7 @@ MODELS: dict[str, type[nn.Module]] = {
 
 
 def load(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
-    """Give a model of MODELS the weights of geoseg's, which come in the same order."""
+    """Give a model of MODELS the weights of geoseg's model; both have the same order."""
     names = list(model.state_dict())
     model.load_state_dict(dict(zip(names, weights.values(), strict=True)))
     return model
@@ -199,7 +199,7 @@ class Loop:
 
     def __init__(self, experiment: Experiment, root: Path, device: torch.device) -> None:
         self.device = device
-        workers = 0 if device.type == "cpu" else 4  # on two cores workers only take turns
+        workers = 0 if device.type == "cpu" else 4  # on two cores workers only compete
         self.loader = DataLoader(
             PatchFiles(root, experiment),
             experiment.batch,
@@ -213,15 +213,15 @@ class Loop:
         self.model = MODELS[experiment.architecture]().to(device)
         self.loss = nn.BCEWithLogitsLoss()
         self.optimizer = torch.optim.Adam(self.model.parameters(), experiment.learning_rate)
-        self._batches = self._endless()
+        self._batches = self._repeat_loader()
 
-    def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _repeat_loader(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             yield from self.loader
 
     def run(self, steps: int) -> None:
         """Take `steps` steps."""
-        torch.backends.cudnn.deterministic = False  # as torch comes
+        torch.backends.cudnn.deterministic = False  # PyTorch's default
         for _ in range(steps):
             images, labels = next(self._batches)
             logits = self.model(images.to(self.device))
@@ -229,4 +229,4 @@ class Loop:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            loss.item()  # for the progress bar
+            loss.item()  # as a progress bar would read it

@@ -1,10 +1,11 @@
-"""How soon a recipe is good: `python benchmarks/time_to_quality.py` writes time_to_quality.json.
+"""Measure the time that a recipe needs for a given quality: `python benchmarks/time_to_quality.py`.
 
-For each family and seed, on synthetic wells of which whole ones are left out: the original's
-recipe to its end, and the patches it has seen when its validation IoU is best; then the family's
-`fast` recipe, and the patches it has seen when it first is as good. Seconds are patches times the
-seconds a patch takes in training, measured beforehand in turn for the textbook loop and for both
-recipes in ours. What is done already is kept, so the command can be stopped and called again.
+For each family and seed, with whole synthetic wells left out: train the original's recipe to its
+end and count the patches seen when its validation IoU is best; then train the family's `fast`
+recipe and count the patches seen when it is first as good. Seconds are patches times the seconds
+per patch, measured beforehand in turn for the textbook loop and for both recipes in our loop. Write
+benchmarks/time_to_quality.json and the tables in docs/performance.md. Finished curves are kept, so
+the command can be stopped and started again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import textbook
 import torch
 from rich.console import Console
-from training import README, Ours, describe, seconds
+from training import DOCUMENT, Ours, describe, time_call
 
 from geoseg import Normalisation
 from geoseg.dataset import PatchDataset, split_by_folder
@@ -35,7 +36,7 @@ from train.markdown_tables import replace_table
 from train.sampling import prepare
 from train.tuning import choose_tuning
 
-# The original's recipe, ours, and how many patches; the stacked model takes eight times as long.
+# The original's recipe, ours, and the number of patches; the stacked model is eight times slower.
 FAMILIES = (("300", "vanilla-fast", 960), ("402", "unet-fast", 960), ("200", "stacked-fast", 240))
 WELLS, SET_SEED = 15, 7
 OUTPUT = Path(__file__).with_suffix(".json")
@@ -49,11 +50,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def curve(
+def train_curve(
     experiment: Experiment, data: PatchDataset, device: torch.device, seed: int
 ) -> list[float]:
+<<<<<<< HEAD
     """Validation IoU after every epoch."""
     sides = [prepare(side, Normalisation(), device) for side in split_by_folder(data)]
+=======
+    """Train and return the validation IoU after every epoch."""
+    sides = [prepare(side, Normalisation(), device) for side in by_folder(data)]
+>>>>>>> docs
     tuning = choose_tuning(device, experiment.epochs * len(sides[0]))
     trainer = Trainer(experiment, *sides, seed=seed, tuning=tuning)
     scores: list[float] = []
@@ -64,10 +70,10 @@ def curve(
     return scores
 
 
-def seconds_a_patch(
+def measure_seconds_per_patch(
     original: Experiment, fast: Experiment, data: PatchDataset, device: torch.device
 ) -> dict[str, float]:
-    """Of training alone, medians of rounds in turn."""
+    """Measure training alone; return medians of rounds in turn."""
     with tempfile.TemporaryDirectory() as folder:
         write_dataset(data, Path(folder), Console(quiet=True))
         contestants: dict[str, textbook.Loop | Ours] = {
@@ -76,18 +82,18 @@ def seconds_a_patch(
             "fast": Ours(fast, data, device),
         }
         batches = {"textbook": original.batch, "original": original.batch, "fast": fast.batch}
-        taken: dict[str, list[float]] = {name: [] for name in contestants}
-        for turn in range(6):
+        times: dict[str, list[float]] = {name: [] for name in contestants}
+        for repeat in range(6):
             for name, contestant in contestants.items():
                 steps = max(1, 128 // batches[name])
-                spent = seconds(partial(contestant.run, steps), device)
-                if turn:  # the first one finds and allocates
-                    taken[name].append(spent / (steps * batches[name]))
-    return {name: round(statistics.median(values), 6) for name, values in taken.items()}
+                elapsed = time_call(partial(contestant.run, steps), device)
+                if repeat:  # the first one compiles and allocates
+                    times[name].append(elapsed / (steps * batches[name]))
+    return {name: round(statistics.median(values), 6) for name, values in times.items()}
 
 
 def tables(results: dict[str, Any]) -> tuple[str, str]:
-    """README's two: what the families need, and what the variants come to."""
+    """Format the two Markdown tables: the families' needs and the variants' scores."""
     families = [
         "| family | the original's best IoU | patches until then, original's | fast | seconds, "
         "textbook | original's in our loop | fast | fast's best IoU |",
@@ -95,7 +101,7 @@ def tables(results: dict[str, Any]) -> tuple[str, str]:
     ]
     for family, result in results["families"].items():
         original, fast = (results["curves"][name]["scores"] for name in (family, result["fast"]))
-        a_patch, train = result["seconds_a_patch"], result["train"]
+        seconds, train = result["seconds_a_patch"], result["train"]
         goals = {seed: max(scores) for seed, scores in original.items()}
         old, new = (
             [patches_until(scores[seed], goal, train) for seed, goal in goals.items()]
@@ -105,8 +111,8 @@ def tables(results: dict[str, Any]) -> tuple[str, str]:
         missed = f", not in {new.count(None)} of {len(new)}" * (None in new)
         families.append(
             f"| {family} | {_spread(goals.values())} | {before:,.0f} | {after:,.0f}{missed} | "
-            f"{before * a_patch['textbook']:,.0f} | {before * a_patch['original']:,.0f} | "
-            f"**{after * a_patch['fast']:,.0f}** | {_spread(map(max, fast.values()))} |"
+            f"{before * seconds['textbook']:,.0f} | {before * seconds['original']:,.0f} | "
+            f"**{after * seconds['fast']:,.0f}** | {_spread(map(max, fast.values()))} |"
         )
     ends = {
         name: [scores[-1] for scores in results["curves"][key]["scores"].values()]
@@ -118,30 +124,30 @@ def tables(results: dict[str, Any]) -> tuple[str, str]:
     return "\n".join(families), "\n".join(heading + rows)
 
 
-def patches_until(scores: Sequence[float], enough: float, train: int) -> int | None:
-    """How many patches were seen when `scores` first reached `enough`."""
-    return next((n * train for n, iou in enumerate(scores, 1) if iou >= enough), None)
+def patches_until(scores: Sequence[float], goal: float, train: int) -> int | None:
+    """Return the number of patches seen when `scores` first reached `goal`."""
+    return next((n * train for n, iou in enumerate(scores, 1) if iou >= goal), None)
 
 
 def _spread(values: Iterable[float]) -> str:
-    known = list(values)
-    return f"{statistics.mean(known):.3f} ± {statistics.stdev(known):.3f}"
+    values = list(values)
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 
-class Record:
-    """What is measured already, in a file; of another device or recipe it knows nothing."""
+class SavedResults:
+    """The results file; results of another device or recipe are ignored."""
 
-    def __init__(self, path: Path, device: torch.device, afresh: bool) -> None:
+    def __init__(self, path: Path, device: torch.device, discard: bool) -> None:
         about = {"device": describe(device), "torch": torch.__version__, "wells": WELLS}
         self.path = path
         self.results: dict[str, Any] = {**about, "families": {}, "curves": {}}
-        if path.exists() and not afresh:
-            found = json.loads(path.read_text())
-            if {name: found[name] for name in about} == about:
-                self.results = found
+        if path.exists() and not discard:
+            saved = json.loads(path.read_text())
+            if {name: saved[name] for name in about} == about:
+                self.results = saved
 
     def scores(self, name: str, experiment: Experiment) -> dict[str, list[float]]:
-        """The curves of a recipe by seed, as far as they are there, to be completed."""
+        """Return the finished curves of a recipe by seed, to be completed in place."""
         recipe, curves = repr(experiment), self.results["curves"]
         if curves.get(name, {}).get("recipe") != recipe:
             curves[name] = {"recipe": recipe, "scores": {}}
@@ -153,36 +159,42 @@ class Record:
 
 
 def main() -> None:
-    """Measure what is missing, print and write."""
+    """Measure missing results, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--afresh", action="store_true", help="forget what was measured before")
+    parser.add_argument("--afresh", action="store_true", help="discard earlier results")
     arguments = parser.parse_args()
     device, console = choose_device(arguments.device), Console()
-    record = Record(OUTPUT, device, arguments.afresh)
+    saved = SavedResults(OUTPUT, device, arguments.afresh)
 
     def complete(name: str, experiment: Experiment, data: PatchDataset) -> None:
-        scores = record.scores(name, experiment)
+        scores = saved.scores(name, experiment)
         for seed in SEEDS:
             if str(seed) not in scores:
-                scores[str(seed)] = curve(experiment, data, device, seed)
-                record.save()
+                scores[str(seed)] = train_curve(experiment, data, device, seed)
+                saved.save()
             console.print(f"{name}, seed {seed}: {max(scores[str(seed)]):.4f}")
 
     for original_name, fast_name, patches in FAMILIES:
         original, fast = find_experiments([original_name, fast_name])
+<<<<<<< HEAD
         data = make_synthetic_dataset(WELLS, patches, SET_SEED)
         result = record.results["families"].setdefault(original.run_name, {})
         result |= {"fast": fast_name, "train": len(split_by_folder(data)[0])}
+=======
+        data = synthetic_dataset(WELLS, patches, SET_SEED)
+        result = saved.results["families"].setdefault(original.run_name, {})
+        result |= {"fast": fast_name, "train": len(by_folder(data)[0])}
+>>>>>>> docs
         if "seconds_a_patch" not in result:
-            result["seconds_a_patch"] = seconds_a_patch(original, fast, data, device)
+            result["seconds_a_patch"] = measure_seconds_per_patch(original, fast, data, device)
         complete(original.run_name, original, data)
         complete(fast_name, fast, data)
         for name, changes in VARIANTS.items() if fast_name == FAST_VARIED else ():
             complete(name, replace(fast, **changes), data)
-    record.save()
-    for name, body in zip(("time to quality", "variants"), tables(record.results), strict=True):
-        replace_table(README, name, body)
+    saved.save()
+    for name, body in zip(("time to quality", "variants"), tables(saved.results), strict=True):
+        replace_table(DOCUMENT, name, body)
 
 
 if __name__ == "__main__":

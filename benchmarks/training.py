@@ -1,8 +1,9 @@
-"""How fast training is: `python benchmarks/training.py` writes training.json and README's table.
+"""Measure training speed: `python benchmarks/training.py`.
 
-In turn, in this one process, several rounds: the textbook loop (benchmarks/textbook.py) and ours,
-for the three families by the original's recipes, each for a few steps of the recipe's own batch.
-`--choices` adds ours without each of the choices that are made for speed, and with `compile`.
+Run the textbook loop (benchmarks/textbook.py) and ours in turn, in one process, for several rounds:
+the three families with the original's recipes, a few steps with the recipe's own batch size.
+`--choices` adds our loop without each choice that is made for speed, and with `compile`. Write
+benchmarks/training.json and the table in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ from train.tuning import CHOICES, choose_tuning, keep_memory
 FAMILIES = ("300", "402", "200")
 PATCHES = 1280
 OUTPUT = Path(__file__).with_suffix(".json")
-README = Path(__file__).parent.parent / "README.md"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 
 class Ours:
-    """Our loop for one experiment, some steps at a time."""
+    """Our training loop for one experiment, a few steps at a time."""
 
     def __init__(
         self, experiment: Experiment, data: PatchDataset, device: torch.device, **choices: Any
@@ -50,46 +51,46 @@ class Ours:
         sides = [prepare(side, Normalisation(), device) for side in split_by_folder(data)]
         tuning = choose_tuning(device, experiment.epochs * len(sides[0]), **choices)
         self.trainer = Trainer(experiment, *sides, tuning=tuning)
-        # Another batch is never smaller: the last step of an epoch is left out.
+        # Batches have one size: the smaller last one of an epoch is left out.
         self.steps = len(sides[0]) // experiment.batch
 
     def run(self, steps: int) -> None:
         """Take `steps` steps."""
         keep_memory(self.trainer.tuning.memory)
-        torch.backends.cudnn.deterministic = True  # as the trainer had it
-        left = steps
+        torch.backends.cudnn.deterministic = True  # as the trainer sets it
+        remaining = steps
 
         def on_step(_: int) -> bool:
-            nonlocal left
-            left -= 1
-            return left > 0 and self.trainer.step < self.steps
+            nonlocal remaining
+            remaining -= 1
+            return remaining > 0 and self.trainer.step < self.steps
 
-        while left:
+        while remaining:
             if self.trainer.step == self.steps:
                 self.trainer.epoch, self.trainer.step = self.trainer.epoch + 1, 0
             self.trainer.run_epoch(on_step)
-        keep_memory(False)  # the others run as they would by themselves
+        keep_memory(False)  # other contestants run as they would alone
 
 
-def operations(model: nn.Module, device: torch.device) -> float:
-    """Floating-point operations of one training step, a patch."""
+def count_operations(model: nn.Module, device: torch.device) -> float:
+    """Count the floating-point operations of one training step for one patch."""
     image = torch.zeros(1, 1, 36, 36, device=device)
     with FlopCounterMode(display=False) as counter:
         model.to(device)(image).sum().backward()
     return float(counter.get_total_flops())
 
 
-def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product, the best of some."""
+def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations per second of a large matrix product, the best of eight."""
     side = 2048 if device.type == "cpu" else 8192
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    return 2 * side**3 / min(seconds(lambda: a @ b, device) for _ in range(8))
+    return 2 * side**3 / min(time_call(lambda: a @ b, device) for _ in range(8))
 
 
-def seconds(work: Callable[[], Tensor | None], device: torch.device) -> float:
-    """Wall time of one call, to its end on the device."""
+def time_call(call: Callable[[], Tensor | None], device: torch.device) -> float:
+    """Return the wall time of one call in seconds, until the device has finished."""
     start = time.perf_counter()
-    work()
+    call()
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
@@ -103,7 +104,7 @@ def measure(
     rounds: int,
     choices: bool,
 ) -> dict[str, Any]:
-    """Run all contestants in turn; gives medians and the spread of the ratio."""
+    """Run all contestants in turn; return medians and the range of the ratio."""
     contestants: dict[str, textbook.Loop | Ours] = {
         "textbook": textbook.Loop(experiment, root, device),
         "ours": Ours(experiment, data, device),
@@ -117,21 +118,21 @@ def measure(
         contestants["with compile"] = Ours(experiment, data, device, compile=True)
     steps = max(1, (256 if device.type == "cpu" else 25_600) // experiment.batch)
     for contestant in contestants.values():
-        contestant.run(2)  # the first steps find and allocate
-    taken: dict[str, list[float]] = {name: [] for name in contestants}
+        contestant.run(2)  # the first steps compile and allocate
+    times: dict[str, list[float]] = {name: [] for name in contestants}
     peaks: dict[str, list[float]] = {"fp32": [], "bf16": []}
     for _ in range(rounds):
         for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
-            peaks[name].append(peak(device, dtype))
+            peaks[name].append(measure_peak(device, dtype))
         for name, contestant in contestants.items():
-            taken[name].append(seconds(partial(contestant.run, steps), device))
+            times[name].append(time_call(partial(contestant.run, steps), device))
     patches = steps * experiment.batch
-    asked = operations(textbook.MODELS[experiment.architecture](), device)
-    ratios = [a / b for a, b in zip(taken["textbook"], taken["ours"], strict=True)]
+    drawn = count_operations(textbook.MODELS[experiment.architecture](), device)
+    ratios = [a / b for a, b in zip(times["textbook"], times["ours"], strict=True)]
     return {
         "batch": experiment.batch,
         "patches_per_second": {
-            n: round(patches / statistics.median(t), 1) for n, t in taken.items()
+            n: round(patches / statistics.median(t), 1) for n, t in times.items()
         },
         "ratio": {
             "median": round(statistics.median(ratios), 2),
@@ -139,13 +140,13 @@ def measure(
             "most": round(max(ratios), 2),
         },
         "operations_per_patch": {
-            "as_drawn": round(asked),
-            "as_done": round(operations(experiment.create_model(), device)),
+            "as_drawn": round(drawn),
+            "as_done": round(count_operations(experiment.create_model(), device)),
         },
         "share_of_peak": {
             name: round(
                 statistics.median(
-                    asked * patches / t / p for t, p in zip(taken["ours"], values, strict=True)
+                    drawn * patches / t / p for t, p in zip(times["ours"], values, strict=True)
                 ),
                 3,
             )
@@ -157,7 +158,7 @@ def measure(
 
 
 def table(results: dict[str, Any]) -> str:
-    """README's rows: a device, then its families."""
+    """Format the Markdown table: a row for each family on each device."""
     lines = [
         "| device | family | textbook | ours | ratio (least to most) | bf16 peak, drawn / done |",
         "|---|---|---|---|---|---|",
@@ -176,7 +177,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def describe(device: torch.device) -> str:
-    """The device in a few words."""
+    """Return a short name of the device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name()
     return f"{torch.get_num_threads()} cores, {platform.machine()}"
@@ -188,7 +189,9 @@ def main() -> None:
     parser.add_argument("-e", "--experiments", nargs="+", default=FAMILIES, metavar="ID")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--choices", action="store_true", help="also ours without each choice")
+    parser.add_argument(
+        "--choices", action="store_true", help="also measure our loop without each choice"
+    )
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
     console = Console()
@@ -210,7 +213,7 @@ def main() -> None:
         "families": families,
     }
     OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
-    replace_table(README, "training", table(results))
+    replace_table(DOCUMENT, "training", table(results))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The README's pictures of the page: `python -m docs.draw` makes them anew from the real one.
+"""Draw the documents' pictures of the page from the page itself: `python -m docs.draw`.
 
-docs/page.png is one view, of the patches in `--patches` if given; docs/page.webp is a short
-film of the packaged samples: browsing, turning, noise, the sheets.
+docs/page.png is one view, of the patches in `--patches` if given. docs/page.webp is a short film of
+the packaged samples: browsing, shift, noise, the sheets.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from benchmarks.server import serve
 HERE = Path(__file__).resolve().parent
 SIZE = (1280, 720)
 QUALITY = 60
-QUICK, SLOW, LONG = 70, 600, 1800  # milliseconds that a frame stays
+QUICK, SLOW, LONG = 70, 600, 1800  # milliseconds that a frame is shown
 
 
 class Film:
-    """Frames of a page, each with the milliseconds that it stays."""
+    """Screenshots of a page, each with its duration in milliseconds."""
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
         self.frames: list[Image.Image] = []
-        self.times: list[int] = []
+        self.durations: list[int] = []
 
-    def shoot(self, milliseconds: int) -> None:
-        """Take the page as it is now."""
+    def add_frame(self, milliseconds: int) -> None:
+        """Add a screenshot of the page."""
         self.screen.settle()
         picture = Image.open(io.BytesIO(self.screen.page.screenshot()))
         self.frames.append(picture.convert("RGB"))
-        self.times.append(milliseconds)
+        self.durations.append(milliseconds)
 
     def slide(self, name: str, values: range, unit: float = 1) -> None:
         """Drag a slider through values."""
         for value in values:
             self.screen.slide(name, round(value * unit, 4))
-            self.shoot(QUICK)
+            self.add_frame(QUICK)
 
     def press(self, key: str, milliseconds: int) -> None:
-        """Press a key and look at what comes."""
+        """Press a key and add the result."""
         self.screen.press(key)
-        self.shoot(milliseconds)
+        self.add_frame(milliseconds)
 
     def save(self, path: Path) -> None:
-        """Write the film; it goes round and round."""
+        """Write the film as an endless loop."""
         first, *rest = self.frames
         first.save(
             path,
             save_all=True,
             append_images=rest,
-            duration=self.times,
+            duration=self.durations,
             loop=0,
             quality=QUALITY,
             method=6,
@@ -64,16 +64,16 @@ class Film:
 
 
 @contextmanager
-def page(browser, arguments: list[str]) -> Iterator[Screen]:
-    """The page on its own server."""
-    with serve([*arguments, "--preload"]) as url, screens(browser, url) as open_one:
-        yield open_one(*SIZE)
+def open_page(browser, arguments: list[str]) -> Iterator[Screen]:
+    """Open the page on its own server."""
+    with serve([*arguments, "--preload"]) as url, screens(browser, url) as open_screen:
+        yield open_screen(*SIZE)
 
 
-def act(film: Film) -> None:
-    """What the film shows."""
+def record(film: Film) -> None:
+    """Record the scenes of the film."""
     screen = film.screen
-    film.shoot(SLOW)
+    film.add_frame(SLOW)
     for _ in range(3):
         film.press("ArrowRight", SLOW)
     film.slide("shift", range(1, 15))
@@ -84,30 +84,32 @@ def act(film: Film) -> None:
     film.press("s", SLOW)
     screen.page.locator(".gs-main").click()
     screen.page.locator(".gs-table").wait_for()
-    film.shoot(LONG)
+    film.add_frame(LONG)
     film.press("i", SLOW)
     screen.page.get_by_text("All curves are drawn.").wait_for()
-    film.shoot(LONG)
+    film.add_frame(LONG)
     film.press("y", SLOW)
     film.press("y", SLOW)
 
 
 def main() -> None:
-    """Draw both."""
+    """Write both pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--patches", metavar="DIR", help="for page.png; default: the samples")
+    parser.add_argument(
+        "--patches", metavar="DIR", help="patches of page.png (default: the samples)"
+    )
     parser.add_argument("--patch", default="", metavar="NAME", help="the patch of page.png")
     arguments = parser.parse_args()
     with chromium() as browser:
-        with page(browser, ["-i", arguments.patches] if arguments.patches else []) as screen:
+        with open_page(browser, ["-i", arguments.patches] if arguments.patches else []) as screen:
             screen.page.keyboard.press("/")
             screen.page.keyboard.type(arguments.patch)
             screen.press("Enter")
             screen.page.wait_for_timeout(500)
             screen.page.screenshot(path=HERE / "page.png")
-        with page(browser, []) as screen:
+        with open_page(browser, []) as screen:
             film = Film(screen)
-            act(film)
+            record(film)
             film.save(HERE / "page.webp")
 
 
