@@ -24,7 +24,6 @@ from rich.console import Console
 from geoseg import PatchDataset
 from geoseg.dataset import CACHE_NAME
 from geoseg.dataset.check.duplicates import find_duplicate_wells
-from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 
 ROUNDS = 5
@@ -49,15 +48,9 @@ def main() -> None:
     """Measure, print and write."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     console = Console()
-<<<<<<< HEAD
-    made = time.perf_counter()
-    dataset = make_synthetic_dataset()
-    made = time.perf_counter() - made
-=======
     start = time.perf_counter()
     dataset = synthetic_dataset()
     elapsed = time.perf_counter() - start
->>>>>>> docs
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_dataset(dataset, root, console)

@@ -164,7 +164,7 @@ async def measure(
         }
 
 
-def loopback(url: str) -> str:
+def require_local_url(url: str) -> str:
     """Return `url` without a final slash; raise ValueError if it is not on this machine."""
     host = urlsplit(url).hostname or ""
     with suppress(ValueError):
@@ -205,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--levels", type=int, nargs="+", default=LEVELS, metavar="USERS")
     parser.add_argument(
-        "--url", type=loopback, help="measure a running page on this machine; print only"
+        "--url", type=require_local_url, help="measure a running page on this machine; print only"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     options = parser.parse_args(argv)

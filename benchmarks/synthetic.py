@@ -18,7 +18,6 @@ import torch
 from rich.console import Console
 
 from geoseg.segmenter import choose_device
-from geoseg.synthetic import make_fresh_dataset
 from train.experiments import find_experiments
 from train.loop import Trainer
 from train.sampling import prepare
@@ -34,17 +33,10 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     device = choose_device()
     (experiment,) = find_experiments([SMALLEST])
-<<<<<<< HEAD
-    making, training = [], []
-    for generation in range(ROUNDS + 1):
-        start = time.perf_counter()
-        dataset = make_fresh_dataset(PATCHES, generation=generation, device=device)
-=======
     making, training = [], []  # patches per second
     for repeat in range(ROUNDS + 1):
         start = time.perf_counter()
-        dataset = fresh_dataset(PATCHES, turn=repeat, device=device)
->>>>>>> docs
+        dataset = fresh_dataset(PATCHES, generation=repeat, device=device)
         if device.type == "cuda":
             torch.cuda.synchronize()
         elapsed = time.perf_counter() - start
@@ -53,13 +45,8 @@ def main() -> None:
         trainer = Trainer(experiment, patches, patches, tuning=tuning)
         epoch = trainer.run_epoch(lambda _: True)
         assert epoch
-<<<<<<< HEAD
-        if generation:  # the first one warms up
-            making.append(PATCHES / made)
-=======
         if repeat:  # the first one warms up
             making.append(PATCHES / elapsed)
->>>>>>> docs
             training.append(epoch.patches_per_second)
     result = {
         "patches_per_second": round(statistics.median(making)),

@@ -28,7 +28,6 @@ from training import DOCUMENT, Ours, describe, time_call
 from geoseg import Normalisation
 from geoseg.dataset import PatchDataset, split_by_folder
 from geoseg.segmenter import choose_device
-from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
@@ -53,13 +52,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def train_curve(
     experiment: Experiment, data: PatchDataset, device: torch.device, seed: int
 ) -> list[float]:
-<<<<<<< HEAD
-    """Validation IoU after every epoch."""
-    sides = [prepare(side, Normalisation(), device) for side in split_by_folder(data)]
-=======
     """Train and return the validation IoU after every epoch."""
-    sides = [prepare(side, Normalisation(), device) for side in by_folder(data)]
->>>>>>> docs
+    sides = [prepare(side, Normalisation(), device) for side in split_by_folder(data)]
     tuning = choose_tuning(device, experiment.epochs * len(sides[0]))
     trainer = Trainer(experiment, *sides, seed=seed, tuning=tuning)
     scores: list[float] = []
@@ -177,15 +171,9 @@ def main() -> None:
 
     for original_name, fast_name, patches in FAMILIES:
         original, fast = find_experiments([original_name, fast_name])
-<<<<<<< HEAD
-        data = make_synthetic_dataset(WELLS, patches, SET_SEED)
-        result = record.results["families"].setdefault(original.run_name, {})
-        result |= {"fast": fast_name, "train": len(split_by_folder(data)[0])}
-=======
         data = synthetic_dataset(WELLS, patches, SET_SEED)
         result = saved.results["families"].setdefault(original.run_name, {})
-        result |= {"fast": fast_name, "train": len(by_folder(data)[0])}
->>>>>>> docs
+        result |= {"fast": fast_name, "train": len(split_by_folder(data)[0])}
         if "seconds_a_patch" not in result:
             result["seconds_a_patch"] = measure_seconds_per_patch(original, fast, data, device)
         complete(original.run_name, original, data)

@@ -116,8 +116,8 @@ def test_load_is_put_on_this_machine_only(scripts, url):
     import load
 
     with pytest.raises(ValueError, match="not on this machine"):
-        load.loopback(url)
-    assert load.loopback("http://[::1]:7860/") == "http://[::1]:7860"
+        load.require_local_url(url)
+    assert load.require_local_url("http://[::1]:7860/") == "http://[::1]:7860"
 
 
 @pytest.mark.parametrize("number", ["200", "300", "402", "1004", "3000"])
