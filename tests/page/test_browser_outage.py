@@ -8,23 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.browser import Screen
-from benchmarks.server import free_port, make_checkpoints, make_folder, make_patch, running, serve
+from benchmarks.server import free_port, make_patch
+from geoseg.page import build, launch, load_set
 from tests.helpers.requests import send_files
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def arguments(tmp_path_factory) -> list[str]:
-    images = make_folder(tmp_path_factory.mktemp("set"), 5)
-    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return ["-i", str(images), "--checkpoints", str(models)]
-
-
-@pytest.fixture(scope="module")
-def url(arguments) -> Iterator[str]:
-    with serve(arguments) as address:
-        yield address
 
 
 @pytest.fixture
@@ -43,25 +31,29 @@ def notice(screen: Screen) -> str:
     return screen.page.locator(".gs-notice-text").inner_text()
 
 
-def test_a_server_that_comes_back_is_taken_up_where_it_was_left(browser, arguments, tmp_path):
+def test_a_server_that_comes_back_is_taken_up_where_it_was_left(
+    browser, segmenter, images, tmp_path
+):
     file = tmp_path / "mine.npy"
     np.save(file, make_patch(9))
-    port = free_port()
-    arguments = [*arguments, "--port", str(port)]  # the last one that is given counts
+    port, patches = free_port(), load_set([str(images)], "")
     context = browser.new_context()
-    with running(arguments):
-        screen = Screen(context.new_page(), f"http://127.0.0.1:{port}/")
-        screen.upload(file)
-        screen.page.evaluate("window.mark = 'same page'")
+    first = build(segmenter, patches)
+    screen = Screen(context.new_page(), launch(first, "127.0.0.1", port))
+    screen.upload(file)
+    screen.page.evaluate("window.mark = 'same page'")
+    first.close(verbose=False)
     screen.page.locator("[name=shift]").fill("5")
     screen.page.wait_for_timeout(1500)
     assert not screen.page.evaluate("geoseg.settled")
-    with running(arguments):
-        screen.settle()
-        assert screen.page.evaluate("mark") == "same page"
-        assert (screen.name, screen.state("shift")) == ("well_9_patch_0.npy", 5)
-        assert "the server was started anew" in notice(screen)
+    second = build(segmenter, patches)
+    launch(second, "127.0.0.1", port)
+    screen.settle()
+    assert screen.page.evaluate("mark") == "same page"
+    assert (screen.name, screen.state("shift")) == ("well_9_patch_0.npy", 5)
+    assert "the server was started anew" in notice(screen)
     context.close()
+    second.close(verbose=False)
 
 
 @pytest.mark.parametrize("status", [429, 503, "gone"])

@@ -100,10 +100,10 @@ def test_the_curve_says_what_the_cards_say(screen):
 
 def test_a_click_or_enter_on_a_curve_moves_its_slider(screen):
     probe(screen)
-    before = screen.map("patch")
+    before = screen.array("patch")
     at_step(screen, 0, 12, 36)
     assert screen.state("shift") == 12
-    np.testing.assert_array_equal(screen.map("patch"), np.roll(before, 12, 1))
+    np.testing.assert_array_equal(screen.array("patch"), np.roll(before, 12, 1))
     at_step(screen, 1, 4, 11)
     assert screen.state("noise") == 0.002
     chart(screen, 0).focus()
@@ -195,14 +195,14 @@ def test_pipes_are_browsed_turned_by_knobs_and_left(screen):
     assert screen.page.locator("#gs-pipe").input_value() == "3"
     screen.press("ArrowLeft", "ArrowLeft", "ArrowLeft")
     assert screen.name == "synthetic 10000"
-    before = screen.map("patch")
+    before = screen.array("patch")
     knob(screen, "contrast", 0.15)
-    assert screen.map("truth").any()
-    assert np.nanmin(screen.map("patch")) < np.nanmin(before)
+    assert screen.array("truth").any()
+    assert np.nanmin(screen.array("patch")) < np.nanmin(before)
     assert float(screen.shown_scores(NAMES[0])[0]) > 0
     screen.page.get_by_role("button", name="Groove depth as the pipe drew it").click()
     screen.settle()
-    np.testing.assert_array_equal(screen.map("patch"), before)
+    np.testing.assert_array_equal(screen.array("patch"), before)
     screen.page.locator(".gs-jump").fill("42")
     screen.page.keyboard.press("Enter")
     screen.settle()
@@ -228,9 +228,9 @@ def test_a_fast_drag_of_a_knob_ends_on_its_last_value(screen):
     value = screen.state("knobs.width")
     assert 4.5 < value < 6
     assert screen.page.evaluate("geoseg.scene.facts.drawn.width") != value
-    patch = screen.map("patch")
+    patch = screen.array("patch")
     screen.press("ArrowRight", "ArrowLeft")
-    np.testing.assert_array_equal(screen.map("patch"), patch)
+    np.testing.assert_array_equal(screen.array("patch"), patch)
 
 
 def test_the_strip_shows_the_pipes_as_the_knobs_make_them(screen):
@@ -270,17 +270,17 @@ def test_a_link_opens_the_same_pipe_with_its_knobs_and_letters(screen, open_page
 
 
 def test_letters_are_the_truth_of_the_patch_that_is_shown(screen):
-    truth, patch = screen.map("truth"), screen.map("patch")
+    truth, patch = screen.array("truth"), screen.array("patch")
     screen.press("y")
     screen.page.get_by_role("button", name="Easy").click()
     screen.settle()
-    letters = screen.map("truth")
+    letters = screen.array("truth")
     assert not np.array_equal(letters, truth)
-    np.testing.assert_allclose(screen.map("patch"), patch - 0.1 * letters, atol=1e-6)
+    np.testing.assert_allclose(screen.array("patch"), patch - 0.1 * letters, atol=1e-6)
     assert "letters for labels" in screen.page.locator(".gs-patch .gs-note").inner_text()
     screen.page.get_by_role("button", name="Trivial").click()
     screen.settle()
-    assert set(np.unique(screen.map("patch"))) == {0, np.float32(-0.1)}
+    assert set(np.unique(screen.array("patch"))) == {0, np.float32(-0.1)}
     screen.press("ArrowLeft")
     assert screen.name == "well_9_patch_30.npy"
     assert "6 rows and 36 columns hold no letter" in screen.page.locator(".gs-notice").inner_text()

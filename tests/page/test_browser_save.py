@@ -4,7 +4,6 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.browser import Screen
-from benchmarks.server import MODELS, make_checkpoints, make_folder, make_patch, serve
-from geoseg import Segmenter, find_checkpoints
+from benchmarks.server import MODELS, make_patch
 from geoseg.page import load_set
 from geoseg.page.live import view
 
@@ -21,28 +19,11 @@ pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("save")
-    make_folder(root / "set")
-    (root / "checkpoints").mkdir()
-    make_checkpoints(root / "checkpoints")
-    return root
-
-
-@pytest.fixture(scope="module")
-def url(browser, folder) -> Iterator[str]:
-    with serve(
-        ["-i", str(folder / "set"), "--checkpoints", str(folder / "checkpoints"), "--preload"]
-    ) as address:
-        yield address
-
-
 @pytest.fixture
-def screen(open_page) -> Screen:
-    opened = open_page()
-    opened.press("w")
-    return opened
+def screen(screen) -> Screen:
+    """Open the page with its sheet "Save"."""
+    screen.press("w")
+    return screen
 
 
 def saved(screen: Screen, button: str, within: str = ".gs-sheet") -> tuple[str, bytes]:
@@ -60,11 +41,11 @@ def test_arrays_are_those_on_the_screen(screen):
     assert name == "well_9_patch_10.npy"
     patch = np.load(io.BytesIO(content))
     assert patch.dtype == np.float32
-    np.testing.assert_array_equal(patch, screen.map("patch"))
+    np.testing.assert_array_equal(patch, screen.array("patch"))
     name, content = saved(screen, "Probability .npy")
     assert name == f"well_9_patch_10.{NAMES[0]}.probability.npy"
     probability = np.load(io.BytesIO(content))
-    np.testing.assert_array_equal(probability, screen.map("probability", NAMES[0]))
+    np.testing.assert_array_equal(probability, screen.array("probability", NAMES[0]))
     _, content = saved(screen, "Mask .npy")
     mask = np.load(io.BytesIO(content))
     assert mask.dtype == np.uint8
@@ -77,10 +58,10 @@ def test_the_picture_shows_the_panels(screen):
     picture = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
     # Four panels of 648 pixels with 48 between them; below, a line of settings and a legend.
     assert picture.shape == (2 * (34 + 66 + 324 + 62 + 2 * 19 + 12), 4 * 648 + 5 * 48, 3)
-    patch = screen.map("patch")
+    patch = screen.array("patch")
     grey = np.clip((patch + 0.05) / 0.1, 0, 1) * 255
     cells = picture[200 - 28 + 9 :: 18, 48 + 9 :: 18][:36, :36].mean(-1)
-    plain = screen.map("classes", NAMES[0]) == 0
+    plain = screen.array("classes", NAMES[0]) == 0
     assert np.abs(cells - grey)[plain].mean() < 8
 
 
@@ -128,13 +109,13 @@ def test_the_picture_shows_the_part_that_is_zoomed(screen):
     texts, picture = written(screen)
     assert "zoomed: rows 0 to 8, columns 27 to 35" in texts
     assert "overlay" not in " ".join(texts)
-    grey = np.clip((screen.map("patch") + 0.05) / 0.1, 0, 1) * 255
+    grey = np.clip((screen.array("patch") + 0.05) / 0.1, 0, 1) * 255
     cells = picture[172 + 36 :: 72, 48 + 36 :: 72][:9, :9].mean(-1)
     np.testing.assert_allclose(cells, grey[:9, 27:], atol=2)
 
 
 @pytest.mark.parametrize("button", ["Masks, zip", "Masks and probabilities, zip"])
-def test_the_zip_is_what_the_library_says_of_the_set(screen, folder, button):
+def test_the_zip_is_what_the_library_says_of_the_set(screen, images, segmenter, button):
     screen.slide("shift", 4)
     screen.slide("noise", 0.002)
     screen.slide("seed", 3)
@@ -142,8 +123,7 @@ def test_the_zip_is_what_the_library_says_of_the_set(screen, folder, button):
     assert name == "geoseg.zip"
     archive = zipfile.ZipFile(io.BytesIO(content))
     assert archive.testzip() is None
-    patches = load_set([str(folder / "set")], "")
-    segmenter = Segmenter(find_checkpoints(folder / "checkpoints"), "cpu")
+    patches = load_set([str(images)], "")
     both = "probabilities" in button
     assert len(archive.namelist()) == 1 + len(patches) * len(NAMES) * (1 + both)
     about = json.loads(archive.read("about.json"))
@@ -188,7 +168,7 @@ def test_a_link_opens_the_same_again(screen, open_page):
     ):
         assert other.state(key) == screen.state(key), key
     assert other.name == "well_9_patch_5.npy"
-    np.testing.assert_array_equal(other.map("patch"), screen.map("patch"))
+    np.testing.assert_array_equal(other.array("patch"), screen.array("patch"))
     # The address itself is the link, a moment later.
     screen.page.wait_for_function(f"location.href === {json.dumps(link)}")
 

@@ -65,7 +65,7 @@ def test_the_strip_shows_the_set_and_goes_to_a_patch(screen):
     picture = screen.page.locator(".gs-cell canvas").nth(3)
     screen.page.wait_for_function("document.querySelectorAll('.gs-cell canvas')[3].width")
     shown = np.array(picture.evaluate(READ)).reshape(36, 36, 4)[..., 0]
-    np.testing.assert_array_equal(shown, small_picture(screen.map("patch").astype(np.float32)))
+    np.testing.assert_array_equal(shown, small_picture(screen.array("patch").astype(np.float32)))
     # Browsing backwards comes round to the end, and the strip follows.
     screen.press(*["ArrowLeft"] * 5)
     assert screen.name == "well_9_patch_295.npy"

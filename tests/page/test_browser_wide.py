@@ -34,11 +34,11 @@ def go(screen: Screen, way: str) -> None:
 
 
 def test_a_wide_patch_can_be_turned_all_the_way_round(screen):
-    before = screen.map("patch"), screen.map("probability", NAMES[0])
+    before = screen.array("patch"), screen.array("probability", NAMES[0])
     screen.slide("shift", 71)
     assert slider(screen) == ("71", "71", "71 of 72")
-    np.testing.assert_array_equal(screen.map("patch"), np.roll(before[0], 71, 1))
-    turned = screen.map("probability", NAMES[0])
+    np.testing.assert_array_equal(screen.array("patch"), np.roll(before[0], 71, 1))
+    turned = screen.array("probability", NAMES[0])
     np.testing.assert_allclose(turned, np.roll(before[1], 71, 1), atol=1e-4)
     screen.page.wait_for_function("/shift=71/.test(location.hash)")
 
@@ -49,7 +49,7 @@ def test_a_narrower_patch_takes_the_shift_round_again(screen):
     assert screen.name == "b.npy"
     assert slider(screen) == ("14", "35", "14 of 36")
     assert screen.state("shift") == 14
-    np.testing.assert_array_equal(screen.map("patch"), np.roll(make_patch(1), 14, 1))
+    np.testing.assert_array_equal(screen.array("patch"), np.roll(make_patch(1), 14, 1))
     go(screen, "Next")
     assert slider(screen) == ("14", "143", "14 of 144")
 
@@ -61,7 +61,7 @@ def test_a_link_keeps_any_shift_that_the_patch_has(open_page, url):
     linked.page.evaluate("location.hash = 'patch=a.npy&shift=70'")
     linked.page.wait_for_function("geoseg.scene.name === 'a.npy' && geoseg.settled")
     assert slider(linked) == ("70", "71", "70 of 72")
-    np.testing.assert_array_equal(linked.map("patch"), np.roll(WIDE, 70, 1))
+    np.testing.assert_array_equal(linked.array("patch"), np.roll(WIDE, 70, 1))
 
 
 def test_the_probe_tries_the_whole_width_and_marks_any_shift(screen):

@@ -1,0 +1,121 @@
+"""No route gives a file of the server, fetches an address, or shows a user's files to others."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from geoseg.page.gate import DOORS
+from tests.helpers.attacks import fill, is_harmless, secret_places, secret_server, spellings
+from tests.helpers.requests import API, ask, call, post, send, send_files, upload_paths
+
+
+def test_no_route_gives_a_file_or_fetches_an_address(server, root, routes):
+    with secret_server() as (inside, asked):
+        for (method, path), target in itertools.product(routes, secret_places(root, inside)):
+            if method not in ("GET", "POST"):
+                continue
+            for value in spellings(target) if "{" in path else [""]:
+                address = fill(path, value)
+                queries = "&".join(
+                    f"{name}={quote(target)}" for name in ("path", "url", "deep_link")
+                )
+                body = {"data": [target], "path": target, "url": target, "models": []}
+                if address.startswith((f"{API}/mcp", f"{API}/heartbeat")) and method == "GET":
+                    continue  # streams without end; they take no name
+                reply = send(
+                    server.url,
+                    f"{address}?{queries}&session_hash=x",
+                    json.dumps(body).encode() if method == "POST" else None,
+                    Content_Type="application/json",
+                )
+                assert is_harmless(reply.text), (method, address)
+        assert asked == []
+    assert server.output() == []
+
+
+def test_routes_that_nobody_needs_are_shut(server, routes):
+    shut = 0
+    for method, path in routes:
+        address = fill(path, "x")
+        if re.fullmatch(DOORS.get(method, "(?!)"), address):
+            continue
+        shut += 1
+        assert send(server.url, address, method=method).status in (404, 405), (method, path)
+    assert shut > 40
+    for path in (
+        "file=/etc/passwd",
+        "proxy=http://x",
+        "vibe-code",
+        "component_server",
+        "deep_link",
+    ):
+        assert send(server.url, f"{API}/{path}").status == 404
+
+
+@pytest.mark.parametrize("way", ["run", "call"])
+def test_no_file_is_taken_by_its_name(server, root, way):
+    meta = {"_type": "gradio.FileData"}
+    with secret_server() as (inside, asked):
+        for target in secret_places(root, inside):
+            forged = [target, {"path": target}, {"path": target, "meta": meta}]
+            forged.append({"path": target, "url": target, "meta": meta, "is_stream": True})
+            for file in forged:
+                if way == "run":
+                    text = post(server.url, f"{API}/run/segment", {"data": [[file]]}).text
+                    assert json.loads(text)["error"], file
+                else:
+                    (text,) = queued(server.url, "segment", file)
+                    assert "event: error" in text
+                assert is_harmless(text)
+                assert str(root / "temporary") not in text
+        assert asked == []
+    assert server.output() == []
+
+
+def queued(url: str, name: str, *data) -> list[str]:
+    answer = post(url, f"{API}/call/{name}", {"data": list(data)}).json
+    return [send(url, f"{API}/call/{name}/{answer['event_id']}").text]
+
+
+def test_an_upload_is_nobody_elses_and_gone_once_read(server, root):
+    path = root / "set" / "images" / "well_9_patch_0.npy"
+    first, second = (upload_paths(server.url, path)[0] for _ in range(2))
+    assert first != second, "the same bytes must not share a path"
+    assert Path(first).stat().st_mode & 0o077 == 0 or Path(first).parent.stat().st_mode & 0o077 == 0
+    for address in (f"file={first}", f"file/{first}", f"file=..{first}", f"stream/{first}"):
+        assert send(server.url, f"{API}/{address}").status == 404
+    assert "models" in call(server.url, "segment", first)
+    assert not Path(first).exists()
+    assert "read already" in call(server.url, "segment", first)
+    assert Path(second).exists()
+
+
+def test_uploads_are_shown_to_their_user_only(server, root):
+    path = root / "set" / "images" / "well_9_patch_5.npy"
+    before = set((root / "temporary").rglob("*"))
+    receipt = send_files(server.url, "mine" * 8, [("one.npy", path.read_bytes())])
+    assert receipt.json == {"accepted": 1, "rejected": []}
+    asked = {"source": "uploads", "models": []}
+    mine = ask(server.url, "look", "mine" * 8, **asked)
+    assert mine["name"] == "one.npy"
+    for user in ("theirs" * 8, "", "mine", ["mine" * 8], None, 7):
+        for name in ("look", "browse", "rank", "export", "probe"):
+            assert post(server.url, f"/page/{name}", {"user": user, **asked}).status == 410
+    assert set((root / "temporary").rglob("*")) == before, "it was on the disk"
+
+
+@pytest.mark.parametrize("user", ["", "short", "x" * 65])
+def test_a_key_that_could_be_guessed_keeps_nothing(server, user):
+    reply = send_files(server.url, user, [("a.npy", b"")])
+    assert reply.status == 422
+    assert "16 to 64 letters" in reply.json["detail"]
+
+
+def test_nobody_can_write_an_address_into_what_others_read(server):
+    for path in ("/", "/config", f"{API}/info", f"{API}/info?page=x", f"{API}/openapi.json"):
+        send(server.url, path, X_Forwarded_Host="evil.test", X_Gradio_Server="http://evil.test")
+        assert "evil.test" not in send(server.url, path).text
