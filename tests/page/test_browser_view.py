@@ -1,18 +1,17 @@
 """Ways to look: the strip, going to a name, zoom, touch, full screen; and who can use them."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.browser import READ, Screen
-from benchmarks.server import MODELS, make_patch
+from benchmarks.server import MODELS
 from geoseg.page.catalogue import small_picture
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
-COUNT = 60
+COUNT, ALL = 60, 66  # patches of well 9, and of the whole set
 
 # Every text in sight: its colour against the nearest ground that is painted, by WCAG 2.2.
 CONTRAST = """() => {
@@ -42,10 +41,9 @@ CONTRAST = """() => {
 
 
 @pytest.fixture(scope="module")
-def images(images) -> Path:
-    for well in (3, 12):
-        np.save(images / f"well_{well}_patch_2.npy", make_patch(100 + well))
-    return images
+def url(large_set_url) -> str:
+    """Return the address of the page of the large set."""
+    return large_set_url
 
 
 def selected(screen: Screen) -> list[str]:
@@ -66,10 +64,10 @@ def test_the_strip_shows_the_set_and_goes_to_a_patch(screen):
     screen.page.wait_for_function("document.querySelectorAll('.gs-cell canvas')[3].width")
     shown = np.array(picture.evaluate(READ)).reshape(36, 36, 4)[..., 0]
     np.testing.assert_array_equal(shown, small_picture(screen.array("patch").astype(np.float32)))
-    # Browsing backwards comes round to the end, and the strip follows.
-    screen.press(*["ArrowLeft"] * 5)
-    assert screen.name == "well_9_patch_295.npy"
-    assert selected(screen) == ["61: well_9_patch_295.npy"]
+    # Browsing backwards goes from the first patch to the last, and the strip follows.
+    screen.press(*["ArrowLeft"] * 4)
+    assert screen.name == "z4.npy"
+    assert selected(screen) == ["66: z4.npy"]
     box = screen.page.locator(".gs-cell[aria-selected=true]").bounding_box()
     film = screen.page.locator(".gs-film").bounding_box()
     assert film["x"] <= box["x"] <= film["x"] + film["width"] - box["width"]
@@ -77,7 +75,8 @@ def test_the_strip_shows_the_set_and_goes_to_a_patch(screen):
 
 def test_wells_can_be_chosen(screen):
     well = screen.page.get_by_label("Wells that are shown")
-    assert well.locator("option").all_inner_texts() == ["Every well", "Well 3", "Well 9", "Well 12"]
+    wells = ["Every well", "Well 3", "Well 9", "Well 12", "Without a well"]
+    assert well.locator("option").all_inner_texts() == wells
     well.select_option("Well 12")
     screen.settle()
     assert screen.name == "well_12_patch_2.npy"
@@ -90,7 +89,7 @@ def test_wells_can_be_chosen(screen):
     assert screen.name == "well_9_patch_295.npy"
     assert screen.page.locator(".gs-position").input_value() == str(COUNT)
     well.select_option("Every well")
-    assert screen.page.locator(".gs-count").inner_text() == f"of {COUNT + 2}"
+    assert screen.page.locator(".gs-count").inner_text() == f"of {ALL}"
 
 
 def test_a_patch_is_found_by_its_name(screen):
