@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.server import make_checkpoints, make_folder, running
+from benchmarks.server import serve
 
 pytestmark = pytest.mark.browser
 
@@ -20,11 +20,10 @@ addEventListener('message', event => {{
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    root = tmp_path_factory.mktemp("space")
-    images, models = make_folder(root / "set"), make_checkpoints(root)
-    with running(["-i", str(images), "--checkpoints", str(models)], SPACE_ID="me/geoseg") as server:
-        yield server.url
+def url(arguments):
+    """Run the page as a Space does."""
+    with serve(arguments, SPACE_ID="me/geoseg") as address:
+        yield address
 
 
 def test_a_job_says_for_which_visitor_it_is_and_a_live_answer_does_not(browser, url):

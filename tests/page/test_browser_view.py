@@ -255,9 +255,9 @@ def test_every_text_stands_out_and_every_control_has_a_name(open_page, scheme, w
         assert screen.page.evaluate(CONTRAST) == [], sheet
         assert screen.page.evaluate("document.documentElement.scrollWidth") <= width
         for role in ("button", "slider", "checkbox", "spinbutton", "combobox", "textbox"):
-            for control in screen.page.get_by_role(role).all():
-                named = control.evaluate(
-                    "c => c.getAttribute('aria-label') || c.textContent.trim() "
-                    "|| [...(c.labels || [])].map(l => l.textContent.trim()).join('')"
-                )
-                assert named, control.evaluate("c => c.outerHTML")
+            nameless = screen.page.get_by_role(role).evaluate_all(
+                "all => all.filter(c => !(c.getAttribute('aria-label') || c.textContent.trim() "
+                "|| [...(c.labels || [])].map(l => l.textContent.trim()).join('')))"
+                ".map(c => c.outerHTML)"
+            )
+            assert nameless == [], (sheet, role)

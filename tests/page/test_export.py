@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from benchmarks.server import make_checkpoints, make_patch
+from benchmarks.server import make_patch
 from geoseg.page import PatchSet
 from geoseg.page import export as module
 from geoseg.page.batches import Work
@@ -21,9 +21,8 @@ from geoseg.synthetic.toy_labels import MODES
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory) -> Work:
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return Work(Segmenter(sorted(folder.iterdir()), "cpu"), threading.Lock())
+def work(segmenter) -> Work:
+    return Work(segmenter, threading.Lock())
 
 
 def last(work: Work, patches, **message) -> dict:

@@ -38,12 +38,6 @@ from geoseg.segmenter import Segmenter
 NAMES = ("200-stacked", "300-vanilla", "402-unet")
 
 
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> Segmenter:
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return Segmenter(sorted(folder.iterdir()), "cpu")
-
-
 @pytest.fixture
 def images(tmp_path) -> Path:
     return make_folder(tmp_path / "set")

@@ -8,23 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.server import MODELS, make_checkpoints, make_patch
+from benchmarks.server import MODELS, make_patch
 from geoseg import scores
 from geoseg.evaluation.perturbations import GAIN, MOST_TURNS, NOISE, SEEDS, blanked, compare, turned
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.live import view
 from geoseg.page.probe import PROBES, probe
-from geoseg.segmenter import Segmenter
 
 NAMES = list(MODELS)
 CIRCULAR, FLAT = "200-stacked", "402-unet"
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> Segmenter:
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return Segmenter(sorted(folder.iterdir()), "cpu")
 
 
 def one(patch=None, truth=None) -> PatchSet:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.server import make_checkpoints, make_patch
+from benchmarks.server import make_patch
 from geoseg.evaluation.label_errors import find_label_errors
 from geoseg.metrics import Counts, average_scores, score, scores
 from geoseg.page import PatchSet, batches
@@ -39,15 +39,9 @@ class Watched(Segmenter):
         return super().probabilities(patches, names)
 
 
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return sorted(folder.iterdir())
-
-
 @pytest.fixture
 def segmenter(checkpoints) -> Watched:
-    made = Watched(checkpoints, "cpu")
+    made = Watched(sorted(checkpoints.iterdir()), "cpu")
     made.asked = []
     return made
 

@@ -10,18 +10,11 @@ from collections.abc import Iterator
 import pytest
 from starlette.applications import Starlette
 
-from benchmarks.server import free_port, make_checkpoints, make_patch
+from benchmarks.server import free_port, make_patch
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.routes import Desk, _Lane
-from geoseg.segmenter import Segmenter
 from tests.helpers.http_servers import running_app
 from tests.helpers.requests import ask, job
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> Segmenter:
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return Segmenter(sorted(folder.iterdir()), "cpu")
 
 
 class Gated:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 
-from benchmarks.server import EXACT, make_checkpoints, make_patch, running
+from benchmarks.server import EXACT, make_patch, running
 from geoseg import Segmenter, find_checkpoints
 from geoseg.page import zerogpu
 from tests.helpers.zerogpu_scheduler import lending
@@ -27,17 +27,12 @@ USER = "0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return make_checkpoints(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
 def lender():
     with lending() as one:
         yield one
 
 
-def page(lender, models, patience):
+def page(lender, checkpoints, patience):
     """The page on a Space whose processor waits so many seconds for a GPU."""
     program = [
         sys.executable,
@@ -45,15 +40,15 @@ def page(lender, models, patience):
         "tests.helpers.zerogpu_app",
         *EXACT[2:],
         "--checkpoints",
-        str(models),
+        str(checkpoints),
     ]
     wishes = {"WORTH_SECONDS": "0", "PATIENCE_SECONDS": str(patience)}
     return running(program=program, **lender.environment, SPACE_ID="me/geoseg", **wishes)
 
 
 @pytest.fixture(scope="module")
-def url(lender, models):
-    with page(lender, models, patience=60) as server:
+def url(lender, checkpoints):
+    with page(lender, checkpoints, patience=60) as server:
         yield server.url
 
 
@@ -85,8 +80,8 @@ def export(url, **headers):
     return {name: np.load(io.BytesIO(archive.read(name))) for name in names}
 
 
-def expected(models, patches):
-    segmenter = Segmenter(find_checkpoints(models), "cpu")
+def expected(checkpoints, patches):
+    segmenter = Segmenter(find_checkpoints(checkpoints), "cpu")
     found = segmenter.probabilities(patches, ["402-unet", "300-vanilla"])
     return {
         f"masks/{name}/patch_{i:02}.npy": probability > segmenter.cards[name].threshold
@@ -95,10 +90,10 @@ def expected(models, patches):
     }
 
 
-def test_a_whole_set_is_done_where_a_gpu_is_lent_for_the_visitor(url, lender, models, patches):
+def test_a_whole_set_is_done_where_a_gpu_is_lent_for_the_visitor(url, lender, checkpoints, patches):
     lender.asked.clear()
     masks = export(url, **VISITOR)
-    wanted = expected(models, patches)
+    wanted = expected(checkpoints, patches)
     assert masks.keys() == wanted.keys()
     same = np.mean([(masks[name] == wanted[name]).mean() for name in wanted])
     assert same > 0.999
@@ -124,26 +119,26 @@ def test_live_answers_and_calls_of_programs_ask_for_no_gpu(url, lender, patches,
     assert lender.asked == []
 
 
-def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, models, patches):
+def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, checkpoints, patches):
     lender.asked.clear()
     lender.minutes = False
     masks = export(url)
-    wanted = expected(models, patches)
+    wanted = expected(checkpoints, patches)
     assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
     assert lender.names() == ["schedule"]  # and for a while not again
     assert "token" not in lender.asked[0][1]
 
 
-def test_nobody_waits_for_a_gpu_that_does_not_come(lender, models):
+def test_nobody_waits_for_a_gpu_that_does_not_come(lender, checkpoints):
     lender.asked.clear()
     lender.minutes, lender.busy = True, True
     try:
-        with page(lender, models, patience=0) as server:
+        with page(lender, checkpoints, patience=0) as server:
             patches = upload(server.url)
             masks = export(server.url, **VISITOR)
     finally:
         lender.busy = False
-    wanted = expected(models, patches)
+    wanted = expected(checkpoints, patches)
     assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
     assert lender.names() == ["startup-report", "schedule"]  # for two models
 
