@@ -23,8 +23,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser tests last: while Playwright runs, `asyncio.run` fails in its thread."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    """Run files with browser tests last: while Playwright runs, `asyncio.run` fails."""
+    last = {item.path for item in items if item.get_closest_marker("browser")}
+    items.sort(key=lambda item: item.path in last)
 
 
 def _shared_folder(name: str) -> Path:

@@ -6,6 +6,7 @@ another one defines its own fixture `url`.
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,22 @@ import pytest
 from starlette.routing import BaseRoute, Mount
 
 from benchmarks.browser import Screen, screens
-from benchmarks.server import Server, make_checkpoints, make_folder, make_patch, running, serve
-from geoseg.page import build, load_set
+from benchmarks.server import (
+    ROOT,
+    Server,
+    make_checkpoints,
+    make_folder,
+    make_patch,
+    running,
+    serve,
+)
+from geoseg.checkpoint import find_checkpoints
+from geoseg.page import PatchSet, build, load_set
 from geoseg.page.server import options
 from geoseg.segmenter import Segmenter
 from tests.helpers.attacks import SECRET
 from tests.helpers.requests import API
+from tests.helpers.sheets import EMPTIED, FORMULA, SHIFTED, SHIPPED
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +130,51 @@ def walk(routes: list[BaseRoute], start: str = "") -> Iterator[tuple[str, str]]:
             yield from ((m, start + route.path) for m in route.methods or ["GET"])
         else:  # a router that FastAPI resolves at the first request
             yield from walk(route.original_router.routes, start)
+
+
+@pytest.fixture(scope="session")
+def spoilt_set(tmp_path_factory) -> Path:
+    """Copy two wells of the samples; return the folder of the patches.
+
+    The label EMPTIED is empty, SHIFTED is shifted by 3 columns, that of well_2_patch_8.npy is
+    missing. One more file belongs to no well; its name is FORMULA.
+    """
+    root, samples = (
+        tmp_path_factory.mktemp("spoilt_set"),
+        ROOT / "geoseg" / "samples" / "validation",
+    )
+    names = [f"well_{well}_patch_{k}.npy" for well, k in [(1, 2), (1, 3), (1, 5), (2, 5), (2, 6)]]
+    names += ["well_2_patch_7.npy", "well_2_patch_8.npy"]
+    for kind in ("images", "labels"):
+        (root / kind).mkdir()
+        for name in names:
+            shutil.copy(samples / kind / name, root / kind / name)
+        shutil.copy(samples / kind / "well_3_patch_12.npy", root / kind / FORMULA)
+    label = np.load(root / "labels" / EMPTIED)
+    assert label.any()
+    np.save(root / "labels" / EMPTIED, np.zeros_like(label))
+    np.save(root / "labels" / SHIFTED, np.roll(np.load(root / "labels" / SHIFTED), 3, 1))
+    (root / "labels" / "well_2_patch_8.npy").unlink()
+    return root / "images"
+
+
+@pytest.fixture(scope="session")
+def spoilt_patches(spoilt_set) -> PatchSet:
+    """Load the spoilt set."""
+    return load_set([str(spoilt_set)], "")
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Segmenter:
+    """Load two checkpoints that ship."""
+    files = find_checkpoints(ROOT / "checkpoints")
+    return Segmenter([f for f in files if f.stem in SHIPPED], "cpu")
+
+
+@pytest.fixture(scope="session")
+def spoilt_probabilities(spoilt_patches, shipped) -> dict[str, np.ndarray]:
+    """Return what the shipped checkpoints answer for the spoilt set: (B, Z, A) by name."""
+    return shipped.probabilities(np.stack([e.patch for e in spoilt_patches.entries]), SHIPPED)
 
 
 @pytest.fixture
