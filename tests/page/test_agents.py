@@ -32,7 +32,7 @@ def call_tools(url: str, *calls) -> tuple[dict, list]:
     return asyncio.run(connect())
 
 
-def test_an_agent_finds_every_tool_and_reads_no_file_of_the_server(url, images):
+def test_agents_find_every_tool_and_read_no_file_of_the_server(url, images):
     def data(kind: str) -> str:
         content = (images.parent / kind / "well_9_patch_0.npy").read_bytes()
         return "data:application/octet-stream;base64," + base64.b64encode(content).decode()
@@ -65,7 +65,7 @@ def test_an_agent_finds_every_tool_and_reads_no_file_of_the_server(url, images):
     assert "No model 'none'" in refused[5][1]
 
 
-def test_an_agent_has_the_limits_that_others_have(url, tmp_path):
+def test_agents_have_the_same_limits_as_other_clients(url, tmp_path):
     """The largest call is answered by either way, and a mistake is the same sentence."""
     arrays = {
         "small": make_patch(1),

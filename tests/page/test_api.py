@@ -96,7 +96,7 @@ def test_the_example_without_a_server_runs():
     assert printed == "(36, 36)\n"
 
 
-def test_a_program_gets_the_mask_of_a_real_patch(url, segmenter, real):
+def test_the_endpoint_returns_the_masks_of_a_real_patch(url, segmenter, real):
     path = real / "patches" / "validation" / "images" / "well_2_patch_0.npy"
     answer = call(url, "segment", upload_paths(url, path)[0])
     for name, expected in segmenter.segment(np.load(path)).items():
@@ -104,7 +104,7 @@ def test_a_program_gets_the_mask_of_a_real_patch(url, segmenter, real):
         assert answer["models"][name]["parameters"] == segmenter.model(name).count_parameters()
 
 
-def test_a_bad_file_among_many_is_named(url, images, tmp_path):
+def test_an_unreadable_file_among_several_is_named(url, images, tmp_path):
     (tmp_path / "bad.npy").write_bytes(b"nothing")
     good = images / "well_9_patch_0.npy"
     said = call(url, "segment", upload_paths(url, good, tmp_path / "bad.npy"))
@@ -112,7 +112,7 @@ def test_a_bad_file_among_many_is_named(url, images, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["call", "call/v2"])
-def test_the_queued_way_gives_the_same(url, images, way):
+def test_queued_calls_return_the_same_answer(url, images, way):
     (path,) = upload_paths(url, images / "well_9_patch_0.npy")
     body = {"patch": path, "models": ["300"]} if way == "call/v2" else {"data": [path, ["300"]]}
     event = post(url, f"{API}/{way}/segment", body).json["event_id"]
@@ -121,7 +121,7 @@ def test_the_queued_way_gives_the_same(url, images, way):
     assert list(answer["models"]) == ["300-vanilla"]
 
 
-def test_the_page_stays_quick_beside_a_long_call(url, images):
+def test_the_page_stays_responsive_during_a_long_call(url, images):
     """It shares a processor with the call, but waits for no more than a patch of it."""
     path = images / "well_9_patch_0.npy"
     paths = upload_paths(url, *[path] * 130)

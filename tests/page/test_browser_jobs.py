@@ -52,7 +52,7 @@ def stands_still(segmenter: Slow) -> bool:
     return segmenter.asked == before
 
 
-def test_a_job_can_be_cancelled_and_begun_again(open_slow, slow):
+def test_a_job_can_be_cancelled_and_started_again(open_slow, slow):
     screen, (segmenter, _) = open_slow(), slow
     screen.press("s")
     for _ in range(2):
@@ -68,7 +68,7 @@ def test_a_job_can_be_cancelled_and_begun_again(open_slow, slow):
     assert screen.page.locator("[name=sort]").input_value() == "file"
 
 
-def test_one_job_at_a_time_and_none_for_a_browser_that_is_gone(open_slow, slow):
+def test_one_job_runs_at_a_time_and_stops_when_its_browser_is_closed(open_slow, slow):
     first, second, (segmenter, _) = open_slow(), open_slow(), slow
     first.press("s")
     start(first)

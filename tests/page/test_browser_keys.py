@@ -1,4 +1,4 @@
-"""The page without a mouse: what Tab reaches, what keys do there, what a screen reader is told."""
+"""The page without a mouse, in Chromium: focus, keys, and what a screen reader reads."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def tab_to(screen: Screen, name: str) -> None:
     raise AssertionError(f"Tab does not reach {name}")
 
 
-def test_the_strip_is_a_list_that_keys_walk(screen):
+def test_keys_move_through_the_strip(screen):
     def active() -> str:
         return screen.page.evaluate("""() => { const film = document.querySelector('.gs-film');
             const cell = document.getElementById(film.getAttribute('aria-activedescendant'));
@@ -96,7 +96,7 @@ def test_nothing_is_read_aloud_twice(screen):
     assert shift.get_attribute("aria-valuetext") == "7 of 36"
 
 
-def test_a_sheet_that_goes_gives_the_focus_back(screen):
+def test_a_closed_sheet_returns_the_focus(screen):
     screen.press("w")
     tab_to(screen, "Copy link")
     screen.press("Escape")
@@ -109,7 +109,7 @@ def test_a_sheet_that_goes_gives_the_focus_back(screen):
     assert focused(screen) == "Probe"
 
 
-def test_buttons_that_go_hand_the_focus_on(screen):
+def test_buttons_that_disappear_pass_the_focus_on(screen):
     screen.press("y")
     tab_to(screen, "Show synthetic pipes")
     screen.press("Enter")
@@ -157,7 +157,7 @@ def test_on_a_phone_tab_stays_in_the_sheet_that_covers_the_page(open_page):
     screen.page.wait_for_function("!document.querySelector('[inert]')")
 
 
-def test_keys_move_the_picture_that_is_zoomed(screen):
+def test_keys_pan_the_zoomed_picture(screen):
     def corner() -> tuple[float, ...]:
         return tuple(
             screen.page.locator(".gs-patch canvas").evaluate("""canvas => {
@@ -190,7 +190,7 @@ def test_without_full_screen_there_is_no_button_and_no_key(browser, url):
 
 
 @pytest.mark.parametrize("box", ["#gs-seed", "#gs-pipe"])
-def test_enter_leaves_the_box_of_a_seed(screen, box):
+def test_enter_leaves_the_seed_box(screen, box):
     screen.press("y")
     screen.page.get_by_role("button", name="Show synthetic pipes").click()
     screen.settle()

@@ -91,9 +91,7 @@ def test_labels_are_reviewed_with_two_keys(screen, spoilt_patches, doubted, tmp_
             assert float(row[key]) == pytest.approx(getattr(suspect, key), abs=1e-5)
 
 
-def test_the_first_label_to_judge_is_shown_and_the_order_comes_back(
-    screen, spoilt_patches, doubted
-):
+def test_review_starts_at_the_first_label_and_restores_the_order(screen, spoilt_patches, doubted):
     names = [spoilt_patches.entry(s.patch).name for s in doubted]
     by = f"iou {NAMES[1]}"
     screen.page.locator("[name=sort]").select_option(by)
@@ -116,7 +114,7 @@ def test_the_first_label_to_judge_is_shown_and_the_order_comes_back(
     assert screen.state("well") == "2"
 
 
-def test_letters_have_decisions_of_their_own(screen):
+def test_toy_labels_have_decisions_of_their_own(screen):
     review(screen)
     screen.press("x")
     assert "1 of" in screen.page.locator(".gs-tally").inner_text()
@@ -128,7 +126,7 @@ def test_letters_have_decisions_of_their_own(screen):
     assert set(marked(screen)) == {""}
 
 
-def test_one_model_doubts_nothing(screen):
+def test_label_errors_need_two_models(screen):
     screen.page.get_by_role("checkbox").nth(1).uncheck()
     screen.press("l")
     assert "two models" in screen.page.locator(".gs-doubts").inner_text()

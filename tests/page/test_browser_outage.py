@@ -1,4 +1,4 @@
-"""The page while its server is gone, busy or refuses, in Chromium."""
+"""The page in Chromium while its server is down, busy or refuses."""
 
 import json
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def screen(browser, url) -> Iterator[Screen]:
-    """A page whose faults nobody minds: a browser reports every request that fails.
+    """Open a page whose faults are not checked: the browser reports every failed request.
 
-    It routes from its beginning: Chromium may let the first request pass after a later start.
+    Routing starts with the context: after a later start, Chromium may let a first request pass.
     """
     context = browser.new_context()
     context.route("**/page/*", lambda route: route.continue_())
@@ -31,9 +31,7 @@ def notice(screen: Screen) -> str:
     return screen.page.locator(".gs-notice-text").inner_text()
 
 
-def test_a_server_that_comes_back_is_taken_up_where_it_was_left(
-    browser, segmenter, images, tmp_path
-):
+def test_the_page_continues_when_the_server_restarts(browser, segmenter, images, tmp_path):
     file = tmp_path / "mine.npy"
     np.save(file, make_patch(9))
     port, patches = free_port(), load_set([str(images)], "")
@@ -57,7 +55,7 @@ def test_a_server_that_comes_back_is_taken_up_where_it_was_left(
 
 
 @pytest.mark.parametrize("status", [429, 503, "gone"])
-def test_a_question_that_cannot_be_answered_now_is_asked_again(screen, status):
+def test_a_request_that_cannot_be_answered_now_is_repeated(screen, status):
     refused = []
 
     def refuse(route) -> None:
@@ -74,7 +72,7 @@ def test_a_question_that_cannot_be_answered_now_is_asked_again(screen, status):
     assert len(refused) == 3
 
 
-def test_a_question_that_is_refused_says_why_and_the_next_is_answered(screen):
+def test_a_refused_request_shows_the_reason_and_the_next_is_answered(screen):
     screen.page.route(
         "**/page/look", lambda route: route.fulfill(status=422, json={"detail": "Not this one."})
     )
@@ -87,7 +85,7 @@ def test_a_question_that_is_refused_says_why_and_the_next_is_answered(screen):
     assert screen.name == "well_9_patch_10.npy"
 
 
-def test_files_and_jobs_that_fail_say_why(screen, tmp_path: Path):
+def test_failed_uploads_and_jobs_show_the_reason(screen, tmp_path: Path):
     for name in ("files", "export"):
         screen.page.route(
             f"**/page/{name}", lambda route: route.fulfill(status=503, json={"detail": "Full."})
@@ -106,7 +104,7 @@ def test_files_and_jobs_that_fail_say_why(screen, tmp_path: Path):
     assert screen.page.get_by_role("button", name="Masks, zip").is_enabled()
 
 
-def test_a_list_that_is_refused_is_asked_for_again(screen):
+def test_a_refused_list_of_patches_is_requested_again(screen):
     screen.page.route("**/page/browse", lambda route: route.fulfill(status=500, json={}))
     screen.page.reload()
     screen.settle()
@@ -118,7 +116,7 @@ def test_a_list_that_is_refused_is_asked_for_again(screen):
     screen.page.wait_for_function("document.querySelectorAll('.gs-cell').length === 5")
 
 
-def test_files_that_are_gone_are_not_taken_for_others(screen, url, tmp_path):
+def test_expired_uploads_are_not_replaced_by_other_patches(screen, url, tmp_path):
     np.save(tmp_path / "mine.npy", make_patch(9))
     screen.upload(tmp_path / "mine.npy")
     screen.press("w")

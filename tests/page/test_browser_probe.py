@@ -1,4 +1,4 @@
-"""The probe and the synthetic pipes, in Chromium as a person meets them."""
+"""The probe (perturbation curves) and the synthetic pipes, in Chromium."""
 
 import re
 
@@ -14,7 +14,7 @@ PROBES = 4
 
 
 def drawn(screen: Screen) -> None:
-    """Wait until every curve of what is shown is there."""
+    """Wait until every curve of the shown patch is drawn."""
     screen.page.get_by_text("All curves are drawn.").wait_for()
 
 
@@ -58,7 +58,7 @@ def test_every_model_has_its_curves_and_its_verdict(screen):
     assert re.search(r"0\.\d\d at shift \d+", verdicts[2])
 
 
-def test_the_labels_and_the_model_itself_are_two_measures(screen):
+def test_curves_compare_with_the_labels_or_with_the_model_itself(screen):
     probe(screen)
     words = chart(screen, 0).get_attribute("aria-label")
     assert words.startswith("Shift, IoU with the labels.")
@@ -75,7 +75,7 @@ def test_the_labels_and_the_model_itself_are_two_measures(screen):
     assert screen.state("measure") == "kept"
 
 
-def test_the_curve_says_what_the_cards_say(screen):
+def test_curves_and_cards_show_the_same_score(screen):
     probe(screen)
     screen.slide("shift", 11)
     chart(screen, 0).focus()
@@ -107,7 +107,7 @@ def test_a_click_or_enter_on_a_curve_moves_its_slider(screen):
     assert (screen.state("shift"), screen.state("noise")) == (1, 0.002)
 
 
-def test_what_is_known_is_not_asked_again(screen):
+def test_curves_that_are_known_are_not_requested_again(screen):
     probe(screen)
     screen.page.evaluate("""() => {
         const { call } = geoseg.channels;
@@ -128,7 +128,7 @@ def test_what_is_known_is_not_asked_again(screen):
     assert asked == [[1, "shift,noise,gain,nulls"], [0, "noise,gain,nulls"]]
 
 
-def test_a_run_that_is_stale_ends_and_the_next_one_comes_through(screen):
+def test_a_stale_run_ends_and_the_next_one_completes(screen):
     screen.page.evaluate("""() => {
         const { call } = geoseg.channels;
         let runs = 0;
@@ -154,7 +154,7 @@ def test_a_run_that_is_stale_ends_and_the_next_one_comes_through(screen):
     assert screen.page.evaluate("geoseg.scene.index") == 3
 
 
-def test_a_run_can_be_stopped_and_gone_on_with(screen):
+def test_a_run_can_be_stopped_and_continued(screen):
     # Small models are done before a hand could be there.
     screen.page.evaluate("""() => new Promise(resolve => {
         const press = () => {
@@ -177,7 +177,7 @@ def test_a_run_can_be_stopped_and_gone_on_with(screen):
     assert stop.is_hidden()
 
 
-def test_pipes_are_browsed_turned_by_knobs_and_left(screen):
+def test_synthetic_pipes_can_be_browsed_changed_and_left(screen):
     screen.press("ArrowRight")
     pipes(screen)
     assert screen.name == "synthetic 1"
@@ -207,7 +207,7 @@ def test_pipes_are_browsed_turned_by_knobs_and_left(screen):
     assert screen.name == "well_9_patch_5.npy"
 
 
-def test_a_fast_drag_of_a_knob_ends_on_its_last_value(screen):
+def test_a_fast_drag_of_a_pipe_slider_ends_at_its_last_value(screen):
     pipes(screen)
     box = screen.page.locator("[data-knob=width]").bounding_box()
     mouse, y = screen.page.mouse, box["y"] + box["height"] / 2
@@ -225,7 +225,7 @@ def test_a_fast_drag_of_a_knob_ends_on_its_last_value(screen):
     np.testing.assert_array_equal(screen.array("patch"), patch)
 
 
-def test_the_strip_shows_the_pipes_as_the_knobs_make_them(screen):
+def test_the_strip_follows_the_pipe_sliders(screen):
     pipes(screen)
     picture = """() => { const c = document.querySelector('.gs-cell canvas');
         return c.width && c.style.visibility === 'visible' ? c.toDataURL() : ''; }"""
@@ -236,7 +236,7 @@ def test_the_strip_shows_the_pipes_as_the_knobs_make_them(screen):
     assert screen.page.locator(".gs-cell").count() < 60
 
 
-def test_a_link_opens_the_same_pipe_with_its_knobs_and_letters(screen, open_page, browser, url):
+def test_a_link_restores_the_pipe_its_sliders_and_its_toy_labels(screen, open_page, browser, url):
     pipes(screen)
     screen.press("ArrowRight")
     knob(screen, "width", 4)
@@ -261,7 +261,7 @@ def test_a_link_opens_the_same_pipe_with_its_knobs_and_letters(screen, open_page
     page.context.close()
 
 
-def test_letters_are_the_truth_of_the_patch_that_is_shown(screen, tmp_path):
+def test_toy_labels_replace_the_label_of_the_patch(screen, tmp_path):
     truth, patch = screen.array("truth"), screen.array("patch")
     screen.press("y")
     screen.page.get_by_role("button", name="Easy").click()

@@ -1,4 +1,4 @@
-"""What the page gives away: pictures, arrays, a set, a link."""
+"""What the page saves, in Chromium: pictures, arrays, a set, a link."""
 
 import io
 import json
@@ -27,13 +27,13 @@ def screen(screen) -> Screen:
 
 
 def saved(screen: Screen, button: str, within: str = ".gs-sheet") -> tuple[str, bytes]:
-    """Press a button of the sheet; gives the name and the content of the file that comes."""
+    """Press a button of the sheet; return the name and the content of the downloaded file."""
     with screen.page.expect_download() as waiting:
         screen.page.locator(within).get_by_role("button", name=button, exact=True).first.click()
     return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
 
 
-def test_arrays_are_those_on_the_screen(screen):
+def test_saved_arrays_equal_those_on_the_screen(screen):
     screen.press("ArrowRight", "ArrowRight")
     screen.slide("shift", 5)
     screen.slide("threshold", 0.55)
@@ -52,7 +52,7 @@ def test_arrays_are_those_on_the_screen(screen):
     np.testing.assert_array_equal(mask, probability > np.float32(0.55))
 
 
-def test_the_picture_shows_the_panels(screen):
+def test_the_saved_picture_shows_the_panels(screen):
     name, content = saved(screen, "Save PNG")
     assert name == "well_9_patch_0.png"
     picture = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
@@ -65,8 +65,8 @@ def test_the_picture_shows_the_panels(screen):
     assert np.abs(cells - grey)[plain].mean() < 8
 
 
-def written(screen: Screen) -> tuple[list[str], np.ndarray]:
-    """The texts of the picture that is saved, and its colours."""
+def read_picture(screen: Screen) -> tuple[list[str], np.ndarray]:
+    """Return the texts of the saved picture, and its colours."""
     screen.page.evaluate("""() => { window.texts = [];
         const write = CanvasRenderingContext2D.prototype.fillText;
         CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
@@ -78,12 +78,12 @@ def written(screen: Screen) -> tuple[list[str], np.ndarray]:
     return screen.page.evaluate("texts"), np.array(picture)
 
 
-def test_the_picture_explains_itself(screen):
+def test_the_saved_picture_has_settings_and_a_legend(screen):
     screen.slide("shift", 5)
     screen.slide("noise", 0.002)
     screen.slide("seed", 3)
     screen.press("Enter", "c", "a")
-    texts, picture = written(screen)
+    texts, picture = read_picture(screen)
     low, high = screen.page.locator(".gs-ramp span").all_inner_texts()
     legend = screen.page.locator(".gs-legend .gs-key").all_inner_texts()
     assert len(legend) == 5
@@ -100,13 +100,13 @@ def test_the_picture_explains_itself(screen):
     assert {(0, 0, 0), (255, 255, 255), (240, 140, 0), (40, 130, 220), (240, 228, 66)} <= foot
 
 
-def test_the_picture_shows_the_part_that_is_zoomed(screen):
+def test_the_saved_picture_shows_the_zoomed_part(screen):
     frame = screen.page.locator(".gs-patch .gs-frame")
     box = frame.bounding_box()
     screen.page.mouse.dblclick(box["x"] + box["width"] - 1, box["y"] + 1)  # four times, the corner
     screen.press("Shift+ArrowRight", "Shift+ArrowUp", "t")
     screen.slide("opacity", 0)
-    texts, picture = written(screen)
+    texts, picture = read_picture(screen)
     assert "zoomed: rows 0 to 8, columns 27 to 35" in texts
     assert "overlay" not in " ".join(texts)
     grey = np.clip((screen.array("patch") + 0.05) / 0.1, 0, 1) * 255
@@ -115,7 +115,7 @@ def test_the_picture_shows_the_part_that_is_zoomed(screen):
 
 
 @pytest.mark.parametrize("button", ["Masks, zip", "Masks and probabilities, zip"])
-def test_the_zip_is_what_the_library_says_of_the_set(screen, images, segmenter, button):
+def test_the_zip_holds_the_masks_of_the_library(screen, images, segmenter, button):
     screen.slide("shift", 4)
     screen.slide("noise", 0.002)
     screen.slide("seed", 3)
@@ -142,7 +142,7 @@ def test_the_zip_is_what_the_library_says_of_the_set(screen, images, segmenter, 
     assert "5 patches saved" in screen.page.locator(".gs-sheet").inner_text()
 
 
-def test_a_zip_of_nothing_is_explained(screen):
+def test_a_zip_without_models_is_refused(screen):
     for box in screen.page.get_by_role("checkbox").all():
         box.uncheck()
     screen.settle()
@@ -151,7 +151,7 @@ def test_a_zip_of_nothing_is_explained(screen):
     assert screen.page.get_by_role("button", name="Masks, zip").is_enabled()
 
 
-def test_a_link_opens_the_same_again(screen, open_page):
+def test_a_link_restores_the_view(screen, open_page):
     screen.press("ArrowRight", "p", "c", "t", "PageDown")
     screen.page.get_by_role("checkbox").nth(0).uncheck()
     screen.slide("shift", 11)
@@ -173,7 +173,7 @@ def test_a_link_opens_the_same_again(screen, open_page):
     screen.page.wait_for_function(f"location.href === {json.dumps(link)}")
 
 
-def test_a_link_with_nonsense_opens_the_page_as_usual(open_page, url):
+def test_an_invalid_link_opens_the_page_with_defaults(open_page, url):
     words = "shift=99&noise=-3&seed=1e999&threshold=x&models=a,b&display=<b>&palette=__proto__"
     other = open_page(link=f"{url}/#{words}&patch=gone.npy&constructor=1&sheet=none&well=7")
     assert other.state("shift") == 99 % 36
@@ -185,7 +185,7 @@ def test_a_link_with_nonsense_opens_the_page_as_usual(open_page, url):
     assert "no patch called gone.npy" in other.page.locator(".gs-notice").inner_text()
 
 
-def test_own_files_are_saved_and_open_again_in_their_tab_only(screen, open_page, tmp_path):
+def test_uploads_reopen_only_in_their_own_tab(screen, open_page, tmp_path):
     file = tmp_path / "mine.npy"
     np.save(file, make_patch(21))
     screen.upload(file)

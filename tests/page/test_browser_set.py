@@ -53,7 +53,7 @@ def expected_scores(spoilt_patches, spoilt_probabilities, shipped, wells=None, a
     ]
 
 
-def test_the_table_holds_the_librarys_numbers(
+def test_the_table_shows_the_scores_of_the_library(
     screen, spoilt_patches, spoilt_probabilities, shipped
 ):
     screen.press("s")
@@ -76,7 +76,7 @@ def test_the_table_holds_the_librarys_numbers(
     assert screen.page.locator(".gs-table img").count() == 0
 
 
-def test_a_well_of_the_chart_filters_the_strip_and_the_table(
+def test_selecting_a_well_filters_the_strip_and_the_table(
     screen, spoilt_patches, spoilt_probabilities, shipped
 ):
     score_set(screen)
@@ -103,7 +103,7 @@ def test_a_well_of_the_chart_filters_the_strip_and_the_table(
 
 
 def csv_of(spoilt_patches, spoilt_probabilities, shipped) -> list[dict[str, str]]:
-    """The table of scores as it must be in the file, as text or numbers."""
+    """Return the table of scores that the file must hold, as text or numbers."""
     rows = []
     masks = {n: spoilt_probabilities[n] > shipped.cards[n].threshold for n in NAMES}
     for i, entry in enumerate(spoilt_patches.entries):
@@ -122,7 +122,7 @@ def csv_of(spoilt_patches, spoilt_probabilities, shipped) -> list[dict[str, str]
     return rows
 
 
-def test_the_scores_are_exported_and_no_name_is_a_formula(
+def test_exported_scores_are_complete_and_escape_formulas(
     screen, spoilt_patches, spoilt_probabilities, shipped, tmp_path
 ):
     score_set(screen)
@@ -140,7 +140,9 @@ def test_the_scores_are_exported_and_no_name_is_a_formula(
                 assert float(row[key]) == pytest.approx(value, abs=1e-5)
 
 
-def test_choosing_a_way_to_sort_scores_first(screen, spoilt_patches, spoilt_probabilities, shipped):
+def test_sorting_by_a_score_computes_the_scores(
+    screen, spoilt_patches, spoilt_probabilities, shipped
+):
     rows = csv_of(spoilt_patches, spoilt_probabilities, shipped)
     grey = screen.page.locator("[name=sort] .gs-unknown")
     assert grey.count() == 2 + 2 * 6
@@ -156,7 +158,7 @@ def test_choosing_a_way_to_sort_scores_first(screen, spoilt_patches, spoilt_prob
     assert screen.page.locator("[name=sort]").input_value() == "file"
 
 
-def test_small_pictures_are_marked_by_the_focused_models_iou(
+def test_thumbnails_are_coloured_by_the_iou_of_the_focused_model(
     screen, spoilt_patches, spoilt_probabilities, shipped
 ):
     def marks() -> list[str]:
@@ -183,7 +185,7 @@ def test_small_pictures_are_marked_by_the_focused_models_iou(
         screen.press("PageDown")
 
 
-def test_what_is_stale_is_said(screen):
+def test_stale_scores_are_reported(screen):
     screen.page.get_by_role("checkbox").nth(1).uncheck()
     score_set(screen)
     assert len(table(screen)) == 1
@@ -195,7 +197,7 @@ def test_what_is_stale_is_said(screen):
     assert screen.page.locator(".gs-run").is_hidden()
 
 
-def test_uploads_have_no_truth_but_can_be_compared(screen, tmp_path):
+def test_uploads_without_labels_can_be_compared(screen, tmp_path):
     for i in range(3):
         np.save(tmp_path / f"mine_{i}.npy", make_patch(20 + i))
     score_set(screen)
@@ -210,7 +212,7 @@ def test_uploads_have_no_truth_but_can_be_compared(screen, tmp_path):
     assert "no labels to doubt" in screen.page.locator(".gs-doubts").inner_text()
 
 
-def test_from_the_pipes_back_to_the_same_order_and_well(screen):
+def test_leaving_the_pipes_restores_order_and_well(screen):
     sort, well = screen.page.locator("[name=sort]"), screen.page.locator("[name=well]")
     sort.select_option(f"iou {NAMES[1]}")
     screen.page.wait_for_function("geoseg.state.order")

@@ -1,4 +1,4 @@
-"""Patches of several widths in one set, in Chromium: a full turn of each is its own width."""
+"""Patches of several widths in one set, in Chromium: the shift goes round each width."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def go(screen: Screen, way: str) -> None:
     screen.settle()
 
 
-def test_a_wide_patch_can_be_turned_all_the_way_round(screen):
+def test_a_wide_patch_can_be_shifted_by_its_whole_width(screen):
     before = screen.array("patch"), screen.array("probability", NAMES[0])
     screen.slide("shift", 71)
     assert slider(screen) == ("71", "71", "71 of 72")
@@ -48,7 +48,7 @@ def test_a_wide_patch_can_be_turned_all_the_way_round(screen):
     screen.page.wait_for_function("/shift=71/.test(location.hash)")
 
 
-def test_a_narrower_patch_takes_the_shift_round_again(screen):
+def test_the_shift_wraps_around_on_a_narrower_patch(screen):
     screen.slide("shift", 50)
     go(screen, "Next")
     assert screen.name == "z3.npy"
@@ -59,7 +59,7 @@ def test_a_narrower_patch_takes_the_shift_round_again(screen):
     assert slider(screen) == ("14", "143", "14 of 144")
 
 
-def test_a_link_keeps_any_shift_that_the_patch_has(open_page, url):
+def test_a_link_restores_every_valid_shift(open_page, url):
     linked = open_page(link=f"{url}/#patch=z4.npy&shift=140")
     assert slider(linked) == ("140", "143", "140 of 144")
     assert open_page(link=f"{url}/#patch=z3.npy&shift=140").state("shift") == 140 % 36
@@ -69,7 +69,7 @@ def test_a_link_keeps_any_shift_that_the_patch_has(open_page, url):
     np.testing.assert_array_equal(linked.array("patch"), np.roll(WIDE, 70, 1))
 
 
-def test_the_probe_tries_the_whole_width_and_marks_any_shift(screen):
+def test_the_shift_curve_covers_the_whole_width(screen):
     screen.press("i")
     screen.page.get_by_text("All curves are drawn.").wait_for()
     chart = screen.page.locator(".gs-curves").first

@@ -12,7 +12,7 @@ from tests.helpers.attacks import FIRST, SECOND, list_models, stalled_requests, 
 from tests.helpers.requests import API, Reply, post, send, send_files, upload
 
 
-def test_a_client_whose_bodies_stall_keeps_no_other_waiting(server):
+def test_stalled_bodies_of_one_client_do_not_block_others(server):
     share = MAX_CALLS // SHARE
     held = {"X_Forwarded_For": FIRST, "Content_Length": "9"}
     with stalled_requests(server.url, share, f"POST {API}/queue/join", **held):
@@ -22,7 +22,7 @@ def test_a_client_whose_bodies_stall_keeps_no_other_waiting(server):
     wait_for_status(200, lambda: list_models(server.url, FIRST))
 
 
-def test_uploads_leave_room_for_others_and_for_calls(server):
+def test_uploads_leave_room_for_other_clients_and_for_calls(server):
     def ask(address: str) -> Reply:
         return upload(server.url, [("a.npy", b"0")], X_Forwarded_For=address)
 
@@ -41,7 +41,7 @@ def test_uploads_leave_room_for_others_and_for_calls(server):
     wait_for_status(200, lambda: ask(SECOND))
 
 
-def test_jobs_of_one_client_do_not_fill_the_line(server):
+def test_jobs_of_one_client_do_not_fill_the_queue(server):
     def rank(address: str) -> Reply:
         return post(server.url, "/page/rank", {"models": []}, X_Forwarded_For=address)
 
@@ -54,7 +54,7 @@ def test_jobs_of_one_client_do_not_fill_the_line(server):
     wait_for_status(200, lambda: rank(FIRST))
 
 
-def test_a_client_that_awaits_answers_keeps_no_other_waiting(server):
+def test_streams_of_one_client_do_not_block_others(server):
     def ask(address: str) -> Reply:
         # Of a session that does not exist: it ends at once.
         path = f"{API}/queue/data?session_hash=none"
@@ -68,7 +68,7 @@ def test_a_client_that_awaits_answers_keeps_no_other_waiting(server):
     wait_for_status(ask(SECOND).status, lambda: ask(FIRST))
 
 
-def test_a_household_is_one_client():
+def test_addresses_of_one_ipv6_network_are_one_client():
     def of(host: str) -> str:
         return client({"client": (host, 1)})
 
@@ -78,7 +78,7 @@ def test_a_household_is_one_client():
     assert client({"client": None}) == client({}) == ""
 
 
-def test_a_household_shares_what_the_page_keeps(server):
+def test_one_ipv6_network_shares_the_memory_for_uploads(server):
     """Patches as large as a user may keep, from two addresses of one network and from another."""
     content = io.BytesIO()
     np.save(content, np.zeros((256, 256), np.float16))

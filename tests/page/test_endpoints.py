@@ -40,7 +40,7 @@ def run(segmenter: Segmenter, name: str, *data, **options):
     return asyncio.run(endpoints(segmenter)[name](*data, **options))
 
 
-def test_experiments_are_chosen_by_id_name_or_both():
+def test_experiments_are_selected_by_id_name_or_both():
     assert choose(NAMES, "200") == ["200-stacked"]
     assert choose(NAMES, "unet") == ["402-unet"]
     assert choose(NAMES, "300-vanilla") == ["300-vanilla"]
@@ -48,7 +48,7 @@ def test_experiments_are_chosen_by_id_name_or_both():
     assert choose(("201-stacked", *NAMES), "stacked") == ["201-stacked", "200-stacked"]
 
 
-def test_one_patch_is_turned_marked_and_told_from_nulls(segmenter, uploads):
+def test_a_patch_is_shifted_and_segmented_and_its_nulls_stay_null(segmenter, uploads):
     patch = make_patch(3)
     patch[0, 0] = np.nan
     plain = run(segmenter, "segment", put(uploads, patch))
@@ -63,7 +63,7 @@ def test_one_patch_is_turned_marked_and_told_from_nulls(segmenter, uploads):
     json.dumps(plain, allow_nan=False)
 
 
-def test_a_list_gives_of_each_what_it_gives_alone(segmenter, uploads):
+def test_patches_of_a_list_are_segmented_as_each_alone(segmenter, uploads):
     arrays = [make_patch(1), np.tile(make_patch(2), (3, 1))]
     options = {"models": ["unet", "stacked"], "shift": 4, "noise": 0.002, "seed": 3}
     files = [put(uploads, array, f"{i}.npy") for i, array in enumerate(arrays)]
@@ -110,7 +110,7 @@ def test_scores_are_those_of_the_library(segmenter, uploads):
         *(({name: True}, f"{name} is True") for name in ("shift", "noise", "seed", "threshold")),
     ],
 )
-def test_mistakes_are_explained(segmenter, uploads, options, said):
+def test_invalid_arguments_are_explained(segmenter, uploads, options, said):
     with pytest.raises(gr.Error, match=said):
         run(segmenter, "segment", put(uploads, make_patch(1)), **options)
 
@@ -118,12 +118,12 @@ def test_mistakes_are_explained(segmenter, uploads, options, said):
 @pytest.mark.parametrize(
     "file", [None, {}, [], {"path": "/etc/passwd"}, {"path": 3}, "a.npy", [[]]]
 )
-def test_uploads_alone_are_read(segmenter, uploads, file):
+def test_only_uploads_are_read(segmenter, uploads, file):
     with pytest.raises(gr.Error, match="upload"):
         run(segmenter, "segment", file)
 
 
-def test_a_call_is_bounded(segmenter, uploads, monkeypatch):
+def test_the_size_of_a_call_is_bounded(segmenter, uploads, monkeypatch):
     with pytest.raises(gr.Error, match="513 files are beyond the 512"):
         run(segmenter, "segment", [{}] * (MAX_CALL_FILES + 1))
     with pytest.raises(gr.Error, match="larger than 1,048,576 bytes"):
@@ -146,7 +146,7 @@ def test_a_call_is_bounded(segmenter, uploads, monkeypatch):
         ),
     ],
 )
-def test_labels_that_do_not_pair_are_refused(segmenter, uploads, labels, said):
+def test_labels_that_do_not_match_the_patches_are_refused(segmenter, uploads, labels, said):
     patches = [put(uploads, make_patch(1), name) for name in ("a.npy", "b.npy")]
     marks = [put(uploads, array, name) for name, array in labels]
     with pytest.raises(gr.Error, match=said):
@@ -155,7 +155,7 @@ def test_labels_that_do_not_pair_are_refused(segmenter, uploads, labels, said):
     assert {Path(file["path"]).exists() for file in patches + marks} == {not read}
 
 
-def test_those_beyond_a_few_in_line_are_refused():
+def test_calls_beyond_the_queue_are_refused():
     async def crowd() -> list:
         line = _Line()
         calls = (line(lambda: time.sleep(0.05)) for _ in range(MAX_WAITING + 3))

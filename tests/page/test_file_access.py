@@ -40,7 +40,7 @@ def test_no_route_gives_a_file_or_fetches_an_address(server, root, routes, step)
     assert server.output() == []
 
 
-def test_routes_that_nobody_needs_are_shut(server, routes):
+def test_routes_that_are_not_needed_are_closed(server, routes):
     shut = 0
     for method, path in routes:
         address = fill(path, "x")
@@ -60,7 +60,7 @@ def test_routes_that_nobody_needs_are_shut(server, routes):
 
 
 @pytest.mark.parametrize("way", ["run", "call"])
-def test_no_file_is_taken_by_its_name(server, root, way):
+def test_endpoints_read_no_file_by_its_path(server, root, way):
     meta = {"_type": "gradio.FileData"}
     with secret_server() as (inside, requests):
         for target in secret_places(root, inside):
@@ -84,7 +84,7 @@ def queued(url: str, name: str, *data) -> list[str]:
     return [send(url, f"{API}/call/{name}/{answer['event_id']}").text]
 
 
-def test_an_upload_is_nobody_elses_and_gone_once_read(server, root):
+def test_an_upload_has_its_own_path_and_is_deleted_once_read(server, root):
     path = root / "set" / "images" / "well_9_patch_0.npy"
     first, second = (upload_paths(server.url, path)[0] for _ in range(2))
     assert first != second, "the same bytes must not share a path"
@@ -97,7 +97,7 @@ def test_an_upload_is_nobody_elses_and_gone_once_read(server, root):
     assert Path(second).exists()
 
 
-def test_uploads_are_shown_to_their_user_only(server, root):
+def test_uploads_are_shown_only_to_their_user(server, root):
     path = root / "set" / "images" / "well_9_patch_5.npy"
     before = set((root / "temporary").rglob("*"))
     receipt = send_files(server.url, "mine" * 8, [("one.npy", path.read_bytes())])
@@ -112,13 +112,13 @@ def test_uploads_are_shown_to_their_user_only(server, root):
 
 
 @pytest.mark.parametrize("user", ["", "short", "x" * 65])
-def test_a_key_that_could_be_guessed_keeps_nothing(server, user):
+def test_uploads_need_a_key_that_cannot_be_guessed(server, user):
     reply = send_files(server.url, user, [("a.npy", b"")])
     assert reply.status == 422
     assert "16 to 64 letters" in reply.json["detail"]
 
 
-def test_nobody_can_write_an_address_into_what_others_read(server):
+def test_forwarded_hosts_do_not_appear_in_later_answers(server):
     for path in ("/", "/config", f"{API}/info", f"{API}/info?page=x", f"{API}/openapi.json"):
         send(server.url, path, X_Forwarded_Host="evil.test", X_Gradio_Server="http://evil.test")
         assert "evil.test" not in send(server.url, path).text

@@ -49,7 +49,7 @@ def test_thousands_of_hostile_uploads_do_no_harm(server, root):
         send_files(server.url, f"a_user_of_batch_{start}", [])
 
 
-def test_the_endpoint_says_of_each_what_is_wrong(server):
+def test_the_endpoint_answers_each_hostile_file_in_one_line(server):
     for name, content in itertools.islice(hostile_files(5_000, seed=7), 0, 150):
         (path,) = upload(server.url, [(escape(name), content)]).json
         answer = call(server.url, "segment", path, ["300"])
@@ -58,7 +58,7 @@ def test_the_endpoint_says_of_each_what_is_wrong(server):
     assert server.output() == []
 
 
-def test_what_was_accepted_can_be_looked_at(server):
+def test_accepted_uploads_can_be_viewed(server):
     """Every sound one of a batch through the models, as a user who browses it."""
     files = [(f"{i}.npy", content) for i, (_, content) in enumerate(hostile_files(200, seed=3))]
     count = send_files(server.url, USER, files).json["accepted"]
@@ -74,7 +74,7 @@ def test_what_was_accepted_can_be_looked_at(server):
 @pytest.mark.parametrize(
     "broken", ['"', "\r\n", "\0", "\t\x1b[31m", "\r\nX-Evil: 1\r\n\r\n", '"; name="other']
 )
-def test_a_name_that_breaks_the_form_breaks_nothing_else(server, broken):
+def test_names_that_break_the_form_do_no_harm(server, broken):
     body, kind = form([(f"a{broken}b.npy", b"0")])
     reply = send(server.url, f"{API}/upload", body, Content_Type=kind)
     assert reply.status in (200, 400)

@@ -21,7 +21,7 @@ from tests.helpers.attacks import is_harmless
 from tests.helpers.requests import API, form, send, stall, upload
 
 
-def test_what_is_sent_has_a_limit(server):
+def test_bodies_that_are_too_large_are_refused(server):
     def chunks(size: int) -> Iterator[bytes]:
         yield from itertools.repeat(b"x" * 2**16, size // 2**16 + 1)
 
@@ -48,7 +48,7 @@ def test_what_is_sent_has_a_limit(server):
     assert server.output() == []
 
 
-def test_a_broken_form_leaves_nothing_behind(server, root):
+def test_broken_forms_leave_no_files(server, root):
     whole, kind = form([("a.npy", b"0" * 5000)])
     files = set((root / "temporary").rglob("*"))
     for body, what in (
@@ -98,7 +98,7 @@ def test_a_broken_form_leaves_nothing_behind(server, root):
         "/page/browse",
     ],
 )
-def test_a_body_that_means_nothing_is_one_sentence(server, path, body):
+def test_invalid_bodies_are_refused_in_one_sentence(server, path, body):
     accept = "application/json, text/event-stream"
     kind = "application/json"
     reply = send(server.url, path, body, Content_Type=kind, Accept=accept)
@@ -119,7 +119,7 @@ def test_a_body_that_means_nothing_is_one_sentence(server, path, body):
 @pytest.mark.parametrize("body", [b"{}", b'{"data": []}', b"nothing"])
 @pytest.mark.parametrize("name", ["none", "predict", "look", "models/x", "v2", "none/", "segments"])
 @pytest.mark.parametrize("way", ["run", "call", "call/v2"])
-def test_an_endpoint_that_is_none_is_not_found(server, way, name, body):
+def test_unknown_endpoints_are_not_found(server, way, name, body):
     if (way, name) == ("run", "predict"):
         return  # that of all that have a number
     reply = send(server.url, f"{API}/{way}/{name}", body, Content_Type="application/json")
@@ -130,7 +130,7 @@ def test_an_endpoint_that_is_none_is_not_found(server, way, name, body):
 
 
 def read_slowly(part: bytes, parts: int, seconds: float) -> tuple[Response | None, int]:
-    """What a body that comes in such parts is told, and how many of them were read."""
+    """Send a body in parts; return the refusal and how many parts were read."""
     count = 0
 
     async def receive() -> dict:
@@ -145,18 +145,18 @@ def read_slowly(part: bytes, parts: int, seconds: float) -> tuple[Response | Non
     return asyncio.run(read()), count
 
 
-def test_a_body_has_time_by_its_length(monkeypatch):
+def test_the_time_limit_of_a_body_grows_with_its_length(monkeypatch):
     monkeypatch.setattr("geoseg.page.exchange.BODY_SECONDS", 0.5)
     monkeypatch.setattr("geoseg.page.exchange.BODY_RATE", 100_000)
     refusal, count = read_slowly(b" ", 1000, 0.1)
     assert refusal.status_code == 408
-    assert count < 10, "it held its place by one byte after the other"
+    assert count < 10, "a byte at a time kept the connection"
     refusal, count = read_slowly(b" " * 50_000, 10, 0.1)
-    assert (refusal.status_code, count) == (400, 10), "as fast as it must be, though not JSON"
+    assert (refusal.status_code, count) == (400, 10), "fast enough, but not JSON"
 
 
 @pytest.mark.long
-def test_a_body_that_trickles_is_cut_off(server):
+def test_a_slow_body_is_cut_off(server):
     start = time.monotonic()
     with stall(server.url, f"POST {API}/queue/join", Content_Length="900") as connection:
         connection.settimeout(1)
@@ -168,7 +168,7 @@ def test_a_body_that_trickles_is_cut_off(server):
     assert BODY_SECONDS - 2 < time.monotonic() - start < BODY_SECONDS + 5
 
 
-def test_an_answer_that_nobody_takes_ends(monkeypatch):
+def test_an_answer_that_is_not_received_is_ended(monkeypatch):
     async def stuck(message) -> None:
         await asyncio.sleep(60)
 
@@ -177,7 +177,7 @@ def test_an_answer_that_nobody_takes_ends(monkeypatch):
         asyncio.run(Exchange(stuck, stuck).send({"type": "http.response.body", "body": b"x"}))
 
 
-def test_answers_that_nobody_fetches_are_forgotten():
+def test_answers_that_are_not_fetched_are_deleted():
     class Queue:
         def __init__(self) -> None:
             self.pending_messages_per_session = {n: queue.Queue() for n in ("left", "read", "idle")}

@@ -37,7 +37,7 @@ def test_nothing_is_given_without_login(locked, routes):
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)
-def test_users_get_everything(locked, images, account):
+def test_users_with_a_login_have_access_to_everything(locked, images, account):
     login = basic(account)
     assert "geoseg" in send(locked.url, "/", **login).text
     (path,) = upload_paths(locked.url, images / "well_9_patch_0.npy", **login)
@@ -50,7 +50,7 @@ def test_users_get_everything(locked, images, account):
     assert "402-unet" in post(locked.url, f"{API}/mcp/", message, Accept=accept, **login).text
 
 
-def test_passwords_cannot_be_tried_in_crowds(locked):
+def test_concurrent_password_guesses_are_limited(locked):
     def enter(address: str, account: str = ACCOUNTS[0]) -> Reply:
         return send(locked.url, "/", X_Forwarded_For=address, **basic(account))
 
@@ -77,7 +77,7 @@ def test_passwords_cannot_be_tried_in_crowds(locked):
     assert enter(FIRST).status == 200
 
 
-def test_many_guessers_shut_out_nobody_who_has_been_here(monkeypatch):
+def test_password_guesses_do_not_lock_out_known_users(monkeypatch):
     monkeypatch.setattr("geoseg.page.callers.WRONG_SECONDS", 0.2)
 
     async def watch() -> list[int]:

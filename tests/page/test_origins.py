@@ -7,7 +7,7 @@ from tests.helpers.attacks import FIRST, SECOND, stalled_requests, statuses, wai
 from tests.helpers.requests import API, Reply, post, send
 
 
-def test_headers_of_an_answer(server):
+def test_answers_carry_security_headers(server):
     for path in ("/", "/config", f"{API}/info", f"{API}/file=x"):
         headers = send(server.url, path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -18,7 +18,7 @@ def test_headers_of_an_answer(server):
     assert other["Access-Control-Allow-Origin"] is None
 
 
-def test_a_foreign_name_that_points_here_gets_nothing(server):
+def test_requests_for_foreign_hosts_are_refused(server):
     """DNS rebinding: a browser that takes evil.test for this machine says so in Host."""
     for host in ("evil.test", "evil.test:7860", "127.0.0.1.evil.test", "localhost.evil.test:1", ""):
         assert statuses(server.url, Host=host) == {421}
@@ -29,7 +29,7 @@ def test_a_foreign_name_that_points_here_gets_nothing(server):
     assert server.output() == []
 
 
-def test_a_foreign_page_cannot_make_a_browser_act_here(server):
+def test_actions_from_foreign_origins_are_refused(server):
     name = server.url.removeprefix("http://")
     for origin in ("http://evil.test", "null", "http://127.0.0.1:9", "https://a.hf.space", "[", ""):
         replies = statuses(server.url, Origin=origin)
@@ -43,7 +43,7 @@ def test_a_foreign_page_cannot_make_a_browser_act_here(server):
     assert server.output() == []
 
 
-def test_a_proxy_may_use_the_name_of_the_root_path(arguments):
+def test_the_host_of_the_root_path_is_allowed(arguments):
     public = "https://example.org/geoseg"
     with running([*arguments, "--root-path", public]) as one:
         for host in ("example.org", "Example.org:8443", "localhost"):
@@ -52,7 +52,7 @@ def test_a_proxy_may_use_the_name_of_the_root_path(arguments):
         assert statuses(one.url, Host="example.org", Origin="https://evil.test") == {200, 403}
 
 
-def test_a_space_has_names_that_nobody_told(arguments):
+def test_the_hosts_of_a_space_are_allowed(arguments):
     with running([*arguments, "--host", "0.0.0.0"], SPACE_ID="ann/geoseg") as one:
         assert statuses(one.url, Host="ann-geoseg.hf.space") == {200}
         for origin in ("https://huggingface.co", "https://ann-geoseg.hf.space"):

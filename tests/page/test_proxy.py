@@ -1,4 +1,4 @@
-"""Behind a reverse proxy that shows the page below a path, as a site's administrator sets it up."""
+"""The page below a path, behind a reverse proxy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +69,7 @@ def test_the_root_path_may_be_a_whole_address(target_of_address, images, cut):
         assert send(url, f"{API}/file=/etc/passwd").status == 404
 
 
-def test_the_path_itself_leads_into_it(target_of_address, target):
+def test_the_root_path_without_a_slash_redirects(target_of_address, target):
     for server, login in ((target_of_address[0], {}), (target, basic("ann:secret"))):
         with proxy(server, cut=False) as url:
             claims = {"X_Forwarded_Host": "evil.test", "X_Forwarded_Proto": "https"}

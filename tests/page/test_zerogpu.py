@@ -1,4 +1,4 @@
-"""The page on ZeroGPU, with the real package `spaces` and what it asks on this machine."""
+"""The page on ZeroGPU, with the real package `spaces` and a scheduler of the tests."""
 
 import base64
 import io
@@ -33,7 +33,7 @@ def lender():
 
 
 def page(lender, checkpoints, patience):
-    """The page on a Space whose processor waits so many seconds for a GPU."""
+    """Run the page as a ZeroGPU Space that waits at most `patience` seconds for a GPU."""
     program = [
         sys.executable,
         "-m",
@@ -58,7 +58,7 @@ def patches(url):
 
 
 def upload(url):
-    """Twenty patches that a user has uploaded, (20, 36, 36)."""
+    """Upload twenty patches as a user; return them, (20, 36, 36)."""
     patches = np.stack([make_patch(seed) for seed in range(20)])
     files = []
     for i, patch in enumerate(patches):
@@ -71,7 +71,7 @@ def upload(url):
 
 
 def export(url, **headers):
-    """The last message of a job that segments the whole set, and the masks by model and name."""
+    """Export the set; return the masks by model and name."""
     asked = {"user": USER, "source": "uploads", "models": ["402-unet", "300-vanilla"]}
     with httpx.stream("POST", f"{url}/page/export", json=asked, headers=headers) as answer:
         last = json.loads(list(answer.iter_lines())[-1])
@@ -90,7 +90,7 @@ def expected(checkpoints, patches):
     }
 
 
-def test_a_whole_set_is_done_where_a_gpu_is_lent_for_the_visitor(url, lender, checkpoints, patches):
+def test_a_set_is_segmented_on_the_gpu_of_the_visitor(url, lender, checkpoints, patches):
     lender.asked.clear()
     masks = export(url, **VISITOR)
     wanted = expected(checkpoints, patches)
@@ -107,7 +107,7 @@ def test_a_whole_set_is_done_where_a_gpu_is_lent_for_the_visitor(url, lender, ch
             assert told["fail"] == "false"
 
 
-def test_live_answers_and_calls_of_programs_ask_for_no_gpu(url, lender, patches, tmp_path):
+def test_live_requests_and_calls_request_no_gpu(url, lender, patches, tmp_path):
     lender.asked.clear()
     asked = {"user": USER, "source": "uploads", "index": 3, "models": ["402-unet"]}
     seen = httpx.post(f"{url}/page/look", json=asked).json()
@@ -119,7 +119,7 @@ def test_live_answers_and_calls_of_programs_ask_for_no_gpu(url, lender, patches,
     assert lender.asked == []
 
 
-def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, checkpoints, patches):
+def test_without_gpu_quota_the_cpu_continues(url, lender, checkpoints, patches):
     lender.asked.clear()
     lender.minutes = False
     masks = export(url)
@@ -129,7 +129,7 @@ def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, checkpoint
     assert "token" not in lender.asked[0][1]
 
 
-def test_nobody_waits_for_a_gpu_that_does_not_come(lender, checkpoints):
+def test_the_cpu_continues_while_no_gpu_is_free(lender, checkpoints):
     lender.asked.clear()
     lender.minutes, lender.busy = True, True
     try:
@@ -144,7 +144,7 @@ def test_nobody_waits_for_a_gpu_that_does_not_come(lender, checkpoints):
 
 
 def lend(monkeypatch, lender):
-    """Have a lender that is a function of patches, and whose answer is waited for."""
+    """Replace the scheduler by a function of patches, and wait for its answer."""
     monkeypatch.setattr(zerogpu, "_lent", lambda _, patches: lender(patches))
     monkeypatch.setattr(zerogpu, "PATIENCE_SECONDS", 60)
 
@@ -155,7 +155,7 @@ def loan_for(count):
     )
 
 
-def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch):
+def test_a_gpu_is_requested_only_if_it_saves_time(monkeypatch):
     lent = []
     lend(monkeypatch, lambda patches: lent.append(len(patches)) or patches)
     most = zerogpu.MOST_AT_ONCE
@@ -166,12 +166,12 @@ def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch)
     assert lent == [most, most, most]
 
 
-def test_a_call_asks_for_more_time_for_more_patches():
+def test_the_requested_gpu_time_grows_with_the_patches():
     few, many = (np.zeros((count, 36, 36), np.float32) for count in (2, 3000))
     assert (zerogpu._duration("x", few), zerogpu._duration("x", many)) == (10, 12)
 
 
-def test_the_processor_goes_on_until_a_gpu_has_come(monkeypatch):
+def test_the_cpu_continues_until_the_gpu_answers(monkeypatch):
     comes, asked = threading.Event(), []
 
     def answer(patches):
@@ -193,7 +193,7 @@ def test_the_processor_goes_on_until_a_gpu_has_come(monkeypatch):
     assert found.tolist() == list(range(20, 98))  # without what the processor has done
 
 
-def test_who_has_no_minutes_left_keeps_nobody_else_from_a_gpu(monkeypatch):
+def test_a_visitor_without_quota_does_not_block_others(monkeypatch):
     asked = []
 
     def answer(patches):
