@@ -101,7 +101,7 @@ def test_simulated_users_load_the_real_page(scripts, tmp_path):
 
     make_checkpoints(tmp_path)
     arguments = ["--device", "cpu", "--checkpoints", str(tmp_path)]
-    results = asyncio.run(load.measure(arguments, (1, 4), 1.5))
+    results = asyncio.run(load.measure(arguments, (1, 4), 0.5))
     assert [row["users"] for row in results["levels"]] == [1, 4]
     for row in results["levels"]:
         assert row["errors"] == 0

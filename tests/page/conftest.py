@@ -106,9 +106,7 @@ def large_set_url(checkpoints, tmp_path_factory) -> Iterator[str]:
 def routes(segmenter, images) -> list[tuple[str, str]]:
     """Return method and path of every route that Gradio has, new ones included."""
 
-    async def make() -> list[
-        BaseRoute
-    ]:  # in a loop, as Gradio opens one otherwise and leaves it open
+    async def make() -> list[BaseRoute]:  # without a loop Gradio opens one and leaves it open
         demo = build(segmenter, load_set([str(images)], ""))
         kwargs = options((), demo.desk.routes())["app_kwargs"]
         return gr.routes.App.create_app(demo, mcp_server=True, app_kwargs=kwargs).routes

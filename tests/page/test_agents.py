@@ -57,7 +57,7 @@ def test_agents_find_every_tool_and_read_no_file_of_the_server(url, images):
     assert tools["evaluate"][1]["properties"]["labels"]["items"]["type"] == "string"
     (facts, one, scored), refused = answers[:3], answers[3:]
     assert list(eval(facts[1])) == list(NAMES)
-    assert np.all(eval(one[1])["models"]["200-stacked"]["mask"])  # all is above 0
+    assert np.all(eval(one[1])["models"]["200-stacked"]["mask"])  # every probability is above 0
     assert set(eval(scored[1])["models"]) == set(NAMES)
     assert [failed for failed, _ in answers] == [False] * 3 + [True] * len(refused)
     assert not any("0, 0" in text for _, text in refused)
@@ -69,7 +69,7 @@ def test_agents_have_the_same_limits_as_other_clients(url, tmp_path):
     """The largest call is answered by either way, and a mistake is the same sentence."""
     arrays = {
         "small": make_patch(1),
-        "most": np.zeros((256, 256)),  # of one file
+        "most": np.zeros((256, 256)),  # pixels of one file
         "more": np.zeros((257, 256), np.float32),
         "bytes": np.zeros((400, 400)),
     }
@@ -95,7 +95,7 @@ def test_agents_have_the_same_limits_as_other_clients(url, tmp_path):
         assert said in text
         if sum(len(coded[name]) for name in names) < MAX_BODY:
             patch = [coded[name] for name in names]
-        else:  # too much for JSON: it is uploaded first
+        else:  # too large for JSON: upload it first
             reply = upload(url, [(f"{name}.npy", contents[name]) for name in names])
             if reply.status == 413:
                 assert said in reply.text

@@ -84,7 +84,7 @@ def test_the_curl_example_runs(url, segmenter):
 def test_the_mcp_example_runs(url, segmenter):
     code = find_example("python", "from mcp import")
     answer = run_example(PYTHON, f"{code}\nprint(result.content[0].text)", url)
-    patches = eval(answer)["patches"]  # Gradio writes a Python literal there
+    patches = eval(answer)["patches"]  # Gradio sends a Python literal
     for number, one in zip((4, 5), patches, strict=True):
         check_masks(one["models"]["402-unet"]["mask"], expected_mask(segmenter, number))
 

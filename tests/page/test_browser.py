@@ -192,7 +192,7 @@ def test_uncertainty_and_disagreement_show_the_right_values(screen):
     assert np.corrcoef(brightness, undecided.ravel())[0, 1] > 0.95
     screen.press("u")
     assert screen.state("display") == "errors"
-    # Of one model alone there is no disagreement.
+    # Disagreement needs two models.
     for box in range(2):
         screen.page.get_by_role("checkbox").nth(box).uncheck()
     screen.settle()
@@ -261,7 +261,7 @@ def test_uploads_report_broken_files_and_show_the_others(screen, open_page, tmp_
         seen.append(screen.name)
     assert seen == ["mine_1.npy", "mine_9.npy", "mine_10.npy", "mine_1.npy"]
     np.testing.assert_allclose(screen.array("patch"), make_patch(22))
-    # Another user sees none of it, whatever that browser asks for.
+    # Another user does not see the uploads, even if the browser asks for them.
     other = open_page()
     other.page.evaluate("geoseg.state.source = 'uploads'")
     other.press("ArrowRight")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 
 class Slow(Segmenter):
-    """A tenth of a second a batch."""
+    """A segmenter that takes a tenth of a second a batch, and counts them."""
 
     asked = 0
 
@@ -58,7 +58,7 @@ def test_a_job_can_be_cancelled_and_started_again(open_slow, slow):
     for _ in range(2):
         start(screen)
         assert re.search(r"\d+ of 1,216", screen.page.locator(".gs-run p").inner_text())
-        screen.press("ArrowRight")  # the page stays live
+        screen.press("ArrowRight")  # the page still answers
         screen.page.get_by_role("button", name="Cancel").click()
         time.sleep(0.3)
         assert stands_still(segmenter)
@@ -73,7 +73,7 @@ def test_one_job_runs_at_a_time_and_stops_when_its_browser_is_closed(open_slow, 
     first.press("s")
     start(first)
     second.press("s")
-    for _ in range(2):  # also one who waits may think better of it, and again
+    for _ in range(2):  # a waiting job can be cancelled too
         second.page.locator(".gs-main").click()
         time.sleep(0.5)
         assert "Waiting for a free turn" in second.page.locator(".gs-run").inner_text()
@@ -84,4 +84,4 @@ def test_one_job_runs_at_a_time_and_stops_when_its_browser_is_closed(open_slow, 
     second.page.close()
     deadline = time.monotonic() + 20
     while not stands_still(segmenter):
-        assert time.monotonic() < deadline, "it goes on for nobody"
+        assert time.monotonic() < deadline, "it continues without a client"

@@ -62,7 +62,7 @@ def test_keys_move_through_the_strip(screen):
     assert active() == f"true {COUNT}/{COUNT} {COUNT}: {screen.name}"
     screen.press("Home")
     assert (screen.name, focused(screen)) == (FIRST, "Patches")
-    # A click on a picture goes there, even while the one that is shown is out of sight.
+    # A click opens a thumbnail even if the current one is out of sight.
     screen.page.locator(".gs-film").evaluate("film => { film.scrollLeft = 1e5; film.blur(); }")
     screen.page.locator(".gs-cell", has=screen.page.locator("canvas")).last.click()
     screen.settle()

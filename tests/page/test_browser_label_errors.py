@@ -53,7 +53,7 @@ def test_labels_are_reviewed_with_two_keys(screen, spoilt_patches, doubted, tmp_
     names = [spoilt_patches.entry(s.patch).name for s in doubted]
     assert len(names) > 1
     assert {EMPTIED, SHIFTED} <= set(names)
-    screen.press("k")  # no sheet is open: the key does nothing
+    screen.press("k")  # without an open sheet the key does nothing
     review(screen)
     assert rows_of(screen) == names
     text = screen.page.locator(".gs-suspects li").nth(names.index(EMPTIED)).inner_text()
@@ -64,9 +64,9 @@ def test_labels_are_reviewed_with_two_keys(screen, spoilt_patches, doubted, tmp_
     screen.settle()
     assert screen.name == names[0]
     screen.press("x")
-    assert screen.name == names[1], "it goes on to the next"
+    assert screen.name == names[1], "the next one is shown"
     screen.press("ArrowLeft")
-    assert screen.name == names[0], "arrows walk the list"
+    assert screen.name == names[0], "arrow keys follow the list"
     assert marked(screen)[0] == "doubted"
     screen.press("x")
     assert (screen.name, marked(screen)[0]) == (names[0], "")
@@ -78,7 +78,7 @@ def test_labels_are_reviewed_with_two_keys(screen, spoilt_patches, doubted, tmp_
     assert f"2 of {len(names)} labels decided" in screen.page.locator(".gs-tally").inner_text()
     decisions = dict(zip(names, ["keep", "doubt"] + [""] * len(names), strict=False))
     screen.page.wait_for_function("location.hash.includes('sort=doubt')")
-    screen.page.reload()  # the link says sorted by doubt: the scores are asked for again
+    screen.page.reload()  # the link sorts by doubt, so the scores are requested again
     screen.page.locator(".gs-suspects li").first.wait_for()
     assert marked(screen)[:2] == ["kept", "doubted"]
     rows = download(screen, ".gs-doubts", tmp_path)
@@ -107,7 +107,7 @@ def test_review_starts_at_the_first_label_and_restores_the_order(screen, spoilt_
     assert screen.name == names[1]
     screen.press("l")
     assert screen.page.locator("[name=sort]").input_value() == "file"
-    # A well that was chosen stays: its first label is shown, or none.
+    # The selected well stays; its first label error is shown.
     screen.page.get_by_label("Wells that are shown").select_option("Well 2")
     screen.press("l")
     assert screen.name == next(name for name in names if name.startswith("well_2"))
@@ -119,7 +119,7 @@ def test_toy_labels_have_decisions_of_their_own(screen):
     screen.press("x")
     assert "1 of" in screen.page.locator(".gs-tally").inner_text()
     screen.page.evaluate("geoseg.state.toy = 'easy'; geoseg.paint()")
-    screen.press("ArrowRight")  # another set, whose scores are asked for, as it is sorted by them
+    screen.press("ArrowRight")  # sorting another set requests its scores
     screen.page.wait_for_function("geoseg.strip.list.labelled === 8")
     screen.page.locator(".gs-suspects li").first.wait_for()
     assert "0 of" in screen.page.locator(".gs-tally").inner_text()

@@ -120,8 +120,10 @@ def test_expired_uploads_are_not_replaced_by_other_patches(screen, url, tmp_path
     np.save(tmp_path / "mine.npy", make_patch(9))
     screen.upload(tmp_path / "mine.npy")
     screen.press("w")
-    screen.page.wait_for_load_state("networkidle")  # only what is asked for next finds it out
-    send_files(url, screen.page.evaluate("sessionStorage.geosegUser"), [])  # the server forgets
+    screen.page.wait_for_load_state("networkidle")  # only the next request may find out
+    send_files(
+        url, screen.page.evaluate("sessionStorage.geosegUser"), []
+    )  # the server deletes them
     screen.page.get_by_role("button", name="Masks, zip").click()
     screen.page.wait_for_function("geoseg.state.source === 'start' && geoseg.settled")
     assert "Your files are not here" in notice(screen)

@@ -87,7 +87,7 @@ def test_curves_and_cards_show_the_same_score(screen):
         shown = float(screen.shown_scores(name)[-1])
         told = float(re.search(rf"{name} ([\d.]+)", said)[1])
         assert told == pytest.approx(shown, abs=0.02)
-    assert screen.name == "well_9_patch_0.npy", "the arrows browsed"
+    assert screen.name == "well_9_patch_0.npy", "the arrow keys browsed"
 
 
 def test_a_click_or_enter_on_a_curve_moves_its_slider(screen):
@@ -121,7 +121,7 @@ def test_curves_that_are_known_are_not_requested_again(screen):
     drawn(screen)
     screen.press("ArrowLeft")
     drawn(screen)
-    screen.slide("shift", 5)  # turning does not depend on it, and noise is for whatever is shown
+    screen.slide("shift", 5)  # the shift curve does not depend on it; the others do
     screen.page.wait_for_function("asked.length === 2")
     drawn(screen)
     asked = screen.page.evaluate("asked.map(m => [m.index, m.probes.join()])")
@@ -149,13 +149,13 @@ def test_a_stale_run_ends_and_the_next_one_completes(screen):
     heard = screen.page.evaluate("heard")
     final = [entry for entry in heard if entry[0] == heard[-1][0]]
     steps = [done for _, done, _ in final]
-    assert steps == sorted(set(steps)), "run twice"
+    assert steps == sorted(set(steps)), "a step ran twice"
     assert (steps[0], steps[-1]) == (0, final[0][2])
     assert screen.page.evaluate("geoseg.scene.index") == 3
 
 
 def test_a_run_can_be_stopped_and_continued(screen):
-    # Small models are done before a hand could be there.
+    # Small models finish before a click from here arrives.
     screen.page.evaluate("""() => new Promise(resolve => {
         const press = () => {
             const stop = document.querySelector('.gs-sheet .gs-work button');

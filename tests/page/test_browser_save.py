@@ -95,7 +95,7 @@ def test_the_saved_picture_has_settings_and_a_legend(screen):
     assert not any("zoomed" in text for text in texts)
     limit = screen.page.evaluate("geoseg.scene.models[0].judgedAt.toFixed(2)")
     assert any(text.endswith(f"threshold {limit}") for text in texts)
-    # The legend has the colours of the palette that is chosen.
+    # The legend has the colours of the selected palette.
     foot = {tuple(rgb) for rgb in picture[-2 * (2 * 19 + 12) :].reshape(-1, 3).tolist()}
     assert {(0, 0, 0), (255, 255, 255), (240, 140, 0), (40, 130, 220), (240, 228, 66)} <= foot
 
@@ -103,7 +103,9 @@ def test_the_saved_picture_has_settings_and_a_legend(screen):
 def test_the_saved_picture_shows_the_zoomed_part(screen):
     frame = screen.page.locator(".gs-patch .gs-frame")
     box = frame.bounding_box()
-    screen.page.mouse.dblclick(box["x"] + box["width"] - 1, box["y"] + 1)  # four times, the corner
+    screen.page.mouse.dblclick(
+        box["x"] + box["width"] - 1, box["y"] + 1
+    )  # zooms fourfold into the corner
     screen.press("Shift+ArrowRight", "Shift+ArrowUp", "t")
     screen.slide("opacity", 0)
     texts, picture = read_picture(screen)
@@ -134,7 +136,7 @@ def test_the_zip_holds_the_masks_of_the_library(screen, images, segmenter, butto
             place = f"{model}/{entry.name}"
             mask = np.load(io.BytesIO(archive.read(f"masks/{place}")))
             assert mask.dtype == np.uint8
-            assert (mask != expected.mask).mean() < 0.002  # a batch has other last bits
+            assert (mask != expected.mask).mean() < 0.002  # rounding differs in a batch
             assert about["thresholds"][model] == segmenter.cards[model].threshold
             if both:
                 probability = np.load(io.BytesIO(archive.read(f"probabilities/{place}")))
@@ -169,7 +171,7 @@ def test_a_link_restores_the_view(screen, open_page):
         assert other.state(key) == screen.state(key), key
     assert other.name == "well_9_patch_5.npy"
     np.testing.assert_array_equal(other.array("patch"), screen.array("patch"))
-    # The address itself is the link, a moment later.
+    # The address of the page becomes the link a moment later.
     screen.page.wait_for_function(f"location.href === {json.dumps(link)}")
 
 
@@ -206,7 +208,7 @@ def test_uploads_reopen_only_in_their_own_tab(screen, open_page, tmp_path):
     assert screen.name == "mine.npy"
     screen.page.get_by_text("Close your files").click()
     screen.settle()
-    screen.page.goto(link)  # closed is gone
+    screen.page.goto(link)  # closed uploads are deleted
     screen.page.reload()
     screen.settle()
     assert screen.name == "well_9_patch_0.npy"

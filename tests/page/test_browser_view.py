@@ -55,7 +55,7 @@ def selected(screen: Screen) -> list[str]:
 def test_the_strip_shows_the_set_and_opens_a_patch(screen):
     assert selected(screen) == ["1: well_3_patch_2.npy"]
     cells = screen.page.locator(".gs-cell")
-    assert 15 < cells.count() < 40, "only those in sight are made"
+    assert 15 < cells.count() < 40, "only visible cells are made"
     cells.nth(3).click()
     screen.settle()
     assert screen.name == "well_9_patch_10.npy"
@@ -109,7 +109,7 @@ def test_a_patch_is_found_by_its_name(screen):
 def test_neighbours_of_the_patch_are_prefetched(screen):
     screen.press("ArrowRight")
     screen.page.wait_for_timeout(600)
-    screen.page.evaluate("geoseg.channels.call = () => {}")  # the server is asked in vain
+    screen.page.evaluate("geoseg.channels.call = () => {}")  # no request reaches the server
     screen.page.keyboard.press("ArrowRight")
     screen.page.wait_for_function("geoseg.scene.name === 'well_9_patch_5.npy'", timeout=1000)
     screen.page.keyboard.press("ArrowLeft")

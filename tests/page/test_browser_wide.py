@@ -78,7 +78,7 @@ def test_the_shift_curve_covers_the_whole_width(screen):
     screen.page.mouse.click(box["x"] + box["width"] * 0.97, box["y"] + box["height"] / 2)
     screen.settle()
     assert screen.state("shift") == 71
-    go(screen, "Previous")  # 144 columns: every second shift is tried
+    go(screen, "Previous")  # of 144 columns every second shift is tried
     assert screen.name == "z1.npy"
     screen.slide("shift", 143)
     screen.page.get_by_text("All curves are drawn.").wait_for()

@@ -56,7 +56,7 @@ def test_jobs_of_one_client_do_not_fill_the_queue(server):
 
 def test_streams_of_one_client_do_not_block_others(server):
     def ask(address: str) -> Reply:
-        # Of a session that does not exist: it ends at once.
+        # The stream of a session that does not exist ends at once.
         path = f"{API}/queue/data?session_hash=none"
         return send(server.url, path, X_Forwarded_For=address)
 

@@ -83,7 +83,7 @@ def test_scores_are_those_of_the_library(segmenter, uploads):
     patches = [make_patch(i) for i in (1, 2, 3)]
     patches[1][4:9] = np.nan
     truths = [(patch < -0.02).astype(np.uint8) for patch in patches]
-    truths[2][:] = 0  # no groove: every mark on it is a false alarm
+    truths[2][:] = 0  # no groove: every marked pixel is a false positive
     files = [[put(uploads, array) for array in arrays] for arrays in (patches, truths)]
     answer = run(segmenter, "evaluate", *files, threshold=0.4)
     assert answer["patches"] == ["a.npy"] * 3

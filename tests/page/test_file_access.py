@@ -26,7 +26,7 @@ def test_no_route_gives_a_file_or_fetches_an_address(server, root, routes, step)
             if method not in ("GET", "POST"):
                 continue
             if address.startswith((f"{API}/mcp", f"{API}/heartbeat")) and method == "GET":
-                continue  # streams without end; they take no name
+                continue  # endless streams; they take no path
             queries = "&".join(f"{name}={quote(place)}" for name in ("path", "url", "deep_link"))
             body = {"data": [place], "path": place, "url": place, "models": []}
             reply = send(

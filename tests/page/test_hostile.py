@@ -12,7 +12,7 @@ from tests.helpers.requests import API, ask, call, form, post, send, send_files,
 
 FILES, BATCH = 5_000, 512
 USER = "a_user_who_browses"
-GROWTH = 48 * 2**20  # bytes that the server may grow by: three users' patches at their largest
+GROWTH = 48 * 2**20  # bytes that the server may grow by: the largest uploads of three users
 LEAKS = ("inbox", "geoseg/", "temporary/")  # parts of the server's paths
 
 

@@ -35,7 +35,7 @@ def test_bodies_that_are_too_large_are_refused(server):
         )
         assert reply.status == 413
     except (BrokenPipeError, ConnectionResetError):
-        pass  # it stopped listening
+        pass  # the server closed the connection
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
     try:
         body = itertools.chain([head], chunks(MAX_UPLOAD_BODY))
@@ -104,7 +104,7 @@ def test_invalid_bodies_are_refused_in_one_sentence(server, path, body):
     reply = send(server.url, path, body, Content_Type=kind, Accept=accept)
     assert is_harmless(reply.text)
     assert server.output() == []
-    if path.endswith("mcp/"):  # JSON-RPC has its own form
+    if path.endswith("mcp/"):  # errors have the form of JSON-RPC
         assert reply.status in (400, 413, 422) or "error" in reply.json
     elif reply.status != 200:
         assert reply.status in (400, 413, 422) or (reply.status == 500 and "/run/" in path)
@@ -121,7 +121,7 @@ def test_invalid_bodies_are_refused_in_one_sentence(server, path, body):
 @pytest.mark.parametrize("way", ["run", "call", "call/v2"])
 def test_unknown_endpoints_are_not_found(server, way, name, body):
     if (way, name) == ("run", "predict"):
-        return  # that of all that have a number
+        return  # the endpoint of all functions with a number
     reply = send(server.url, f"{API}/{way}/{name}", body, Content_Type="application/json")
     assert reply.status == 404
     assert reply.json["detail"].endswith("openapi.json lists the endpoints.")

@@ -12,7 +12,7 @@ def test_answers_carry_security_headers(server):
         headers = send(server.url, path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "frame-ancestors 'self' https://huggingface.co" in headers["Content-Security-Policy"]
-        assert headers["X-Frame-Options"] is None  # it would shut Spaces out
+        assert headers["X-Frame-Options"] is None  # it would keep Spaces from showing the page
         assert headers["Set-Cookie"] is None
     other = send(server.url, f"{API}/info", Origin="http://evil.test").headers
     assert other["Access-Control-Allow-Origin"] is None
@@ -33,11 +33,11 @@ def test_actions_from_foreign_origins_are_refused(server):
     name = server.url.removeprefix("http://")
     for origin in ("http://evil.test", "null", "http://127.0.0.1:9", "https://a.hf.space", "[", ""):
         replies = statuses(server.url, Origin=origin)
-        assert replies == {200, 403}, "reading is for the browser to forbid"
+        assert replies == {200, 403}, "only actions are refused"
         assert send(server.url, f"{API}/mcp/", method="DELETE", Origin=origin).status == 403
     assert statuses(server.url, Origin=f"http://{name}") == {200}
     assert statuses(server.url, Origin="http://localhost:8000", Host="localhost:8000") == {200}
-    # A proxy that keeps the name to itself and one that tells it with the port.
+    # Proxies that forward the host, without and with a port.
     assert statuses(server.url, Origin="https://a.test", X_Forwarded_Host="a.test") == {200}
     assert statuses(server.url, Origin="https://a.test", X_Forwarded_Host="a.test:443") == {200}
     assert server.output() == []
@@ -58,7 +58,7 @@ def test_the_hosts_of_a_space_are_allowed(arguments):
         for origin in ("https://huggingface.co", "https://ann-geoseg.hf.space"):
             assert statuses(one.url, Host="inside:7860", Origin=origin) == {200}
         assert statuses(one.url, Origin="https://hf.space.evil.test") == {200, 403}
-        # Its proxies are believed, whoever else is named before.
+        # The proxies of a Space are trusted, so the address before theirs is the client.
         held = {"X_Forwarded_For": f"{FIRST}, 10.1.1.1", "Content_Length": "9"}
 
         def rank(chain: str) -> Reply:

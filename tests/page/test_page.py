@@ -69,7 +69,7 @@ def test_natural_order_sorts_numbers_by_value():
 def test_a_set_comes_from_a_folder_a_file_or_a_glob(images):
     every = [f"well_9_patch_{i}.npy" for i in (0, 5, 10, 15, 20)]
     root = images.parent
-    for source in (images, root, images / "*.npy", root / "**" / "*.npy"):  # labels are no patches
+    for source in (images, root, images / "*.npy", root / "**" / "*.npy"):  # not the labels
         assert [f.name for f in find_files(str(source))] == every
     assert [f.name for f in find_files(str(images / "well_9_patch_1*.npy"))] == [
         "well_9_patch_10.npy",
@@ -221,9 +221,9 @@ def test_an_address_has_a_share_of_the_memory(monkeypatch):
         assert users.room(key, "10.0.0.1") > 0
         users.keep(key, "10.0.0.1", small)
     assert users.room("three", "10.0.0.1") == 0
-    assert users.room("two", "10.0.0.1") > 0, "in place of what it has"
+    assert users.room("two", "10.0.0.1") > 0, "its own uploads are replaced"
     assert users.room("three", "10.0.0.2") == 2 * LEAST_PIXELS
-    assert users.uploads("one") is small, "nobody pushes out another"
+    assert users.uploads("one") is small, "uploads of others stay"
 
 
 def test_unused_uploads_expire(monkeypatch):
@@ -271,7 +271,7 @@ def test_only_the_upload_folder_is_read(uploads, tmp_path):
 def test_building_the_page_loads_no_model(tmp_path, images):
     segmenter = Segmenter(sorted(make_checkpoints(tmp_path).glob("*.safetensors")), "cpu")
 
-    async def make() -> gr.Blocks:  # inside a loop: Gradio otherwise makes one and leaves it open
+    async def make() -> gr.Blocks:  # without a loop Gradio opens one and leaves it open
         return build(segmenter, load_set([str(images)], "Samples"))
 
     demo = asyncio.run(make())

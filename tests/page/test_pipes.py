@@ -106,7 +106,7 @@ def test_a_slider_leaves_the_rest_of_the_pipe_unchanged():
 
 def test_the_same_seed_and_sliders_make_the_same_patch():
     pipes = Pipes.parse({"knobs": {"width": 3.0}})
-    again = Pipes.parse({"knobs": {"width": 3.00001}})  # beyond the digits that count
+    again = Pipes.parse({"knobs": {"width": 3.00001}})  # beyond the digits that are kept
     for index in (0, 16, COUNT - 1):
         entry = pipes.entry(index)
         assert entry.name == f"synthetic {index + 1}"

@@ -81,7 +81,7 @@ def test_gain_and_lost_rows_are_compared_with_the_shown_patch(segmenter):
     assert curves["nulls"]["at"] == [0, 1, 2, 4, 8, 16, 32]
     for name in NAMES:
         gain, nulls = (curves[what]["models"][name] for what in ("gain", "nulls"))
-        assert gain["iou"] is nulls["iou"] is None  # there is no truth
+        assert gain["iou"] is nulls["iou"] is None  # there is no label
         assert gain["kept"]["mean"][GAIN.index(1)] == nulls["kept"]["mean"][0] == 1
         # The default input scale is each patch's own, so gain changes rounding at most.
         assert min(gain["kept"]["mean"]) > 0.95
@@ -93,7 +93,7 @@ def test_lost_rows_cover_all_depths_and_do_not_count():
     lost = trials.images.isnan().all(-1)  # (V, R, Z)
     assert lost.sum(-1).tolist() == [[int(n)] * 5 for n in trials.at]
     assert [row.nonzero()[0].item() for row in lost[3]] == [0, 8, 16, 24, 32]
-    masks = ~trials.images.isnan()  # everything that is measured is marked
+    masks = ~trials.images.isnan()  # every valid pixel is marked
     spread = compare(trials, masks, torch.ones(36, 5, dtype=torch.bool))
     assert (spread.low == 1).all()
 
@@ -107,15 +107,15 @@ def test_the_number_of_shifts_of_a_wide_patch_is_bounded():
 
 def test_the_threshold_of_the_page_is_used(segmenter):
     curves = draw(segmenter, one(truth=labels()), probes=["shift"], threshold=0.0)
-    for name in NAMES:  # everything is marked
+    for name in NAMES:  # every pixel is marked
         assert set(curves["shift"]["models"][name]["iou"]["mean"]) == {3 / 36}
 
 
 def test_answers_report_progress_and_only_the_last_is_done(segmenter):
-    patches = one(np.zeros((1000, 36), np.float32))  # a single one to a piece
+    patches = one(np.zeros((1000, 36), np.float32))  # so large that each runs alone
     message = {"probes": ["gain"], "models": [FLAT]}
     found = probe(Work(segmenter, Lock()), patches, message)
-    answers = [json.loads(json.dumps(answer)) for answer in found]  # as it goes out
+    answers = [json.loads(json.dumps(answer)) for answer in found]  # as it is sent
     assert [answer["done"] for answer in answers] == list(range(len(GAIN) + 1))
     assert {answer["of"] for answer in answers} == {len(GAIN)}
     assert ["gain" in answer["curves"] for answer in answers] == [False] * 9 + [True]

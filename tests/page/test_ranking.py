@@ -142,7 +142,7 @@ def agreeing(monkeypatch):
 
 
 def test_label_errors_are_those_of_the_library_in_order(ranking, segmenter, agreeing, monkeypatch):
-    monkeypatch.setattr(module, "_JUDGED_PIXELS", 3 * 36 * 36)  # so that it takes several goes
+    monkeypatch.setattr(module, "_JUDGED_PIXELS", 3 * 36 * 36)  # so that several steps are needed
     limits = [segmenter.cards[name].threshold for name in NAMES]
     expected = []
     for parity in (0, 1):
@@ -175,7 +175,7 @@ def test_results_belong_to_one_set_and_are_freed_with_it(ranking, segmenter, pat
     assert all(answers.dtype == np.bool_ for answers in verdict.answers.values())
     segmenter.asked.clear()
     assert rank(ranking, yours).suspects == []
-    assert segmenter.asked, "one user's uploads answered for another's"
+    assert segmenter.asked, "the results of another user's uploads were returned"
     gone = weakref.ref(mine)
     del mine
     gc.collect()
@@ -187,16 +187,16 @@ def test_patches_of_one_shape_form_growing_batches(ranking, segmenter):
     patches = PatchSet("", tuple(Entry(str(i), make_patch(1)) for i in range(40)))
     rank(ranking, patches, NAMES[2:])
     sizes = [size for _, size in segmenter.asked]
-    assert sizes[0] == 2, "one would be recorded"
+    assert sizes[0] == 2, "a batch of one would be recorded"
     assert max(sizes) > 1
-    assert sum(sizes) in (40, 41)  # the last one, if alone, goes twice
+    assert sum(sizes) in (40, 41)  # a last single patch is computed twice
 
 
 def test_a_slow_model_gets_small_batches(ranking, segmenter, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_SECONDS", 0)
     patches = PatchSet("", tuple(Entry(str(i), make_patch(1)) for i in range(5)))
     rank(ranking, patches, NAMES[2:])
-    assert segmenter.asked == [(NAMES[2], 2)] * 3  # the last one, alone, goes twice
+    assert segmenter.asked == [(NAMES[2], 2)] * 3  # the last single patch is computed twice
 
 
 def test_live_requests_run_before_the_next_batch(segmenter, monkeypatch):

@@ -93,7 +93,7 @@ def test_a_disconnected_client_ends_its_job(url, gated, caplog):
     assert gone.line() == last.line() == {"waiting": True}
     gone.leave()
     first.leave()
-    with pytest.raises(queue.Empty):  # a step that is being made is made to its end
+    with pytest.raises(queue.Empty):  # a step that runs is not interrupted
         assert [gated.said.get(timeout=1) for _ in range(2)] == ["start"]
     gated.steps.release()
     assert last.line()["step"] == 0

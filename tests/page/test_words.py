@@ -76,7 +76,7 @@ def test_every_text_key_is_used(page):
     for key in KEYS:
         section = key.split(".")[0]
         known = key in page.asked or re.search(rf"['\"`]{re.escape(key)}['\"`]", code)
-        # Keys that are put together, such as say(`scores.${name}`), name their last part somewhere.
+        # Composed keys, such as say(`scores.${name}`), have their last part elsewhere.
         composed = f"`{key.rsplit('.', 1)[0]}." in code or section == "counts"
         assert known or composed, key
 

@@ -97,7 +97,7 @@ def test_a_set_is_segmented_on_the_gpu_of_the_visitor(url, lender, checkpoints, 
     assert masks.keys() == wanted.keys()
     same = np.mean([(masks[name] == wanted[name]).mean() for name in wanted])
     assert same > 0.999
-    # A call a model, by one process, which stays.
+    # One call per model, in one process that stays.
     assert lender.names() == ["schedule", "allow", "release", "schedule", "release"]
     for name, told in lender.asked:
         if name == "schedule":
@@ -125,7 +125,7 @@ def test_without_gpu_quota_the_cpu_continues(url, lender, checkpoints, patches):
     masks = export(url)
     wanted = expected(checkpoints, patches)
     assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
-    assert lender.names() == ["schedule"]  # and for a while not again
+    assert lender.names() == ["schedule"]  # and not again for a while
     assert "token" not in lender.asked[0][1]
 
 
@@ -184,13 +184,13 @@ def test_the_cpu_continues_until_the_gpu_answers(monkeypatch):
     loan = loan_for(100)
     assert loan.take(2, 60) is None
     assert loan.take(12, 60) is None
-    assert loan_for(9).take(0, 60) is None  # another job of the visitor, for whom one was asked
+    assert loan_for(9).take(0, 60) is None  # another job of a visitor who waits already
     assert asked == [98]
     comes.set()
     while (found := loan.take(22, 60)) is None:
         time.sleep(0.01)
     assert not zerogpu._waiting
-    assert found.tolist() == list(range(20, 98))  # without what the processor has done
+    assert found.tolist() == list(range(20, 98))  # without those that the CPU has done
 
 
 def test_a_visitor_without_quota_does_not_block_others(monkeypatch):
