@@ -108,7 +108,7 @@ def test_uploads_are_shown_only_to_their_user(server, root):
     for user in ("theirs" * 8, "", "mine", ["mine" * 8], None, 7):
         for name in ("look", "browse", "rank", "export", "probe"):
             assert post(server.url, f"/page/{name}", {"user": user, **asked}).status == 410
-    assert set((root / "temporary").rglob("*")) == before, "it was on the disk"
+    assert set((root / "temporary").rglob("*")) <= before, "it was on the disk"
 
 
 @pytest.mark.parametrize("user", ["", "short", "x" * 65])

@@ -42,7 +42,7 @@ def test_thousands_of_hostile_uploads_do_no_harm(server, root):
         before = before or server.memory()
     assert accepted > FILES // 20, "some of them are sound"
     assert server.memory() - before < GROWTH
-    assert files_in(root / "temporary") == on_disk, "an upload was on the disk"
+    assert files_in(root / "temporary") <= on_disk, "an upload was on the disk"
     assert server.output() == []
     assert not Path("/tmp/pwned").exists()
     for start in range(0, FILES, BATCH):
