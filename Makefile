@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check --no-compile
+# A file at a time to each of two processes, in the order that tests/conftest.py gives.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 # Any Python from 3.10 to 3.12; `make PYTHON=/path/to/python app` chooses one.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
@@ -18,17 +21,16 @@ help:  ## show this list
 app: $(VENV)/app.installed  ## open the page: make app ARGS="-i 'folder/*.npy' -e 402"
 	$(PY) app.py $(ARGS)
 
-test: $(VENV)/dev.installed  ## run the tests
-	$(PY) -m pytest $(ARGS)
+test: $(VENV)/dev.installed  ## run the tests: all, or some: make test ARGS="tests/page -k login"
+	$(PY) -m pytest $(or $(ARGS),$(PARALLEL))
 
 check: $(VENV)/dev.installed  ## format, lint, types, tests
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy
-	$(PY) -m pytest
+	$(PY) -m mypy & $(PY) -m pytest $(PARALLEL); tests=$$?; wait $$! && exit $$tests
 
 nightly: $(VENV)/dev.installed  ## the long tests too, and ten times the property tests' examples
-	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -m ""
+	HYPOTHESIS_PROFILE=nightly $(PY) -m pytest $(PARALLEL) -m ""
 
 format: $(VENV)/dev.installed  ## put the code in its usual form
 	$(PY) -m ruff format .
@@ -46,9 +48,9 @@ $(VENV)/bin/python:
 # The stamps are newer than what they were made from, so a second start installs nothing.
 $(VENV)/app.installed: requirements.txt | $(VENV)/bin/python
 	@echo 'Installing what requirements.txt names into $(VENV): some minutes, the first time only.'
-	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
+	$(PIP) -r requirements.txt
 	touch $@
 
-$(VENV)/dev.installed: pyproject.toml $(VENV)/app.installed
-	$(PY) -m pip install --disable-pip-version-check -e '.[dev]'
-	touch $@
+$(VENV)/dev.installed: pyproject.toml requirements.txt | $(VENV)/bin/python
+	$(PIP) -e '.[dev]'
+	touch $(VENV)/app.installed $@

@@ -49,7 +49,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     console = Console()
     start = time.perf_counter()
-    dataset = synthetic_dataset()
+    dataset = make_synthetic_dataset()
     elapsed = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

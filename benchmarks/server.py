@@ -1,4 +1,4 @@
-"""The real `python app.py` on a free port, over patches and models made for the occasion."""
+"""Run the real `python app.py` on a free port, with generated patches and small models."""
 
 import os
 import queue
@@ -25,20 +25,20 @@ MODELS = {
     "402-unet": ("unet", {}),
 }
 
-
-# Rounding to bf16 says little of random weights.
+# bf16 rounding of random weights says nothing about trained models, so it is off.
 EXACT = ("--device", "cpu", "--precision", "exact")
 APP = (sys.executable, str(ROOT / "app.py"), *EXACT)
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def make_patch(seed: int) -> np.ndarray:
-    """A patch (36, 36) with a dark line, as real ones have."""
+    """Return noise (36, 36), float32, with one dark column, as a groove is."""
     generator = np.random.default_rng(seed)
     patch = generator.normal(0, 0.01, (36, 36)).astype(np.float32)
     patch[:, 7 * seed % 36] -= 0.03
@@ -46,29 +46,35 @@ def make_patch(seed: int) -> np.ndarray:
 
 
 def make_folder(root: Path, count: int = 5) -> Path:
-    """`count` labelled patches in the data set's layout; the third has nulls, the last no label."""
+    """Write `count` patches with labels in the data set's layout; return the folder of the patches.
+
+    The third patch has nulls; the last has no label.
+    """
     for kind in ("images", "labels"):
         (root / kind).mkdir(parents=True)
     for i in range(count):
         patch = make_patch(i + 1)
-        truth = np.zeros((36, 36), np.uint8)
-        truth[:, 7 * (i + 1) % 36] = 1
+        label = np.zeros((36, 36), np.uint8)
+        label[:, 7 * (i + 1) % 36] = 1
         if i == 2:
             patch[4:7] = np.nan
         np.save(root / "images" / f"well_9_patch_{i * 5}.npy", patch)
         if i < count - 1:
-            np.save(root / "labels" / f"well_9_patch_{i * 5}.npy", truth)
+            np.save(root / "labels" / f"well_9_patch_{i * 5}.npy", label)
     return root / "images"
 
 
 def make_checkpoints(folder: Path) -> Path:
-    """Small models of random weights that mark about a tenth of a patch, some of it surely."""
+    """Write small models of random weights that mark about a tenth of a patch; return `folder`.
+
+    Their probabilities spread as those of a trained model do.
+    """
     torch.manual_seed(1)
     inputs, _ = Normalisation()(torch.from_numpy(make_patch(1))[None])
     for name, (architecture, arguments) in MODELS.items():
         model = create_model(architecture, **arguments)
         weight, bias = list(model.parameters())[-2:]
-        with torch.no_grad():  # logits as spread as those of a trained model
+        with torch.no_grad():
             logits = model(inputs)
             scale = 2 / logits.std()
             weight *= scale
@@ -80,7 +86,7 @@ def make_checkpoints(folder: Path) -> Path:
 
 
 class Server:
-    """A running app.py: its address, its process, and what it has said since it was up."""
+    """A running app.py: its address, its process, and its output since it is ready."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         port = free_port()
@@ -94,30 +100,30 @@ class Server:
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
                 "GRADIO_SERVER_PORT": str(port),
-                # Gradio leaves a loop open; a warning of that amid an import breaks Python 3.11.
+                # Gradio leaves an event loop open; a warning amid an import breaks Python 3.11.
                 "PYTHONWARNINGS": "default,ignore:unclosed event loop:ResourceWarning",
                 **environment,
             },
         )
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._pump, daemon=True).start()
-        heard: list[str] = []
-        while not heard or "geoseg is at" not in heard[-1]:
+        threading.Thread(target=self._read_output, daemon=True).start()
+        printed: list[str] = []
+        while not printed or "geoseg is at" not in printed[-1]:
             line = self._lines.get(timeout=120)
             if not line:
-                raise RuntimeError("app.py stopped:\n" + "".join(heard))
-            heard.append(line)
+                raise RuntimeError("app.py stopped:\n" + "".join(printed))
+            printed.append(line)
 
-    def said(self) -> list[str]:
-        """What it printed since it was last asked."""
+    def output(self) -> list[str]:
+        """Return the lines printed since the previous call."""
         return [self._lines.get() for _ in range(self._lines.qsize())]
 
     def memory(self) -> int:
-        """Bytes that are resident."""
+        """Return the resident memory in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
 
-    def _pump(self) -> None:
+    def _read_output(self) -> None:
         assert self.process.stdout is not None
         with self.process.stdout:
             for line in self.process.stdout:
@@ -129,7 +135,7 @@ class Server:
 def running(
     arguments: Sequence[str] = (), program: Sequence[str] = APP, **environment: str
 ) -> Iterator[Server]:
-    """Run app.py until the block ends."""
+    """Run app.py until the block ends; give the server."""
     server = Server([*program, *arguments], environment)
     try:
         yield server
@@ -140,6 +146,6 @@ def running(
 
 @contextmanager
 def serve(arguments: Sequence[str], **environment: str) -> Iterator[str]:
-    """Run app.py until the block ends; gives its address."""
+    """Run app.py until the block ends; give its address."""
     with running(arguments, **environment) as server:
         yield server.url

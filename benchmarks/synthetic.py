@@ -36,7 +36,7 @@ def main() -> None:
     making, training = [], []  # patches per second
     for repeat in range(ROUNDS + 1):
         start = time.perf_counter()
-        dataset = fresh_dataset(PATCHES, generation=repeat, device=device)
+        dataset = make_fresh_dataset(PATCHES, generation=repeat, device=device)
         if device.type == "cuda":
             torch.cuda.synchronize()
         elapsed = time.perf_counter() - start

@@ -171,7 +171,7 @@ def main() -> None:
 
     for original_name, fast_name, patches in FAMILIES:
         original, fast = find_experiments([original_name, fast_name])
-        data = synthetic_dataset(WELLS, patches, SET_SEED)
+        data = make_synthetic_dataset(WELLS, patches, SET_SEED)
         result = saved.results["families"].setdefault(original.run_name, {})
         result |= {"fast": fast_name, "train": len(split_by_folder(data)[0])}
         if "seconds_a_patch" not in result:

@@ -1,26 +1,34 @@
-"""Where the tests find what is not in the repository, and a browser."""
+"""Fixtures of several packages, the settings of hypothesis, and the order of the tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from benchmarks.browser import chromium, screens
+from benchmarks.browser import BrowserUnavailableError, chromium
 from tests.helpers import SHARED
 
-# Before torch is there: what tests compute is small, and threads that wait for each other take
-# several times as long where other processes want the cores as well.
+# Set before torch is imported: the tests compute little, and threads that wait for each other take
+# several times as long where other processes need the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-# A failure of the default profile repeats; the nightly one looks further, elsewhere each time.
+# A failure of the default profile repeats; the nightly profile tries other examples each time.
 settings.register_profile("default", max_examples=200, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-def _folder(name: str) -> Path:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files with browser tests last: while Playwright runs, `asyncio.run` fails."""
+    last = {item.path for item in items if item.get_closest_marker("browser")}
+    items.sort(key=lambda item: item.path in last)
+
+
+def _shared_folder(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():
         pytest.skip(f"needs ../shared/{name} beside the repository")
@@ -29,54 +37,26 @@ def _folder(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def original() -> Path:
-    """The original project's parity files."""
-    return _folder("original")
+    """Return the folder of the original project's parity files."""
+    return _shared_folder("original")
 
 
 @pytest.fixture(scope="session")
 def real() -> Path:
-    """Real patches, logs and proxy masks."""
-    return _folder("real")
+    """Return the folder of real patches, logs and proxy masks."""
+    return _shared_folder("real")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, for a file of tests at a time: its event loop would be in the way of others."""
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def images(request, tmp_path_factory) -> Path:
-    """What the file's page shows: as many patches as its COUNT says, or five."""
-    from benchmarks.server import make_folder  # not above: it brings torch
-
-    return make_folder(tmp_path_factory.mktemp("set"), getattr(request.module, "COUNT", 5))
-
-
-@pytest.fixture(scope="module")
-def url(browser, images, tmp_path_factory):
-    """The address of the file's own page."""
-    from benchmarks.server import make_checkpoints, serve
-
-    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    with serve(["-i", str(images), "--checkpoints", str(models), "--preload"]) as address:
-        yield address
-
-
-@pytest.fixture
-def open_page(browser, url):
-    """A function that opens a page of the file's own server, `url`, as another user."""
-    with screens(browser, url) as open_one:
-        yield open_one
-
-
-@pytest.fixture
-def screen(open_page):
-    """A page with its strip."""
-    opened = open_page()
-    opened.page.wait_for_selector(".gs-cell")  # the list of the set comes after its first patch
-    return opened
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """Run one Chromium for all tests of a worker."""
+    try:
+        with chromium() as running:
+            yield running
+    except BrowserUnavailableError as error:
+        if os.environ.get("GEOSEG_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"GEOSEG_REQUIRE_BROWSER is set, but {error}")
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What only a GPU can show: recorded steps and answers, their state, and their bits."""
+"""What only a GPU can show: recorded training steps, CUDA graphs, and reproducible bits."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -50,14 +50,14 @@ def weights(trainer):
 
 
 @pytest.mark.parametrize("number", ["300", "402", "200", "500", "704"])
-def test_a_recorded_step_is_the_step(sets, number):
+def test_a_recorded_step_equals_an_eager_step(sets, number):
     recorded, eager = (train(sets, number, without) for without in ((), ("graph",)))
     assert recorded._recorded
     assert not eager._recorded
     torch.testing.assert_close(weights(recorded), weights(eager), atol=1e-5, rtol=1e-4)
 
 
-def test_a_recorded_step_asks_the_teacher_for_every_batch(sets):
+def test_a_recorded_step_runs_the_teacher_for_every_batch(sets):
     teacher = Teacher([create_model("vanilla", widths=(4,))], {}).to(GPU)
     recorded, eager = (train(sets, "300", without, teacher=teacher) for without in ((), ("graph",)))
     assert recorded._recorded
@@ -66,7 +66,7 @@ def test_a_recorded_step_asks_the_teacher_for_every_batch(sets):
 
 
 @pytest.mark.parametrize("number", ["300", "402", "200", "9402", "500", "704"])
-def test_the_same_seed_gives_the_same_bits_and_so_does_resuming(sets, number):
+def test_equal_seeds_and_resuming_give_equal_bits(sets, number):
     whole = train(sets, number)
     assert torch.equal(weights(whole), weights(train(sets, number)))
     part = train(sets, number, stop=3)
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_bits_and_so_does_resuming(sets, number):
     assert torch.equal(weights(whole), weights(rest))
 
 
-def test_the_rate_reaches_a_recorded_step(sets):
+def test_a_recorded_step_uses_the_current_learning_rate(sets):
     still = train(sets, "300", learning_rate=0.0, schedule=Linear(0.5))
     fresh = Trainer(still.experiment, *sets, tuning=still.tuning)
     assert torch.equal(weights(still), weights(fresh))
@@ -85,7 +85,7 @@ def test_the_rate_reaches_a_recorded_step(sets):
     assert not torch.equal(weights(moved), weights(fresh))
 
 
-def test_a_loss_that_is_not_finite_is_never_kept(sets):
+def test_a_non_finite_loss_is_never_saved(sets):
     pairs, wells, names = sets[0]
     broken = pairs.clone()
     broken[7, 0, 3, 3] = torch.nan
@@ -105,7 +105,7 @@ def fast_runner(name, **arguments):
 
 
 @pytest.mark.parametrize(("name", "arguments"), SMALL)
-def test_a_graph_answers_as_its_model(name, arguments):
+def test_a_cuda_graph_equals_its_model(name, arguments):
     model, runner = fast_runner(name, **arguments)
     with torch.inference_mode():
         for height in (36, 36, 35, 36):
@@ -115,7 +115,7 @@ def test_a_graph_answers_as_its_model(name, arguments):
     assert all(isinstance(graph, _CudaGraph) for graph in runner._recordings.values())
 
 
-def test_threads_share_a_graph():
+def test_threads_share_a_cuda_graph():
     model, runner = fast_runner("unet", width=4)
     images = [torch.full((1, 1, 36, 36), float(i), device=GPU) for i in range(16)]
     with ThreadPoolExecutor(8) as pool:
@@ -125,7 +125,7 @@ def test_threads_share_a_graph():
             torch.testing.assert_close(answer, model(image), atol=1e-3, rtol=1e-3)
 
 
-def test_a_graph_that_cannot_be_captured_is_not_used(monkeypatch):
+def test_inference_falls_back_when_capture_fails(monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("operation not permitted when stream is capturing")
 

@@ -1,4 +1,4 @@
-"""What geoseg is measured against answers as geoseg does, and does what it says."""
+"""The benchmarks run, their contenders agree with geoseg, and the tables are current."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ from train.experiments import find_experiments
 
 @pytest.fixture
 def scripts(monkeypatch):
-    """The benchmarks' own folder, as Python has it when it runs one."""
+    """Put the folder of the benchmarks on the path, as Python does when it runs one."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
 
 
-def test_tables_in_performance_document_match_committed_figures(scripts):
+def test_tables_of_the_documents_match_the_committed_results(scripts):
     import inference
     import load
     import page
@@ -30,7 +30,8 @@ def test_tables_in_performance_document_match_committed_figures(scripts):
     import time_to_quality
     import training
 
-    document = (ROOT / "docs" / "performance.md").read_text()
+    documents = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
+    text_of_all = "".join(path.read_text() for path in documents)
     for table, file in (
         (training.table, training.OUTPUT),
         (inference.table, inference.OUTPUT),
@@ -42,14 +43,14 @@ def test_tables_in_performance_document_match_committed_figures(scripts):
         results = json.loads(file.read_text())
         written = table(results)
         for text in written if isinstance(written, tuple) else (written,):
-            assert f"-->\n{text}\n<!--" in document
+            assert f"-->\n{text}\n<!--" in text_of_all
 
 
-def test_training_does_not_wait_for_its_pipes():
+def test_pipes_are_generated_faster_than_they_are_trained_on():
     assert json.loads((ROOT / "benchmarks" / "synthetic.json").read_text())["made_over_trained"] > 1
 
 
-def test_ours_takes_the_steps_it_is_told_over_the_ends_of_epochs(scripts):
+def test_geosegs_loop_takes_the_given_steps_across_epochs(scripts):
     import training
 
     (experiment,) = find_experiments(["3"])
@@ -67,7 +68,7 @@ def test_patches_until_a_score_is_reached(scripts):
     assert patches_until([0.1, 0.5], 0.6, 100) is None
 
 
-def test_the_fast_way_to_answer_is_faster_for_every_family_and_agrees(scripts):
+def test_fast_inference_is_faster_for_every_family_and_agrees(scripts):
     import inference
 
     families = json.loads(inference.OUTPUT.read_text())["families"]
@@ -78,7 +79,7 @@ def test_the_fast_way_to_answer_is_faster_for_every_family_and_agrees(scripts):
         assert fast["agreement"] >= 0.999
 
 
-def test_every_way_that_needs_only_torch_is_measured(scripts, monkeypatch):
+def test_every_contender_that_needs_only_torch_is_measured(scripts, monkeypatch):
     import contenders
     import inference
 
@@ -86,7 +87,7 @@ def test_every_way_that_needs_only_torch_is_measured(scripts, monkeypatch):
     chosen, absent = contenders.present()
     assert set(absent.values()) == {"onnxruntime", "openvino"}
     assert not any(name.startswith(("ONNX", "OpenVINO")) for name in chosen)
-    quick = [name for name in chosen if "Inductor" not in name]  # which compiles for a minute
+    quick = [name for name in chosen if "Inductor" not in name]  # it compiles for a minute
     model = load_checkpoint(ROOT / "checkpoints" / "402-unet.safetensors")
     rows = inference.measure(model, make_synthetic_dataset(4, 40).images[:12], 1, quick, 1)
     assert list(rows) == [inference.PLAIN, *quick]
@@ -95,12 +96,12 @@ def test_every_way_that_needs_only_torch_is_measured(scripts, monkeypatch):
         assert 0 < rows[name]["least"] <= rows[name]["ratio"] <= rows[name]["most"]
 
 
-def test_users_drag_sliders_of_the_real_page(scripts, tmp_path):
+def test_simulated_users_load_the_real_page(scripts, tmp_path):
     import load
 
     make_checkpoints(tmp_path)
     arguments = ["--device", "cpu", "--checkpoints", str(tmp_path)]
-    results = asyncio.run(load.measure(arguments, (1, 4), 1.5))
+    results = asyncio.run(load.measure(arguments, (1, 4), 0.5))
     assert [row["users"] for row in results["levels"]] == [1, 4]
     for row in results["levels"]:
         assert row["errors"] == 0
@@ -112,7 +113,7 @@ def test_users_drag_sliders_of_the_real_page(scripts, tmp_path):
 
 
 @pytest.mark.parametrize("url", ["http://example.org", "http://10.0.0.1:7860", "7860", ""])
-def test_load_is_put_on_this_machine_only(scripts, url):
+def test_load_is_allowed_only_on_this_machine(scripts, url):
     import load
 
     with pytest.raises(ValueError, match="not on this machine"):
@@ -122,7 +123,7 @@ def test_load_is_put_on_this_machine_only(scripts, url):
 
 @pytest.mark.parametrize("number", ["200", "300", "402", "1004", "3000"])
 @pytest.mark.parametrize("size", [(36, 36), (36, 72), (35, 29)])
-def test_the_textbooks_models_give_the_same_logits_and_gradients(number, size):
+def test_textbook_models_have_the_same_logits_and_gradients(number, size):
     (experiment,) = find_experiments([number])
     torch.manual_seed(0)
     ours = experiment.create_model()
@@ -138,7 +139,7 @@ def test_the_textbooks_models_give_the_same_logits_and_gradients(number, size):
         torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4)
 
 
-def test_the_textbooks_loop_learns_from_files(tmp_path):
+def test_the_textbook_loop_trains_from_files(tmp_path):
     from rich.console import Console
 
     write_dataset(make_synthetic_dataset(4, 80), tmp_path, Console(quiet=True))

@@ -1,4 +1,4 @@
-"""Servers, data and inputs that several tests share."""
+"""Servers, data and inputs that several tests share; see tests/README.md."""
 
 from pathlib import Path
 

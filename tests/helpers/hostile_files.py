@@ -1,4 +1,4 @@
-"""Files that no honest user sends, and some that one does; seeded."""
+"""Make hostile files from a seed: crafted ones, and mutations of these and of sound ones."""
 
 import io
 import struct
@@ -58,20 +58,21 @@ HEADERS = (
 
 
 def npy(header: str, data: bytes = b"", version: int = 1, length: int | None = None) -> bytes:
-    """A .npy file whose header says what it likes, and is as long as it likes."""
+    """Return a .npy file with an arbitrary header; `length` is the one that it claims to have."""
     text = header.encode("utf-8") + b"\n"
     size = struct.pack("<H" if version == 1 else "<I", len(text) if length is None else length)
     return b"\x93NUMPY" + bytes([version, 0]) + size + text + data
 
 
-def saved(array: np.ndarray, pickled: bool = False) -> bytes:
+def save(array: np.ndarray, pickled: bool = False) -> bytes:
+    """Return the bytes of a .npy file."""
     file = io.BytesIO()
     np.save(file, array, allow_pickle=pickled)
     return file.getvalue()
 
 
-def crafted() -> list[bytes]:
-    """One of each of the known ways to hurt a reader of arrays."""
+def craft_files() -> list[bytes]:
+    """Return one file for each known attack on a reader of arrays."""
     archive = io.BytesIO()
     np.savez_compressed(archive, patch=np.zeros((36, 36)))
     bomb = io.BytesIO()
@@ -91,8 +92,8 @@ def crafted() -> list[bytes]:
         npy(plain, version=2, length=2**32 - 1),
         npy(plain, version=3, length=0),
         npy(plain, bytes(2**20 - 200)),
-        *map(saved, arrays),
-        saved(np.array([[{}, print]], dtype=object), pickled=True),
+        *map(save, arrays),
+        save(np.array([[{}, print]], dtype=object), pickled=True),
         b"\x80\x04\x95" + b"cposix\nsystem\n(S'touch /tmp/pwned'\ntR.",
         archive.getvalue(),
         bomb.getvalue(),
@@ -106,8 +107,8 @@ def crafted() -> list[bytes]:
     ]
 
 
-def mutated(content: bytes, generator: np.random.Generator) -> bytes:
-    """The file with bits flipped, cut short, a part swapped, repeated, or replaced by noise."""
+def mutate(content: bytes, generator: np.random.Generator) -> bytes:
+    """Flip bits of a file, cut it, or swap, repeat or overwrite a part of it."""
     data = bytearray(content)
     a, b = sorted(int(i) for i in generator.integers(0, len(data) + 1, 2))
     match int(generator.integers(6)):
@@ -129,11 +130,14 @@ def mutated(content: bytes, generator: np.random.Generator) -> bytes:
 
 
 def hostile_files(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """`count` names and contents: the crafted ones, then mutations of these and of good files."""
+    """Yield `count` names and contents: the crafted files, then mutations."""
     generator = np.random.default_rng(seed)
-    known = crafted()
-    seeds = [*(saved(make_patch(i)) for i in range(20)), *(k for k in known if 0 < len(k) < 20_000)]
+    crafted = craft_files()
+    seeds = [
+        *(save(make_patch(i)) for i in range(20)),
+        *(k for k in crafted if 0 < len(k) < 20_000),
+    ]
     for i in range(count):
         name = NAMES[i % len(NAMES)] if i % 3 == 0 else f"patch_{i}.npy"
         good = seeds[int(generator.integers(len(seeds)))]
-        yield name, known[i] if i < len(known) else mutated(good, generator)
+        yield name, crafted[i] if i < len(crafted) else mutate(good, generator)

@@ -1,4 +1,4 @@
-"""Plain HTTP, as an attacker or `curl` writes it: nothing is tidied on the way."""
+"""Send plain HTTP requests as they are written: no client library corrects them."""
 
 import base64
 import http.client
@@ -14,12 +14,15 @@ API = "/gradio_api"
 
 
 class Reply(NamedTuple):
+    """An answer, its body as text."""
+
     status: int
     text: str
     headers: Mapping[str, str]
 
     @property
     def json(self) -> Any:
+        """The body as JSON."""
         return json.loads(self.text)
 
 
@@ -30,7 +33,7 @@ def send(
     method: str = "",
     **headers: str,
 ) -> Reply:
-    """One request; a header's `_` stands for `-`."""
+    """Send one request; `_` in the name of a header stands for `-`."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -50,7 +53,7 @@ def send(
 
 
 def stall(url: str, start: str, **headers: str) -> socket.socket:
-    """A connection on which a request was begun, by its method and path, and no more is sent."""
+    """Open a connection, send method, path and headers of a request, and no body."""
     parts = urlsplit(url)
     lines = [f"{start} HTTP/1.1", f"Host: {parts.netloc}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -60,18 +63,18 @@ def stall(url: str, start: str, **headers: str) -> socket.socket:
 
 
 def post(url: str, path: str, content: Any, **headers: str) -> Reply:
-    """A JSON body."""
+    """Send JSON."""
     body = json.dumps(content).encode()
     return send(url, path, body, **{"Content_Type": "application/json", **headers})
 
 
 def basic(account: str) -> dict[str, str]:
-    """The header that a user logs in by."""
+    """Return the header of a user's login."""
     return {"Authorization": "Basic " + base64.b64encode(account.encode()).decode()}
 
 
 def form(files: Iterable[tuple[str, bytes]], field: str = "files") -> tuple[bytes, str]:
-    """A multipart body, names as they are, and its content type."""
+    """Return a multipart body, names not escaped, and its content type."""
     line = b"----files-of-a-test"
     parts = []
     for name, content in files:
@@ -84,33 +87,35 @@ def form(files: Iterable[tuple[str, bytes]], field: str = "files") -> tuple[byte
 
 
 def upload(url: str, files: Iterable[tuple[str, bytes]], **headers: str) -> Reply:
+    """Upload files for the endpoints."""
     body, kind = form(files)
     return send(url, f"{API}/upload", body, Content_Type=kind, **headers)
 
 
 def upload_paths(url: str, *paths: Path, **headers: str) -> list[str]:
+    """Upload files for the endpoints; return the paths that the server gives them."""
     return upload(url, [(p.name, p.read_bytes()) for p in paths], **headers).json
 
 
 def call(url: str, name: str, *data: Any, **headers: str) -> Any:
-    """What an endpoint gives, or its error's text."""
+    """Call an endpoint; return its result, or the text of its error."""
     answer = post(url, f"{API}/run/{name}", {"data": list(data)}, **headers).json
     return answer["data"][0] if "data" in answer else answer["error"]
 
 
 def ask(url: str, name: str, user: str = "", **message: Any) -> Any:
-    """What the page hears of a question."""
+    """Send a request of the page; return the answer."""
     return post(url, f"/page/{name}", {"user": user, **message}).json
 
 
 def job(url: str, name: str, user: str = "", **message: Any) -> list[Any]:
-    """All that the page hears of a job."""
+    """Run a job of the page; return all its answers."""
     text = post(url, f"/page/{name}", {"user": user, **message}).text
     return [json.loads(line) for line in text.splitlines()]
 
 
 def send_files(url: str, user: str, files: Iterable[tuple[str, bytes]], **headers: str) -> Reply:
-    """A user's own patches, as the page sends them."""
+    """Upload a user's patches as the page does."""
     head = b'Content-Disposition: form-data; name="user"\r\n\r\n'
     body, kind = form(files)
     line = kind.partition("boundary=")[2].encode()

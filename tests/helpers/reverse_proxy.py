@@ -1,24 +1,20 @@
-"""Run a reverse proxy: `python -m tests.helpers.reverse_proxy PORT TARGET PREFIX [--cut]`.
+"""A reverse proxy that shows a server below a path."""
 
-With `--cut` it removes PREFIX from the path.
-"""
-
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-WAYS = ["GET", "POST", "HEAD", "DELETE"]
+METHODS = ["GET", "POST", "HEAD", "DELETE"]
 
 
-def make_app(target: str, prefix: str, cut: bool) -> Starlette:
+def make_proxy(target: str, prefix: str, cut: bool) -> Starlette:
+    """Make a proxy that passes requests below `prefix` on to `target`; with `cut` without it."""
     client = httpx.AsyncClient(base_url=target, timeout=None)
 
     @asynccontextmanager
@@ -32,18 +28,13 @@ def make_app(target: str, prefix: str, cut: bool) -> Starlette:
         headers.append((b"x-forwarded-for", b"203.0.113.9"))
         url = httpx.URL(path=path or "/", query=request.url.query.encode())
         body = request.stream()
-        asked = client.build_request(request.method, url, headers=headers, content=body)
-        reply = await client.send(asked, stream=True)
-        kept = {k: v for k, v in reply.headers.items() if k != "transfer-encoding"}
-        done = BackgroundTask(reply.aclose)
-        return StreamingResponse(reply.aiter_raw(), reply.status_code, kept, background=done)
+        forwarded = client.build_request(request.method, url, headers=headers, content=body)
+        reply = await client.send(forwarded, stream=True)
+        passed = {k: v for k, v in reply.headers.items() if k != "transfer-encoding"}
+        close = BackgroundTask(reply.aclose)
+        return StreamingResponse(reply.aiter_raw(), reply.status_code, passed, background=close)
 
-    icon = Route("/favicon.ico", lambda request: Response())  # of the site, not of the page
+    icon = Route("/favicon.ico", lambda request: Response())  # of the site; not passed on
     return Starlette(
-        routes=[icon, Route(prefix + "{_:path}", forward, methods=WAYS)], lifespan=lifespan
+        routes=[icon, Route(prefix + "{_:path}", forward, methods=METHODS)], lifespan=lifespan
     )
-
-
-if __name__ == "__main__":
-    port, target, prefix = sys.argv[1:4]
-    uvicorn.run(make_app(target, prefix, "--cut" in sys.argv), port=int(port), log_level="error")

@@ -1,4 +1,4 @@
-"""Synthetic data and small checkpoints for several tests."""
+"""Make synthetic data and small checkpoints."""
 
 import torch
 
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def make_sets(patches, device=CPU):
-    """A training and a validation set of four wells, prepared."""
+    """Return a prepared training set and validation set of four wells in all."""
     dataset = make_synthetic_dataset(4, patches, seed=5)
     validation = torch.tensor([split == "validation" for split in dataset.splits])
     return tuple(
@@ -22,21 +22,19 @@ def make_sets(patches, device=CPU):
 
 
 def make_data(folder, wells, patches, seed=0):
-    """A folder of patches, which is made; gives it back."""
+    """Write a data set of synthetic patches; return its folder."""
     sizes = {"--wells": wells, "--patches": patches, "--seed": seed}
-    assert main(["--out", str(folder), *(str(v) for pair in sizes.items() for v in pair)]) in (
-        0,
-        None,
-    )
+    code = main(["--out", str(folder), *(str(v) for pair in sizes.items() for v in pair)])
+    assert code in (0, None)
     return folder
 
 
 def make_checkpoint(path, architecture, threshold=0.5, **arguments):
-    """A checkpoint of an untrained model that is sure of some things; gives its path back."""
+    """Save a model of random weights whose probabilities differ; return the path."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = create_model(architecture, **arguments)
-    with torch.no_grad():  # fresh weights give one and the same probability everywhere
+    with torch.no_grad():  # fresh weights give the same probability everywhere
         for weights in model.parameters():
             weights *= 2
     save_checkpoint(path, model, threshold=threshold)
@@ -44,7 +42,7 @@ def make_checkpoint(path, architecture, threshold=0.5, **arguments):
 
 
 def exit_code(program, arguments):
-    """That of a program's `main`, which may also end by itself."""
+    """Run a program's `main`; return its exit code, raised or returned."""
     try:
         return program(arguments)
     except SystemExit as end:

@@ -1,9 +1,9 @@
-"""app.py on a ZeroGPU machine that has no GPU to lend: the process that should have it computes.
+"""Run app.py on a ZeroGPU machine whose GPU is the CPU of the process that should get one.
 
     python -m tests.helpers.zerogpu_app
 
-Of the package `spaces` all is real but what needs a GPU: that PyTorch knows of CUDA, that a device
-is opened, and that weights are moved to it.
+Everything of the package `spaces` is real except what needs a GPU: CUDA in PyTorch, opening a
+device, and moving weights to it.
 """
 
 import os
@@ -13,7 +13,7 @@ import torch
 
 
 def main() -> None:
-    if torch.version.cuda is None:  # `spaces` cannot be imported beside a build without CUDA
+    if torch.version.cuda is None:  # else `spaces` cannot be imported
         torch.version.cuda, torch._C._cuda_init, torch.cuda._is_in_bad_fork = "13.0", print, bool
     from spaces.zero import torch as zero
 

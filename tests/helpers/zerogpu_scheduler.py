@@ -1,4 +1,4 @@
-"""The machine behind a ZeroGPU Space, as far as the package `spaces` asks it: whose turn is it?"""
+"""A scheduler that lends the GPUs of ZeroGPU, as far as the package `spaces` asks it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -14,9 +14,9 @@ from tests.helpers.http_servers import running_app
 
 
 class Lender:
-    """Answers `spaces`: what it was `asked`, with parameters; whether there are `minutes` left.
+    """The scheduler: `asked` lists its requests, `minutes` is whether the visitor has quota left.
 
-    While it is `busy`, whoever asks waits. It has no GPU: the process that gets one finds none.
+    While it is `busy`, requests wait. It lends no real GPU.
     """
 
     def __init__(self) -> None:
@@ -29,10 +29,11 @@ class Lender:
         }
 
     def names(self) -> list[str]:
-        """What was asked for, in order."""
+        """Return the names of the requests, in order."""
         return [name for name, _ in self.asked]
 
     async def answer(self, request: Request) -> Response:
+        """Answer a request of `spaces`."""
         name = request.url.path.strip("/")
         self.asked.append((name, dict(request.query_params)))
         if name != "schedule":
@@ -53,7 +54,7 @@ class Lender:
 
 @contextmanager
 def lending() -> Iterator[Lender]:
-    """A lender until the block ends."""
+    """Run a scheduler until the block ends."""
     lender = Lender()
     route = Route("/{name}", lender.answer, methods=["POST"])
     with running_app(Starlette(routes=[route]), lender.port):

@@ -64,13 +64,13 @@ def mistake(folder, monkeypatch, capsys):
         (["--colour"], "unrecognized arguments: --colour"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_code_2(mistake, arguments, said):
+def test_invalid_arguments_print_one_sentence_and_exit_with_2(mistake, arguments, said):
     line = mistake(*arguments)
     assert line.startswith("app.py: ")
     assert said in line
 
 
-def test_a_taken_port_is_said_before_anything_is_loaded(mistake):
+def test_an_occupied_port_is_reported_before_models_load(mistake):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -83,11 +83,11 @@ def test_a_damaged_checkpoint_is_named(mistake, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["~nosuchuser/x.npy", "x" * 300])
-def test_names_that_cannot_be_are_one_sentence(mistake, name):
+def test_invalid_paths_print_one_sentence(mistake, name):
     assert mistake("-i", name).startswith("app.py: ")
 
 
-def test_unreadable_files_are_listed_but_not_all_of_them():
+def test_the_list_of_unreadable_files_is_bounded():
     rejected = [(f"{i}.npy", "is empty") for i in range(app.MAX_LISTED + 3)]
     lines = list(app.describe_rejected(rejected))
     assert lines[0] == "0.npy: is empty"
@@ -96,12 +96,12 @@ def test_unreadable_files_are_listed_but_not_all_of_them():
     assert len(lines) == app.MAX_LISTED + 1
 
 
-def test_experiments_keep_the_order_asked_for(folder):
+def test_experiments_keep_the_order_of_the_arguments(folder):
     found = app.select_checkpoints(str(folder / "checkpoints"), ["unet", "200", "402"])
     assert [path.stem for path in found] == ["402-unet", "200-stacked"]
 
 
-def test_the_defaults_are_those_of_gradio_where_set(monkeypatch):
+def test_defaults_follow_gradios_environment_variables(monkeypatch):
     monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
     monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
     options = app.make_parser().parse_args([])
@@ -112,13 +112,13 @@ def test_the_defaults_are_those_of_gradio_where_set(monkeypatch):
     assert (options.host, options.port) == ("0.0.0.0", 7000)
 
 
-def test_help_needs_no_heavy_library():
+def test_help_does_not_import_torch():
     code = "import sys, app; app.make_parser().format_help(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
 
 
-def test_ipv6_is_spelt_either_way(folder):
+def test_ipv6_hosts_work_with_and_without_brackets(folder):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:

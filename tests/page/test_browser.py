@@ -1,4 +1,4 @@
-"""The real page, driven in Chromium as a person drives it."""
+"""The page in Chromium: browsing, sliders, displays, uploads."""
 
 import re
 
@@ -33,7 +33,7 @@ def test_the_first_patch_is_segmented_without_a_click(screen):
     assert size[0] <= size[1], "the page scrolls at 1366x768"
 
 
-def test_arrows_browse_round_and_round(screen):
+def test_arrow_keys_browse_and_wrap_around(screen):
     screen.press("ArrowRight")
     assert screen.name == "well_9_patch_5.npy"
     screen.press("ArrowLeft", "ArrowLeft")
@@ -56,7 +56,7 @@ def test_no_key_press_is_lost(screen):
     assert screen.page.evaluate("geoseg.scene.index") == 33 % COUNT
 
 
-def test_page_keys_move_the_model_round_and_round(screen):
+def test_page_keys_focus_the_models_and_wrap_around(screen):
     def focus() -> list[str]:
         return screen.page.locator(".gs-focus").evaluate_all("all => all.map(c => c.dataset.model)")
 
@@ -75,34 +75,34 @@ def test_page_keys_move_the_model_round_and_round(screen):
 
 
 @pytest.mark.parametrize("shift", [1, 7, 35])
-def test_shift_turns_a_circular_models_mask_by_exactly_that(screen, shift):
+def test_shifting_the_patch_shifts_the_mask_of_a_circular_model(screen, shift):
     owner = {"patch": None, "truth": None, "probability": NAMES[0], "classes": NAMES[0]}
-    before = {what: screen.map(what, model) for what, model in owner.items()}
+    before = {what: screen.array(what, model) for what, model in owner.items()}
     screen.slide("shift", shift)
     for what, model in owner.items():
-        turned, expected = screen.map(what, model), np.roll(before[what], shift, 1)
+        turned, expected = screen.array(what, model), np.roll(before[what], shift, 1)
         if what == "probability":
             np.testing.assert_allclose(turned, expected, atol=1e-4)
         else:
             np.testing.assert_array_equal(turned, expected)
 
 
-def test_noise_depends_on_its_seed_alone(screen):
-    clean = screen.map("patch")
+def test_noise_depends_only_on_its_seed(screen):
+    clean = screen.array("patch")
     screen.slide("noise", 0.003)
-    first = screen.map("patch"), screen.map("probability", NAMES[2])
+    first = screen.array("patch"), screen.array("probability", NAMES[2])
     assert np.std(first[0] - clean) == pytest.approx(0.003, rel=0.1)
     screen.slide("seed", 8)
-    assert not np.array_equal(screen.map("patch"), first[0])
+    assert not np.array_equal(screen.array("patch"), first[0])
     screen.slide("seed", 0)
-    np.testing.assert_array_equal(screen.map("patch"), first[0])
-    np.testing.assert_allclose(screen.map("probability", NAMES[2]), first[1], atol=1e-6)
+    np.testing.assert_array_equal(screen.array("patch"), first[0])
+    np.testing.assert_allclose(screen.array("probability", NAMES[2]), first[1], atol=1e-6)
     screen.slide("noise", 0)
-    np.testing.assert_array_equal(screen.map("patch"), clean)
+    np.testing.assert_array_equal(screen.array("patch"), clean)
 
 
-def test_a_fast_drag_ends_on_its_last_value_and_frees_the_arrows(screen):
-    before = screen.map("patch")
+def test_a_fast_drag_ends_at_its_last_value_and_releases_the_arrow_keys(screen):
+    before = screen.array("patch")
     box = screen.page.locator("[name=shift]").bounding_box()
     mouse, y = screen.page.mouse, box["y"] + box["height"] / 2
     mouse.move(box["x"] + 8, y)
@@ -114,7 +114,7 @@ def test_a_fast_drag_ends_on_its_last_value_and_frees_the_arrows(screen):
     shift = screen.state("shift")
     assert 20 < shift < 35
     assert screen.page.locator("[name=shift]").input_value() == str(shift)
-    np.testing.assert_array_equal(screen.map("patch"), np.roll(before, shift, 1))
+    np.testing.assert_array_equal(screen.array("patch"), np.roll(before, shift, 1))
     screen.press("ArrowRight")
     assert screen.name == "well_9_patch_5.npy"
     assert screen.state("shift") == shift
@@ -127,18 +127,18 @@ def test_scores_are_those_of_the_library_at_any_threshold(screen):
             screen.slide("threshold", threshold)
         for model in screen.page.evaluate("geoseg.facts.models"):
             own = model["threshold"] if threshold is None else threshold
-            probability = screen.map("probability", model["name"]).astype(np.float32)
-            expected = scores(probability, screen.map("truth"), threshold=own)
+            probability = screen.array("probability", model["name"]).astype(np.float32)
+            expected = scores(probability, screen.array("truth"), threshold=own)
             shown = [f"{expected[metric]:.3f}" for metric in METRICS]
             assert screen.shown_scores(model["name"]) == shown
     assert screen.page.evaluate("geoseg.asked") == asked, "the server was asked"
 
 
-def test_nulls_and_missing_labels_are_told_apart(screen):
+def test_nulls_and_missing_labels_are_shown_differently(screen):
     screen.press("ArrowRight", "ArrowRight")
     assert "108 nulls" in screen.page.locator(".gs-patch .gs-note").inner_text()
     assert "no measurement" in screen.page.locator(".gs-legend").inner_text()
-    assert (screen.map("classes", NAMES[0])[4:7] == 4).all()
+    assert (screen.array("classes", NAMES[0])[4:7] == 4).all()
     screen.press("ArrowRight", "ArrowRight")
     assert "no labels" in screen.page.locator(".gs-patch .gs-note").inner_text()
     assert not screen.page.locator(".gs-scores").first.is_visible()
@@ -146,7 +146,7 @@ def test_nulls_and_missing_labels_are_told_apart(screen):
     assert screen.colours(f"[data-model='{NAMES[0]}']") == {BLACK, (92, 214, 232)}
 
 
-def test_toggles_and_reset(screen):
+def test_keys_toggle_the_display_and_reset_it(screen):
     def outline(card: str) -> bool:
         return bool(screen.page.locator(f"{card} .gs-truth").get_attribute("d"))
 
@@ -162,7 +162,7 @@ def test_toggles_and_reset(screen):
     screen.press("p", "c")
     assert screen.colours(card) <= {BLACK, (255, 255, 255), (240, 140, 0), (40, 130, 220)}
     assert screen.page.locator(".gs-ramp span").first.inner_text() == "\u22120.050"
-    patch = np.sort(screen.map("patch").ravel())
+    patch = np.sort(screen.array("patch").ravel())
     for lowest in (patch[round(0.01 * (patch.size - 1))], patch[0], -0.05):
         screen.press("a")
         ramp = screen.page.locator(".gs-ramp span").first.inner_text()
@@ -175,12 +175,12 @@ def test_toggles_and_reset(screen):
     assert screen.page.evaluate("geoseg.zoom.zoom") == 1
 
 
-def test_uncertainty_and_disagreement_are_what_they_say(screen):
-    probabilities = {model: screen.map("probability", model) for model in NAMES}
+def test_uncertainty_and_disagreement_show_the_right_values(screen):
+    probabilities = {model: screen.array("probability", model) for model in NAMES}
     screen.press("d")
     for model, own in probabilities.items():
         others = np.mean([p for name, p in probabilities.items() if name != model], 0)
-        shown = screen.map("disagreement", model)
+        shown = screen.array("disagreement", model)
         np.testing.assert_allclose(shown, np.abs(own - others), atol=1e-6)
     assert "mean of the other models" in screen.page.locator(".gs-legend").inner_text()
     assert len(screen.colours(f"[data-model='{NAMES[0]}']")) > 20
@@ -192,7 +192,7 @@ def test_uncertainty_and_disagreement_are_what_they_say(screen):
     assert np.corrcoef(brightness, undecided.ravel())[0, 1] > 0.95
     screen.press("u")
     assert screen.state("display") == "errors"
-    # Of one model alone there is no disagreement.
+    # Disagreement needs two models.
     for box in range(2):
         screen.page.get_by_role("checkbox").nth(box).uncheck()
     screen.settle()
@@ -202,7 +202,7 @@ def test_uncertainty_and_disagreement_are_what_they_say(screen):
     assert screen.state("display") == "errors"
 
 
-def test_models_come_and_go(screen):
+def test_models_can_be_shown_and_hidden(screen):
     boxes = screen.page.get_by_role("checkbox")
     boxes.nth(0).uncheck()
     screen.settle()
@@ -218,7 +218,7 @@ def test_models_come_and_go(screen):
     assert cards.count() == 1
 
 
-def test_help_lists_the_keys_and_holds_the_others_back(screen):
+def test_help_lists_the_keys_and_blocks_them_while_open(screen):
     screen.press("?")
     help_text = screen.page.locator("dialog").inner_text()
     for word in ("Page Down", "errors", "palette", "512 files of 1 MB"):
@@ -234,14 +234,14 @@ def test_the_pointer_reads_the_same_pixel_everywhere(screen):
     screen.page.mouse.move(box["x"] + box["width"] * 7.5 / 36, box["y"] + box["height"] * 2.5 / 36)
     text = screen.page.locator(".gs-readout").inner_text()
     assert text.startswith("Row 2, column 7")
-    assert f"{NAMES[0]} {screen.map('probability', NAMES[0])[2, 7]:.3f}" in text
+    assert f"{NAMES[0]} {screen.array('probability', NAMES[0])[2, 7]:.3f}" in text
     marks = screen.page.locator(".gs-pointer").evaluate_all(
         "all => all.map(p => p.getAttribute('d'))"
     )
     assert set(marks) == {"M7 2h1v1h-1z"}
 
 
-def test_uploads_name_the_broken_and_show_the_others(screen, open_page, tmp_path):
+def test_uploads_report_broken_files_and_show_the_others(screen, open_page, tmp_path):
     files = [tmp_path / f"mine_{i}.npy" for i in (10, 9, 1)]
     for i, file in enumerate(files):
         np.save(file, make_patch(20 + i))
@@ -260,8 +260,8 @@ def test_uploads_name_the_broken_and_show_the_others(screen, open_page, tmp_path
         screen.press("ArrowRight")
         seen.append(screen.name)
     assert seen == ["mine_1.npy", "mine_9.npy", "mine_10.npy", "mine_1.npy"]
-    np.testing.assert_allclose(screen.map("patch"), make_patch(22))
-    # Another user sees none of it, whatever that browser asks for.
+    np.testing.assert_allclose(screen.array("patch"), make_patch(22))
+    # Another user does not see the uploads, even if the browser asks for them.
     other = open_page()
     other.page.evaluate("geoseg.state.source = 'uploads'")
     other.press("ArrowRight")
@@ -288,7 +288,7 @@ def test_files_can_be_dropped_anywhere(screen, tmp_path):
     screen.page.wait_for_function("geoseg.state.source === 'uploads'")
     screen.settle()
     assert screen.name == "mine.npy"
-    np.testing.assert_allclose(screen.map("patch"), make_patch(9))
+    np.testing.assert_allclose(screen.array("patch"), make_patch(9))
 
 
 @pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
@@ -311,7 +311,7 @@ def test_a_long_message_hides_no_name_and_scrolls_inside(open_page, tmp_path, wi
     assert screen.page.get_by_label("Close this message").is_visible()
 
 
-def test_an_upload_of_nothing_good_leaves_all_as_it_was(screen, tmp_path):
+def test_an_upload_without_readable_files_changes_nothing(screen, tmp_path):
     bad = tmp_path / "bad.npy"
     bad.write_bytes(b"nothing")
     screen.page.locator(".gs-files").set_input_files(str(bad))
@@ -345,7 +345,7 @@ def test_nothing_scrolls_sideways(open_page, width, height):
     assert screen.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_same_number_of_files_twice_is_opened_twice(screen, tmp_path):
+def test_two_uploads_of_equally_many_files_are_both_shown(screen, tmp_path):
     for i in (1, 2):
         file = tmp_path / f"mine_{i}.npy"
         np.save(file, make_patch(40 + i))
@@ -355,11 +355,11 @@ def test_the_same_number_of_files_twice_is_opened_twice(screen, tmp_path):
     assert screen.page.locator(".gs-notice").is_hidden()
 
 
-def test_the_pixel_that_is_read_is_that_of_the_patch_that_is_shown(screen):
+def test_the_readout_follows_to_the_next_patch(screen):
     box = screen.page.locator(".gs-patch canvas").bounding_box()
     screen.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     screen.press("ArrowRight")
-    value = f"{abs(screen.map('patch')[18, 18]):.4f}"
+    value = f"{abs(screen.array('patch')[18, 18]):.4f}"
     assert value in screen.page.locator(".gs-readout").inner_text()
 
 

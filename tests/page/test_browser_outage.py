@@ -1,4 +1,4 @@
-"""The page while its server is gone, busy or refuses, in Chromium."""
+"""The page in Chromium while its server is down, busy or refuses."""
 
 import json
 from collections.abc import Iterator
@@ -8,30 +8,18 @@ import numpy as np
 import pytest
 
 from benchmarks.browser import Screen
-from benchmarks.server import free_port, make_checkpoints, make_folder, make_patch, running, serve
+from benchmarks.server import free_port, make_patch
+from geoseg.page import build, launch, load_set
 from tests.helpers.requests import send_files
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def arguments(tmp_path_factory) -> list[str]:
-    images = make_folder(tmp_path_factory.mktemp("set"), 5)
-    models = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return ["-i", str(images), "--checkpoints", str(models)]
-
-
-@pytest.fixture(scope="module")
-def url(arguments) -> Iterator[str]:
-    with serve(arguments) as address:
-        yield address
-
-
 @pytest.fixture
 def screen(browser, url) -> Iterator[Screen]:
-    """A page whose faults nobody minds: a browser reports every request that fails.
+    """Open a page whose faults are not checked: the browser reports every failed request.
 
-    It routes from its beginning: Chromium may let the first request pass after a later start.
+    Routing starts with the context: after a later start, Chromium may let a first request pass.
     """
     context = browser.new_context()
     context.route("**/page/*", lambda route: route.continue_())
@@ -43,29 +31,31 @@ def notice(screen: Screen) -> str:
     return screen.page.locator(".gs-notice-text").inner_text()
 
 
-def test_a_server_that_comes_back_is_taken_up_where_it_was_left(browser, arguments, tmp_path):
+def test_the_page_continues_when_the_server_restarts(browser, segmenter, images, tmp_path):
     file = tmp_path / "mine.npy"
     np.save(file, make_patch(9))
-    port = free_port()
-    arguments = [*arguments, "--port", str(port)]  # the last one that is given counts
+    port, patches = free_port(), load_set([str(images)], "")
     context = browser.new_context()
-    with running(arguments):
-        screen = Screen(context.new_page(), f"http://127.0.0.1:{port}/")
-        screen.upload(file)
-        screen.page.evaluate("window.mark = 'same page'")
+    first = build(segmenter, patches)
+    screen = Screen(context.new_page(), launch(first, "127.0.0.1", port))
+    screen.upload(file)
+    screen.page.evaluate("window.mark = 'same page'")
+    first.close(verbose=False)
     screen.page.locator("[name=shift]").fill("5")
     screen.page.wait_for_timeout(1500)
     assert not screen.page.evaluate("geoseg.settled")
-    with running(arguments):
-        screen.settle()
-        assert screen.page.evaluate("mark") == "same page"
-        assert (screen.name, screen.state("shift")) == ("well_9_patch_0.npy", 5)
-        assert "the server was started anew" in notice(screen)
+    second = build(segmenter, patches)
+    launch(second, "127.0.0.1", port)
+    screen.settle()
+    assert screen.page.evaluate("mark") == "same page"
+    assert (screen.name, screen.state("shift")) == ("well_9_patch_0.npy", 5)
+    assert "the server was started anew" in notice(screen)
     context.close()
+    second.close(verbose=False)
 
 
 @pytest.mark.parametrize("status", [429, 503, "gone"])
-def test_a_question_that_cannot_be_answered_now_is_asked_again(screen, status):
+def test_a_request_that_cannot_be_answered_now_is_repeated(screen, status):
     refused = []
 
     def refuse(route) -> None:
@@ -82,7 +72,7 @@ def test_a_question_that_cannot_be_answered_now_is_asked_again(screen, status):
     assert len(refused) == 3
 
 
-def test_a_question_that_is_refused_says_why_and_the_next_is_answered(screen):
+def test_a_refused_request_shows_the_reason_and_the_next_is_answered(screen):
     screen.page.route(
         "**/page/look", lambda route: route.fulfill(status=422, json={"detail": "Not this one."})
     )
@@ -95,7 +85,7 @@ def test_a_question_that_is_refused_says_why_and_the_next_is_answered(screen):
     assert screen.name == "well_9_patch_10.npy"
 
 
-def test_files_and_jobs_that_fail_say_why(screen, tmp_path: Path):
+def test_failed_uploads_and_jobs_show_the_reason(screen, tmp_path: Path):
     for name in ("files", "export"):
         screen.page.route(
             f"**/page/{name}", lambda route: route.fulfill(status=503, json={"detail": "Full."})
@@ -114,7 +104,7 @@ def test_files_and_jobs_that_fail_say_why(screen, tmp_path: Path):
     assert screen.page.get_by_role("button", name="Masks, zip").is_enabled()
 
 
-def test_a_list_that_is_refused_is_asked_for_again(screen):
+def test_a_refused_list_of_patches_is_requested_again(screen):
     screen.page.route("**/page/browse", lambda route: route.fulfill(status=500, json={}))
     screen.page.reload()
     screen.settle()
@@ -126,12 +116,14 @@ def test_a_list_that_is_refused_is_asked_for_again(screen):
     screen.page.wait_for_function("document.querySelectorAll('.gs-cell').length === 5")
 
 
-def test_files_that_are_gone_are_not_taken_for_others(screen, url, tmp_path):
+def test_expired_uploads_are_not_replaced_by_other_patches(screen, url, tmp_path):
     np.save(tmp_path / "mine.npy", make_patch(9))
     screen.upload(tmp_path / "mine.npy")
     screen.press("w")
-    screen.page.wait_for_load_state("networkidle")  # only what is asked for next finds it out
-    send_files(url, screen.page.evaluate("sessionStorage.geosegUser"), [])  # the server forgets
+    screen.page.wait_for_load_state("networkidle")  # only the next request may find out
+    send_files(
+        url, screen.page.evaluate("sessionStorage.geosegUser"), []
+    )  # the server deletes them
     screen.page.get_by_role("button", name="Masks, zip").click()
     screen.page.wait_for_function("geoseg.state.source === 'start' && geoseg.settled")
     assert "Your files are not here" in notice(screen)

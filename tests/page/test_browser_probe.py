@@ -1,7 +1,6 @@
-"""The probe and the synthetic pipes, in Chromium as a person meets them."""
+"""The probe (perturbation curves) and the synthetic pipes, in Chromium."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +13,8 @@ NAMES = list(MODELS)
 PROBES = 4
 
 
-@pytest.fixture(scope="module")
-def images(images) -> Path:
-    np.save(images / "well_9_patch_30.npy", np.zeros((6, 36), np.float32))  # holds no letter
-    return images
-
-
 def drawn(screen: Screen) -> None:
-    """Wait until every curve of what is shown is there."""
+    """Wait until every curve of the shown patch is drawn."""
     screen.page.get_by_text("All curves are drawn.").wait_for()
 
 
@@ -65,7 +58,7 @@ def test_every_model_has_its_curves_and_its_verdict(screen):
     assert re.search(r"0\.\d\d at shift \d+", verdicts[2])
 
 
-def test_the_labels_and_the_model_itself_are_two_measures(screen):
+def test_curves_compare_with_the_labels_or_with_the_model_itself(screen):
     probe(screen)
     words = chart(screen, 0).get_attribute("aria-label")
     assert words.startswith("Shift, IoU with the labels.")
@@ -74,7 +67,6 @@ def test_the_labels_and_the_model_itself_are_two_measures(screen):
     assert f"{NAMES[0]}: identical at all 36 shifts." in words
     assert re.search(rf"{NAMES[2]}: lowest 0\.\d\d at shift \d+\.", words)
     screen.press("ArrowLeft")  # to a patch without labels
-    screen.press("ArrowLeft")
     assert screen.name == "well_9_patch_20.npy"
     drawn(screen)
     assert screen.page.get_by_role("button", name="IoU with the labels").is_disabled()
@@ -83,7 +75,7 @@ def test_the_labels_and_the_model_itself_are_two_measures(screen):
     assert screen.state("measure") == "kept"
 
 
-def test_the_curve_says_what_the_cards_say(screen):
+def test_curves_and_cards_show_the_same_score(screen):
     probe(screen)
     screen.slide("shift", 11)
     chart(screen, 0).focus()
@@ -95,15 +87,15 @@ def test_the_curve_says_what_the_cards_say(screen):
         shown = float(screen.shown_scores(name)[-1])
         told = float(re.search(rf"{name} ([\d.]+)", said)[1])
         assert told == pytest.approx(shown, abs=0.02)
-    assert screen.name == "well_9_patch_0.npy", "the arrows browsed"
+    assert screen.name == "well_9_patch_0.npy", "the arrow keys browsed"
 
 
 def test_a_click_or_enter_on_a_curve_moves_its_slider(screen):
     probe(screen)
-    before = screen.map("patch")
+    before = screen.array("patch")
     at_step(screen, 0, 12, 36)
     assert screen.state("shift") == 12
-    np.testing.assert_array_equal(screen.map("patch"), np.roll(before, 12, 1))
+    np.testing.assert_array_equal(screen.array("patch"), np.roll(before, 12, 1))
     at_step(screen, 1, 4, 11)
     assert screen.state("noise") == 0.002
     chart(screen, 0).focus()
@@ -115,7 +107,7 @@ def test_a_click_or_enter_on_a_curve_moves_its_slider(screen):
     assert (screen.state("shift"), screen.state("noise")) == (1, 0.002)
 
 
-def test_what_is_known_is_not_asked_again(screen):
+def test_curves_that_are_known_are_not_requested_again(screen):
     probe(screen)
     screen.page.evaluate("""() => {
         const { call } = geoseg.channels;
@@ -129,14 +121,14 @@ def test_what_is_known_is_not_asked_again(screen):
     drawn(screen)
     screen.press("ArrowLeft")
     drawn(screen)
-    screen.slide("shift", 5)  # turning does not depend on it, and noise is for whatever is shown
+    screen.slide("shift", 5)  # the shift curve does not depend on it; the others do
     screen.page.wait_for_function("asked.length === 2")
     drawn(screen)
     asked = screen.page.evaluate("asked.map(m => [m.index, m.probes.join()])")
     assert asked == [[1, "shift,noise,gain,nulls"], [0, "noise,gain,nulls"]]
 
 
-def test_a_run_that_is_stale_ends_and_the_next_one_comes_through(screen):
+def test_a_stale_run_ends_and_the_next_one_completes(screen):
     screen.page.evaluate("""() => {
         const { call } = geoseg.channels;
         let runs = 0;
@@ -157,13 +149,13 @@ def test_a_run_that_is_stale_ends_and_the_next_one_comes_through(screen):
     heard = screen.page.evaluate("heard")
     final = [entry for entry in heard if entry[0] == heard[-1][0]]
     steps = [done for _, done, _ in final]
-    assert steps == sorted(set(steps)), "run twice"
+    assert steps == sorted(set(steps)), "a step ran twice"
     assert (steps[0], steps[-1]) == (0, final[0][2])
     assert screen.page.evaluate("geoseg.scene.index") == 3
 
 
-def test_a_run_can_be_stopped_and_gone_on_with(screen):
-    # Small models are done before a hand could be there.
+def test_a_run_can_be_stopped_and_continued(screen):
+    # Small models finish before a click from here arrives.
     screen.page.evaluate("""() => new Promise(resolve => {
         const press = () => {
             const stop = document.querySelector('.gs-sheet .gs-work button');
@@ -185,7 +177,7 @@ def test_a_run_can_be_stopped_and_gone_on_with(screen):
     assert stop.is_hidden()
 
 
-def test_pipes_are_browsed_turned_by_knobs_and_left(screen):
+def test_synthetic_pipes_can_be_browsed_changed_and_left(screen):
     screen.press("ArrowRight")
     pipes(screen)
     assert screen.name == "synthetic 1"
@@ -195,14 +187,14 @@ def test_pipes_are_browsed_turned_by_knobs_and_left(screen):
     assert screen.page.locator("#gs-pipe").input_value() == "3"
     screen.press("ArrowLeft", "ArrowLeft", "ArrowLeft")
     assert screen.name == "synthetic 10000"
-    before = screen.map("patch")
+    before = screen.array("patch")
     knob(screen, "contrast", 0.15)
-    assert screen.map("truth").any()
-    assert np.nanmin(screen.map("patch")) < np.nanmin(before)
+    assert screen.array("truth").any()
+    assert np.nanmin(screen.array("patch")) < np.nanmin(before)
     assert float(screen.shown_scores(NAMES[0])[0]) > 0
     screen.page.get_by_role("button", name="Groove depth as the pipe drew it").click()
     screen.settle()
-    np.testing.assert_array_equal(screen.map("patch"), before)
+    np.testing.assert_array_equal(screen.array("patch"), before)
     screen.page.locator(".gs-jump").fill("42")
     screen.page.keyboard.press("Enter")
     screen.settle()
@@ -215,7 +207,7 @@ def test_pipes_are_browsed_turned_by_knobs_and_left(screen):
     assert screen.name == "well_9_patch_5.npy"
 
 
-def test_a_fast_drag_of_a_knob_ends_on_its_last_value(screen):
+def test_a_fast_drag_of_a_pipe_slider_ends_at_its_last_value(screen):
     pipes(screen)
     box = screen.page.locator("[data-knob=width]").bounding_box()
     mouse, y = screen.page.mouse, box["y"] + box["height"] / 2
@@ -228,12 +220,12 @@ def test_a_fast_drag_of_a_knob_ends_on_its_last_value(screen):
     value = screen.state("knobs.width")
     assert 4.5 < value < 6
     assert screen.page.evaluate("geoseg.scene.facts.drawn.width") != value
-    patch = screen.map("patch")
+    patch = screen.array("patch")
     screen.press("ArrowRight", "ArrowLeft")
-    np.testing.assert_array_equal(screen.map("patch"), patch)
+    np.testing.assert_array_equal(screen.array("patch"), patch)
 
 
-def test_the_strip_shows_the_pipes_as_the_knobs_make_them(screen):
+def test_the_strip_follows_the_pipe_sliders(screen):
     pipes(screen)
     picture = """() => { const c = document.querySelector('.gs-cell canvas');
         return c.width && c.style.visibility === 'visible' ? c.toDataURL() : ''; }"""
@@ -244,7 +236,7 @@ def test_the_strip_shows_the_pipes_as_the_knobs_make_them(screen):
     assert screen.page.locator(".gs-cell").count() < 60
 
 
-def test_a_link_opens_the_same_pipe_with_its_knobs_and_letters(screen, open_page, browser, url):
+def test_a_link_restores_the_pipe_its_sliders_and_its_toy_labels(screen, open_page, browser, url):
     pipes(screen)
     screen.press("ArrowRight")
     knob(screen, "width", 4)
@@ -269,20 +261,20 @@ def test_a_link_opens_the_same_pipe_with_its_knobs_and_letters(screen, open_page
     page.context.close()
 
 
-def test_letters_are_the_truth_of_the_patch_that_is_shown(screen):
-    truth, patch = screen.map("truth"), screen.map("patch")
+def test_toy_labels_replace_the_label_of_the_patch(screen, tmp_path):
+    truth, patch = screen.array("truth"), screen.array("patch")
     screen.press("y")
     screen.page.get_by_role("button", name="Easy").click()
     screen.settle()
-    letters = screen.map("truth")
+    letters = screen.array("truth")
     assert not np.array_equal(letters, truth)
-    np.testing.assert_allclose(screen.map("patch"), patch - 0.1 * letters, atol=1e-6)
+    np.testing.assert_allclose(screen.array("patch"), patch - 0.1 * letters, atol=1e-6)
     assert "letters for labels" in screen.page.locator(".gs-patch .gs-note").inner_text()
     screen.page.get_by_role("button", name="Trivial").click()
     screen.settle()
-    assert set(np.unique(screen.map("patch"))) == {0, np.float32(-0.1)}
-    screen.press("ArrowLeft")
-    assert screen.name == "well_9_patch_30.npy"
+    assert set(np.unique(screen.array("patch"))) == {0, np.float32(-0.1)}
+    np.save(tmp_path / "low.npy", np.zeros((6, 36), np.float32))
+    screen.upload(tmp_path / "low.npy")
     assert "6 rows and 36 columns hold no letter" in screen.page.locator(".gs-notice").inner_text()
     screen.press("Escape", "r")
     assert screen.state("toy") == "none"

@@ -1,10 +1,9 @@
-"""What the page gives away: pictures, arrays, a set, a link."""
+"""What the page saves, in Chromium: pictures, arrays, a set, a link."""
 
 import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.browser import Screen
-from benchmarks.server import MODELS, make_checkpoints, make_folder, make_patch, serve
-from geoseg import Segmenter, find_checkpoints
+from benchmarks.server import MODELS, make_patch
 from geoseg.page import load_set
 from geoseg.page.live import view
 
@@ -21,38 +19,21 @@ pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("save")
-    make_folder(root / "set")
-    (root / "checkpoints").mkdir()
-    make_checkpoints(root / "checkpoints")
-    return root
-
-
-@pytest.fixture(scope="module")
-def url(browser, folder) -> Iterator[str]:
-    with serve(
-        ["-i", str(folder / "set"), "--checkpoints", str(folder / "checkpoints"), "--preload"]
-    ) as address:
-        yield address
-
-
 @pytest.fixture
-def screen(open_page) -> Screen:
-    opened = open_page()
-    opened.press("w")
-    return opened
+def screen(screen) -> Screen:
+    """Open the page with its sheet "Save"."""
+    screen.press("w")
+    return screen
 
 
 def saved(screen: Screen, button: str, within: str = ".gs-sheet") -> tuple[str, bytes]:
-    """Press a button of the sheet; gives the name and the content of the file that comes."""
+    """Press a button of the sheet; return the name and the content of the downloaded file."""
     with screen.page.expect_download() as waiting:
         screen.page.locator(within).get_by_role("button", name=button, exact=True).first.click()
     return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
 
 
-def test_arrays_are_those_on_the_screen(screen):
+def test_saved_arrays_equal_those_on_the_screen(screen):
     screen.press("ArrowRight", "ArrowRight")
     screen.slide("shift", 5)
     screen.slide("threshold", 0.55)
@@ -60,32 +41,32 @@ def test_arrays_are_those_on_the_screen(screen):
     assert name == "well_9_patch_10.npy"
     patch = np.load(io.BytesIO(content))
     assert patch.dtype == np.float32
-    np.testing.assert_array_equal(patch, screen.map("patch"))
+    np.testing.assert_array_equal(patch, screen.array("patch"))
     name, content = saved(screen, "Probability .npy")
     assert name == f"well_9_patch_10.{NAMES[0]}.probability.npy"
     probability = np.load(io.BytesIO(content))
-    np.testing.assert_array_equal(probability, screen.map("probability", NAMES[0]))
+    np.testing.assert_array_equal(probability, screen.array("probability", NAMES[0]))
     _, content = saved(screen, "Mask .npy")
     mask = np.load(io.BytesIO(content))
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, probability > np.float32(0.55))
 
 
-def test_the_picture_shows_the_panels(screen):
+def test_the_saved_picture_shows_the_panels(screen):
     name, content = saved(screen, "Save PNG")
     assert name == "well_9_patch_0.png"
     picture = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
     # Four panels of 648 pixels with 48 between them; below, a line of settings and a legend.
     assert picture.shape == (2 * (34 + 66 + 324 + 62 + 2 * 19 + 12), 4 * 648 + 5 * 48, 3)
-    patch = screen.map("patch")
+    patch = screen.array("patch")
     grey = np.clip((patch + 0.05) / 0.1, 0, 1) * 255
     cells = picture[200 - 28 + 9 :: 18, 48 + 9 :: 18][:36, :36].mean(-1)
-    plain = screen.map("classes", NAMES[0]) == 0
+    plain = screen.array("classes", NAMES[0]) == 0
     assert np.abs(cells - grey)[plain].mean() < 8
 
 
-def written(screen: Screen) -> tuple[list[str], np.ndarray]:
-    """The texts of the picture that is saved, and its colours."""
+def read_picture(screen: Screen) -> tuple[list[str], np.ndarray]:
+    """Return the texts of the saved picture, and its colours."""
     screen.page.evaluate("""() => { window.texts = [];
         const write = CanvasRenderingContext2D.prototype.fillText;
         CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
@@ -97,12 +78,12 @@ def written(screen: Screen) -> tuple[list[str], np.ndarray]:
     return screen.page.evaluate("texts"), np.array(picture)
 
 
-def test_the_picture_explains_itself(screen):
+def test_the_saved_picture_has_settings_and_a_legend(screen):
     screen.slide("shift", 5)
     screen.slide("noise", 0.002)
     screen.slide("seed", 3)
     screen.press("Enter", "c", "a")
-    texts, picture = written(screen)
+    texts, picture = read_picture(screen)
     low, high = screen.page.locator(".gs-ramp span").all_inner_texts()
     legend = screen.page.locator(".gs-legend .gs-key").all_inner_texts()
     assert len(legend) == 5
@@ -114,27 +95,29 @@ def test_the_picture_explains_itself(screen):
     assert not any("zoomed" in text for text in texts)
     limit = screen.page.evaluate("geoseg.scene.models[0].judgedAt.toFixed(2)")
     assert any(text.endswith(f"threshold {limit}") for text in texts)
-    # The legend has the colours of the palette that is chosen.
+    # The legend has the colours of the selected palette.
     foot = {tuple(rgb) for rgb in picture[-2 * (2 * 19 + 12) :].reshape(-1, 3).tolist()}
     assert {(0, 0, 0), (255, 255, 255), (240, 140, 0), (40, 130, 220), (240, 228, 66)} <= foot
 
 
-def test_the_picture_shows_the_part_that_is_zoomed(screen):
+def test_the_saved_picture_shows_the_zoomed_part(screen):
     frame = screen.page.locator(".gs-patch .gs-frame")
     box = frame.bounding_box()
-    screen.page.mouse.dblclick(box["x"] + box["width"] - 1, box["y"] + 1)  # four times, the corner
+    screen.page.mouse.dblclick(
+        box["x"] + box["width"] - 1, box["y"] + 1
+    )  # zooms fourfold into the corner
     screen.press("Shift+ArrowRight", "Shift+ArrowUp", "t")
     screen.slide("opacity", 0)
-    texts, picture = written(screen)
+    texts, picture = read_picture(screen)
     assert "zoomed: rows 0 to 8, columns 27 to 35" in texts
     assert "overlay" not in " ".join(texts)
-    grey = np.clip((screen.map("patch") + 0.05) / 0.1, 0, 1) * 255
+    grey = np.clip((screen.array("patch") + 0.05) / 0.1, 0, 1) * 255
     cells = picture[172 + 36 :: 72, 48 + 36 :: 72][:9, :9].mean(-1)
     np.testing.assert_allclose(cells, grey[:9, 27:], atol=2)
 
 
 @pytest.mark.parametrize("button", ["Masks, zip", "Masks and probabilities, zip"])
-def test_the_zip_is_what_the_library_says_of_the_set(screen, folder, button):
+def test_the_zip_holds_the_masks_of_the_library(screen, images, segmenter, button):
     screen.slide("shift", 4)
     screen.slide("noise", 0.002)
     screen.slide("seed", 3)
@@ -142,8 +125,7 @@ def test_the_zip_is_what_the_library_says_of_the_set(screen, folder, button):
     assert name == "geoseg.zip"
     archive = zipfile.ZipFile(io.BytesIO(content))
     assert archive.testzip() is None
-    patches = load_set([str(folder / "set")], "")
-    segmenter = Segmenter(find_checkpoints(folder / "checkpoints"), "cpu")
+    patches = load_set([str(images)], "")
     both = "probabilities" in button
     assert len(archive.namelist()) == 1 + len(patches) * len(NAMES) * (1 + both)
     about = json.loads(archive.read("about.json"))
@@ -154,7 +136,7 @@ def test_the_zip_is_what_the_library_says_of_the_set(screen, folder, button):
             place = f"{model}/{entry.name}"
             mask = np.load(io.BytesIO(archive.read(f"masks/{place}")))
             assert mask.dtype == np.uint8
-            assert (mask != expected.mask).mean() < 0.002  # a batch has other last bits
+            assert (mask != expected.mask).mean() < 0.002  # rounding differs in a batch
             assert about["thresholds"][model] == segmenter.cards[model].threshold
             if both:
                 probability = np.load(io.BytesIO(archive.read(f"probabilities/{place}")))
@@ -162,7 +144,7 @@ def test_the_zip_is_what_the_library_says_of_the_set(screen, folder, button):
     assert "5 patches saved" in screen.page.locator(".gs-sheet").inner_text()
 
 
-def test_a_zip_of_nothing_is_explained(screen):
+def test_a_zip_without_models_is_refused(screen):
     for box in screen.page.get_by_role("checkbox").all():
         box.uncheck()
     screen.settle()
@@ -171,7 +153,7 @@ def test_a_zip_of_nothing_is_explained(screen):
     assert screen.page.get_by_role("button", name="Masks, zip").is_enabled()
 
 
-def test_a_link_opens_the_same_again(screen, open_page):
+def test_a_link_restores_the_view(screen, open_page):
     screen.press("ArrowRight", "p", "c", "t", "PageDown")
     screen.page.get_by_role("checkbox").nth(0).uncheck()
     screen.slide("shift", 11)
@@ -188,12 +170,12 @@ def test_a_link_opens_the_same_again(screen, open_page):
     ):
         assert other.state(key) == screen.state(key), key
     assert other.name == "well_9_patch_5.npy"
-    np.testing.assert_array_equal(other.map("patch"), screen.map("patch"))
-    # The address itself is the link, a moment later.
+    np.testing.assert_array_equal(other.array("patch"), screen.array("patch"))
+    # The address of the page becomes the link a moment later.
     screen.page.wait_for_function(f"location.href === {json.dumps(link)}")
 
 
-def test_a_link_with_nonsense_opens_the_page_as_usual(open_page, url):
+def test_an_invalid_link_opens_the_page_with_defaults(open_page, url):
     words = "shift=99&noise=-3&seed=1e999&threshold=x&models=a,b&display=<b>&palette=__proto__"
     other = open_page(link=f"{url}/#{words}&patch=gone.npy&constructor=1&sheet=none&well=7")
     assert other.state("shift") == 99 % 36
@@ -205,7 +187,7 @@ def test_a_link_with_nonsense_opens_the_page_as_usual(open_page, url):
     assert "no patch called gone.npy" in other.page.locator(".gs-notice").inner_text()
 
 
-def test_own_files_are_saved_and_open_again_in_their_tab_only(screen, open_page, tmp_path):
+def test_uploads_reopen_only_in_their_own_tab(screen, open_page, tmp_path):
     file = tmp_path / "mine.npy"
     np.save(file, make_patch(21))
     screen.upload(file)
@@ -226,7 +208,7 @@ def test_own_files_are_saved_and_open_again_in_their_tab_only(screen, open_page,
     assert screen.name == "mine.npy"
     screen.page.get_by_text("Close your files").click()
     screen.settle()
-    screen.page.goto(link)  # closed is gone
+    screen.page.goto(link)  # closed uploads are deleted
     screen.page.reload()
     screen.settle()
     assert screen.name == "well_9_patch_0.npy"

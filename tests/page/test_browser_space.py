@@ -1,15 +1,15 @@
-"""The page in the frame of a Space: huggingface.co vouches for its visitor."""
+"""The page in the frame of a Space, in Chromium: huggingface.co gives the visitor's token."""
 
 from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.server import make_checkpoints, make_folder, running
+from benchmarks.server import serve
 
 pytestmark = pytest.mark.browser
 
 SPACE = "https://me-geoseg.hf.space"
-# What the page around a Space does when it is asked.
+# The page around a Space, which answers the messages of the frame.
 FRAME = f"""<!doctype html><iframe src="{SPACE}/" width="1366" height="768"></iframe><script>
 addEventListener('message', event => {{
     const {{ data, source, origin, ports }} = event;
@@ -20,15 +20,14 @@ addEventListener('message', event => {{
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    root = tmp_path_factory.mktemp("space")
-    images, models = make_folder(root / "set"), make_checkpoints(root)
-    with running(["-i", str(images), "--checkpoints", str(models)], SPACE_ID="me/geoseg") as server:
-        yield server.url
+def url(arguments):
+    """Run the page as a Space does."""
+    with serve(arguments, SPACE_ID="me/geoseg") as address:
+        yield address
 
 
-def test_a_job_says_for_which_visitor_it_is_and_a_live_answer_does_not(browser, url):
-    def forward(route):  # as the proxy of Spaces does
+def test_jobs_carry_the_visitors_token_and_live_requests_do_not(browser, url):
+    def forward(route):  # like the proxy of Spaces
         place = urlsplit(route.request.url)
         headers = {"X-Forwarded-Host": place.netloc, "X-Forwarded-Proto": place.scheme}
         told = {**route.request.headers, **headers}

@@ -1,20 +1,19 @@
-"""Ways to look: the strip, going to a name, zoom, touch, full screen; and who can use them."""
+"""Views in Chromium: the strip, search, prefetching, zoom, touch, full screen, accessibility."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.browser import READ, Screen
-from benchmarks.server import MODELS, make_patch
+from benchmarks.server import MODELS
 from geoseg.page.catalogue import small_picture
 
 pytestmark = pytest.mark.browser
 NAMES = list(MODELS)
-COUNT = 60
+COUNT, ALL = 60, 66  # patches of well 9, and of the whole set
 
-# Every text in sight: its colour against the nearest ground that is painted, by WCAG 2.2.
+# Contrast of every visible text against the nearest painted background, by WCAG 2.2.
 CONTRAST = """() => {
     const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255)
         .map(v => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
@@ -42,10 +41,9 @@ CONTRAST = """() => {
 
 
 @pytest.fixture(scope="module")
-def images(images) -> Path:
-    for well in (3, 12):
-        np.save(images / f"well_{well}_patch_2.npy", make_patch(100 + well))
-    return images
+def url(large_set_url) -> str:
+    """Return the address of the page of the large set."""
+    return large_set_url
 
 
 def selected(screen: Screen) -> list[str]:
@@ -54,10 +52,10 @@ def selected(screen: Screen) -> list[str]:
     )
 
 
-def test_the_strip_shows_the_set_and_goes_to_a_patch(screen):
+def test_the_strip_shows_the_set_and_opens_a_patch(screen):
     assert selected(screen) == ["1: well_3_patch_2.npy"]
     cells = screen.page.locator(".gs-cell")
-    assert 15 < cells.count() < 40, "only those in sight are made"
+    assert 15 < cells.count() < 40, "only visible cells are made"
     cells.nth(3).click()
     screen.settle()
     assert screen.name == "well_9_patch_10.npy"
@@ -65,19 +63,20 @@ def test_the_strip_shows_the_set_and_goes_to_a_patch(screen):
     picture = screen.page.locator(".gs-cell canvas").nth(3)
     screen.page.wait_for_function("document.querySelectorAll('.gs-cell canvas')[3].width")
     shown = np.array(picture.evaluate(READ)).reshape(36, 36, 4)[..., 0]
-    np.testing.assert_array_equal(shown, small_picture(screen.map("patch").astype(np.float32)))
-    # Browsing backwards comes round to the end, and the strip follows.
-    screen.press(*["ArrowLeft"] * 5)
-    assert screen.name == "well_9_patch_295.npy"
-    assert selected(screen) == ["61: well_9_patch_295.npy"]
+    np.testing.assert_array_equal(shown, small_picture(screen.array("patch").astype(np.float32)))
+    # Browsing backwards goes from the first patch to the last, and the strip follows.
+    screen.press(*["ArrowLeft"] * 4)
+    assert screen.name == "z4.npy"
+    assert selected(screen) == ["66: z4.npy"]
     box = screen.page.locator(".gs-cell[aria-selected=true]").bounding_box()
     film = screen.page.locator(".gs-film").bounding_box()
     assert film["x"] <= box["x"] <= film["x"] + film["width"] - box["width"]
 
 
-def test_wells_can_be_chosen(screen):
+def test_the_set_can_be_filtered_by_well(screen):
     well = screen.page.get_by_label("Wells that are shown")
-    assert well.locator("option").all_inner_texts() == ["Every well", "Well 3", "Well 9", "Well 12"]
+    wells = ["Every well", "Well 3", "Well 9", "Well 12", "Without a well"]
+    assert well.locator("option").all_inner_texts() == wells
     well.select_option("Well 12")
     screen.settle()
     assert screen.name == "well_12_patch_2.npy"
@@ -90,7 +89,7 @@ def test_wells_can_be_chosen(screen):
     assert screen.name == "well_9_patch_295.npy"
     assert screen.page.locator(".gs-position").input_value() == str(COUNT)
     well.select_option("Every well")
-    assert screen.page.locator(".gs-count").inner_text() == f"of {COUNT + 2}"
+    assert screen.page.locator(".gs-count").inner_text() == f"of {ALL}"
 
 
 def test_a_patch_is_found_by_its_name(screen):
@@ -107,10 +106,10 @@ def test_a_patch_is_found_by_its_name(screen):
     assert "No patch has nowhere in its name" in screen.page.locator(".gs-notice").inner_text()
 
 
-def test_the_next_patch_is_there_before_it_is_asked_for(screen):
+def test_neighbours_of_the_patch_are_prefetched(screen):
     screen.press("ArrowRight")
     screen.page.wait_for_timeout(600)
-    screen.page.evaluate("geoseg.channels.call = () => {}")  # the server is asked in vain
+    screen.page.evaluate("geoseg.channels.call = () => {}")  # no request reaches the server
     screen.page.keyboard.press("ArrowRight")
     screen.page.wait_for_function("geoseg.scene.name === 'well_9_patch_5.npy'", timeout=1000)
     screen.page.keyboard.press("ArrowLeft")
@@ -137,7 +136,7 @@ def test_a_model_runs_once_for_an_input(screen):
     assert screen.page.evaluate("asked") == [NAMES]
 
 
-# A server that answers at once, with patches of 65,536 pixels.
+# Replaces the server by one that answers at once, with patches of 65,536 pixels.
 LARGE = """() => {
     window.asked = [];
     const floats = btoa('\\0'.repeat(2 ** 18));
@@ -154,8 +153,8 @@ LARGE = """() => {
 }"""
 
 
-def test_what_is_remembered_is_bounded_by_its_size(screen):
-    """With three models 2 MiB each: 32 are kept, of small ones far more."""
+def test_the_cache_of_answers_is_bounded_by_size(screen):
+    """With three models an answer has 2 MiB; 32 of them are kept, and far more small ones."""
 
     def asked(*places: int) -> list[int]:
         for place in places:
@@ -169,7 +168,7 @@ def test_what_is_remembered_is_bounded_by_its_size(screen):
     assert asked(40, 11, 10, 40, 3) == [3]
 
 
-def test_zoom_is_the_same_in_every_panel(screen):
+def test_all_panels_share_the_zoom(screen):
     frame = screen.page.locator(".gs-patch .gs-frame")
     box = frame.bounding_box()
     x, y = box["x"] + box["width"] * 9.5 / 36, box["y"] + box["height"] * 27.5 / 36
@@ -207,7 +206,7 @@ def touch(session, kind: str, *points: tuple[float, float]) -> None:
     session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": where})
 
 
-def test_fingers_swipe_and_zoom(open_page):
+def test_touch_gestures_browse_and_zoom(open_page):
     screen = open_page(390, 844, has_touch=True)
     finger = screen.page.context.new_cdp_session(screen.page)
     box = screen.page.locator(".gs-patch .gs-frame").bounding_box()
@@ -228,7 +227,7 @@ def test_fingers_swipe_and_zoom(open_page):
     assert screen.name == "well_9_patch_5.npy"
 
 
-def test_full_screen_and_back(screen):
+def test_full_screen_can_be_entered_and_left(screen):
     screen.page.keyboard.press("f")
     screen.page.wait_for_function("document.fullscreenElement !== null")
     screen.page.get_by_label("Full screen").click()
@@ -244,7 +243,7 @@ def test_the_help_names_every_key(screen):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1366, 390])
-def test_every_text_stands_out_and_every_control_has_a_name(open_page, scheme, width):
+def test_every_text_has_contrast_and_every_control_a_name(open_page, scheme, width):
     screen = open_page(width, 844, scheme)
     sheets = [None, *screen.page.evaluate("geoseg.sheets.map(s => s.name)"), "help"]
     for sheet in sheets:
@@ -256,9 +255,9 @@ def test_every_text_stands_out_and_every_control_has_a_name(open_page, scheme, w
         assert screen.page.evaluate(CONTRAST) == [], sheet
         assert screen.page.evaluate("document.documentElement.scrollWidth") <= width
         for role in ("button", "slider", "checkbox", "spinbutton", "combobox", "textbox"):
-            for control in screen.page.get_by_role(role).all():
-                named = control.evaluate(
-                    "c => c.getAttribute('aria-label') || c.textContent.trim() "
-                    "|| [...(c.labels || [])].map(l => l.textContent.trim()).join('')"
-                )
-                assert named, control.evaluate("c => c.outerHTML")
+            nameless = screen.page.get_by_role(role).evaluate_all(
+                "all => all.filter(c => !(c.getAttribute('aria-label') || c.textContent.trim() "
+                "|| [...(c.labels || [])].map(l => l.textContent.trim()).join('')))"
+                ".map(c => c.outerHTML)"
+            )
+            assert nameless == [], (sheet, role)

@@ -1,6 +1,4 @@
-"""Patches of several widths in one set, in Chromium: a full turn of each is its own width."""
-
-from pathlib import Path
+"""Patches of several widths in one set, in Chromium: the shift goes round each width."""
 
 import numpy as np
 import pytest
@@ -14,57 +12,64 @@ WIDE = np.hstack([make_patch(3), make_patch(4)])
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("set")
-    for name, patch in (("a", WIDE), ("b", make_patch(1)), ("c", np.hstack([WIDE, WIDE]))):
-        np.save(folder / f"{name}.npy", patch)
-    return folder
+def url(large_set_url) -> str:
+    """Return the address of the page of the large set."""
+    return large_set_url
+
+
+@pytest.fixture
+def screen(screen, url) -> Screen:
+    """Show z2.npy, of 72 columns, between z1.npy of 144 and z3.npy of 36."""
+    screen.page.evaluate("location.hash = 'patch=z2.npy'")
+    screen.page.wait_for_function("geoseg.scene.name === 'z2.npy' && geoseg.settled")
+    return screen
 
 
 def slider(screen: Screen) -> tuple[str, str, str]:
-    """Where the slider of the shift stands, its end, and what it says."""
+    """Return value, maximum and text of the shift slider."""
     shift = screen.page.locator("[name=shift]")
     said = screen.page.locator("output[data-for=shift]").inner_text()
     return shift.input_value(), shift.get_attribute("max"), said
 
 
 def go(screen: Screen, way: str) -> None:
+    """Go to the "Next" or "Previous" patch."""
     screen.page.get_by_label(f"{way} patch").click()
     screen.settle()
 
 
-def test_a_wide_patch_can_be_turned_all_the_way_round(screen):
-    before = screen.map("patch"), screen.map("probability", NAMES[0])
+def test_a_wide_patch_can_be_shifted_by_its_whole_width(screen):
+    before = screen.array("patch"), screen.array("probability", NAMES[0])
     screen.slide("shift", 71)
     assert slider(screen) == ("71", "71", "71 of 72")
-    np.testing.assert_array_equal(screen.map("patch"), np.roll(before[0], 71, 1))
-    turned = screen.map("probability", NAMES[0])
+    np.testing.assert_array_equal(screen.array("patch"), np.roll(before[0], 71, 1))
+    turned = screen.array("probability", NAMES[0])
     np.testing.assert_allclose(turned, np.roll(before[1], 71, 1), atol=1e-4)
     screen.page.wait_for_function("/shift=71/.test(location.hash)")
 
 
-def test_a_narrower_patch_takes_the_shift_round_again(screen):
+def test_the_shift_wraps_around_on_a_narrower_patch(screen):
     screen.slide("shift", 50)
     go(screen, "Next")
-    assert screen.name == "b.npy"
+    assert screen.name == "z3.npy"
     assert slider(screen) == ("14", "35", "14 of 36")
     assert screen.state("shift") == 14
-    np.testing.assert_array_equal(screen.map("patch"), np.roll(make_patch(1), 14, 1))
+    np.testing.assert_array_equal(screen.array("patch"), np.roll(make_patch(1), 14, 1))
     go(screen, "Next")
     assert slider(screen) == ("14", "143", "14 of 144")
 
 
-def test_a_link_keeps_any_shift_that_the_patch_has(open_page, url):
-    linked = open_page(link=f"{url}/#patch=c.npy&shift=140")
+def test_a_link_restores_every_valid_shift(open_page, url):
+    linked = open_page(link=f"{url}/#patch=z4.npy&shift=140")
     assert slider(linked) == ("140", "143", "140 of 144")
-    assert open_page(link=f"{url}/#patch=b.npy&shift=140").state("shift") == 140 % 36
-    linked.page.evaluate("location.hash = 'patch=a.npy&shift=70'")
-    linked.page.wait_for_function("geoseg.scene.name === 'a.npy' && geoseg.settled")
+    assert open_page(link=f"{url}/#patch=z3.npy&shift=140").state("shift") == 140 % 36
+    linked.page.evaluate("location.hash = 'patch=z2.npy&shift=70'")
+    linked.page.wait_for_function("geoseg.scene.name === 'z2.npy' && geoseg.settled")
     assert slider(linked) == ("70", "71", "70 of 72")
-    np.testing.assert_array_equal(linked.map("patch"), np.roll(WIDE, 70, 1))
+    np.testing.assert_array_equal(linked.array("patch"), np.roll(WIDE, 70, 1))
 
 
-def test_the_probe_tries_the_whole_width_and_marks_any_shift(screen):
+def test_the_shift_curve_covers_the_whole_width(screen):
     screen.press("i")
     screen.page.get_by_text("All curves are drawn.").wait_for()
     chart = screen.page.locator(".gs-curves").first
@@ -73,8 +78,8 @@ def test_the_probe_tries_the_whole_width_and_marks_any_shift(screen):
     screen.page.mouse.click(box["x"] + box["width"] * 0.97, box["y"] + box["height"] / 2)
     screen.settle()
     assert screen.state("shift") == 71
-    go(screen, "Previous")  # 144 columns: every second shift is tried
-    assert screen.name == "c.npy"
+    go(screen, "Previous")  # of 144 columns every second shift is tried
+    assert screen.name == "z1.npy"
     screen.slide("shift", 143)
     screen.page.get_by_text("All curves are drawn.").wait_for()
     assert screen.page.locator(".gs-curves").first.locator(".gs-now").count() == 1

@@ -1,4 +1,4 @@
-"""A set as a zip: whatever is browsed, under names that differ."""
+"""A set is exported as a zip with distinct names."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from benchmarks.server import make_checkpoints, make_patch
+from benchmarks.server import make_patch
 from geoseg.page import PatchSet
 from geoseg.page import export as module
 from geoseg.page.batches import Work
@@ -21,9 +21,8 @@ from geoseg.synthetic.toy_labels import MODES
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory) -> Work:
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return Work(Segmenter(sorted(folder.iterdir()), "cpu"), threading.Lock())
+def work(segmenter) -> Work:
+    return Work(segmenter, threading.Lock())
 
 
 def last(work: Work, patches, **message) -> dict:
@@ -37,7 +36,7 @@ def names_of(answer: dict) -> list[str]:
     return sorted(archive.namelist())
 
 
-def test_names_that_come_twice_stay_apart(work):
+def test_equal_names_stay_distinct_in_the_zip(work):
     names = ["a.npy", "a.npy", "a.npy", "a (2).npy"]
     patches = PatchSet("", tuple(Entry(name, make_patch(1)) for name in names))
     found = names_of(last(work, patches))
@@ -45,7 +44,7 @@ def test_names_that_come_twice_stay_apart(work):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_toys_can_be_scored_and_packed(work, mode):
+def test_toy_labels_can_be_scored_and_exported(work, mode):
     patches = PatchSet("", tuple(Entry(f"{i}.npy", make_patch(i + 1)) for i in range(3)))
     toys = stamped(patches, {"toy": mode})
     assert len(names_of(last(work, toys))) == 4
@@ -53,7 +52,7 @@ def test_toys_can_be_scored_and_packed(work, mode):
     assert len(answer["models"]) == 2
 
 
-def test_what_cannot_be_packed_is_said(work, monkeypatch):
+def test_failed_exports_give_the_reason(work, monkeypatch):
     patches = PatchSet("", (Entry("a.npy", make_patch(1)),))
     assert last(work, patches, models=[])["error"] == "no_model"
     assert last(work, Pipes())["error"] == "endless"

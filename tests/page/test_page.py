@@ -1,4 +1,4 @@
-"""What the page is made of, without a server or a browser."""
+"""The parts of the page, without a server or a browser."""
 
 import asyncio
 import base64
@@ -38,12 +38,6 @@ from geoseg.segmenter import Segmenter
 NAMES = ("200-stacked", "300-vanilla", "402-unet")
 
 
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> Segmenter:
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return Segmenter(sorted(folder.iterdir()), "cpu")
-
-
 @pytest.fixture
 def images(tmp_path) -> Path:
     return make_folder(tmp_path / "set")
@@ -66,7 +60,7 @@ def upload(folder: Path, name: str, content: np.ndarray | bytes) -> dict:
     return {"path": str(path), "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
 
-def test_natural_order_counts_as_people_do():
+def test_natural_order_sorts_numbers_by_value():
     names = ["patch_10", "Patch_2", "patch_1", "well_2_patch_1", "7"]
     ordered = ["7", "patch_1", "Patch_2", "patch_10", "well_2_patch_1"]
     assert sorted(names, key=natural_key) == ordered
@@ -75,7 +69,7 @@ def test_natural_order_counts_as_people_do():
 def test_a_set_comes_from_a_folder_a_file_or_a_glob(images):
     every = [f"well_9_patch_{i}.npy" for i in (0, 5, 10, 15, 20)]
     root = images.parent
-    for source in (images, root, images / "*.npy", root / "**" / "*.npy"):  # labels are no patches
+    for source in (images, root, images / "*.npy", root / "**" / "*.npy"):  # not the labels
         assert [f.name for f in find_files(str(source))] == every
     assert [f.name for f in find_files(str(images / "well_9_patch_1*.npy"))] == [
         "well_9_patch_10.npy",
@@ -85,7 +79,7 @@ def test_a_set_comes_from_a_folder_a_file_or_a_glob(images):
     assert [e.name for e in twice.entries] == [every[1], every[0], *every[2:]]
 
 
-def test_truth_is_found_beside_the_images(images):
+def test_labels_are_found_beside_the_images(images):
     (images.parent / "labels" / "well_9_patch_5.npy").write_bytes(b"no array")
     np.save(images.parent / "labels" / "well_9_patch_10.npy", np.zeros((2, 2), np.uint8))
     found = load_set([str(images)], "")
@@ -97,7 +91,7 @@ def test_truth_is_found_beside_the_images(images):
     assert "(2, 2)" in reasons["well_9_patch_10.npy"]
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_shown(images):
+def test_unreadable_files_are_named_and_the_others_are_loaded(images):
     (images / "well_9_patch_7.npy").write_bytes(b"\x93NUMPY")
     np.save(images / "tall.npy", np.ones((MAX_PIXELS // 36 + 1, 36), np.float32))
     found = load_set([str(images)], "")
@@ -111,13 +105,13 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(images):
     ("source", "said"),
     [("none*.npy", "matches no file"), ("gone", "does not exist"), (".", "holds no .npy file")],
 )
-def test_nothing_to_browse_is_said_in_a_sentence(tmp_path, monkeypatch, source, said):
+def test_an_empty_set_is_refused_in_one_sentence(tmp_path, monkeypatch, source, said):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NoPatchesError, match=said):
         load_set([source], "")
 
 
-def test_only_unreadable_files_is_said_with_the_first_reason(tmp_path):
+def test_a_set_of_unreadable_files_is_refused_with_the_first_reason(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"")
     with pytest.raises(NoPatchesError, match=r"none of the 1 files.*empty"):
         load_set([str(tmp_path)], "")
@@ -144,7 +138,7 @@ def test_any_message_becomes_a_usable_request(segmenter, raw):
     json.dumps(answer(segmenter, patches, request), allow_nan=False)
 
 
-def test_a_view_adds_seeded_noise_then_turns_everything():
+def test_a_view_adds_seeded_noise_then_shifts_patch_and_label():
     patch, truth = make_patch(1), (make_patch(2) > 0).astype(np.uint8)
     patch[3] = np.nan
     entry = Entry("a", patch, truth)
@@ -160,7 +154,7 @@ def test_a_view_adds_seeded_noise_then_turns_everything():
     np.testing.assert_array_equal(view(entry, 0, 0.0, 5).patch, patch)
 
 
-def test_an_answer_carries_exactly_what_the_models_say(segmenter, images):
+def test_an_answer_carries_the_exact_output_of_the_models(segmenter, images):
     patches = load_set([str(images)], "Samples")
     request = Request.parse({"index": -3, "models": ["402-unet"]}, NAMES)
     message = answer(segmenter, patches, request)
@@ -178,7 +172,7 @@ def test_an_answer_carries_exactly_what_the_models_say(segmenter, images):
     assert model["milliseconds"] > 0
 
 
-def test_a_model_that_fails_leaves_the_others_alone(segmenter, monkeypatch):
+def test_a_failing_model_does_not_affect_the_others(segmenter, monkeypatch):
     segment = segmenter.segment
 
     def fail(patch, names):
@@ -194,7 +188,7 @@ def test_a_model_that_fails_leaves_the_others_alone(segmenter, monkeypatch):
     assert "probability" in models[2]
 
 
-def test_uploads_name_the_bad_and_keep_the_good():
+def test_uploads_name_unreadable_files_and_keep_the_others():
     found = read_uploads(
         [
             ("b_10.npy", npy(1)),
@@ -207,7 +201,7 @@ def test_uploads_name_the_bad_and_keep_the_good():
     assert [r.name for r in found.rejected] == ["broken?.npy", "large.npy"]
 
 
-def test_uploads_are_bounded(monkeypatch):
+def test_the_size_of_uploads_is_bounded(monkeypatch):
     many = [("a.npy", npy(1))] * (MAX_FILES + 2)
     found = read_uploads(many)
     assert (len(found.entries), len(found.rejected)) == (MAX_FILES, 2)
@@ -227,12 +221,12 @@ def test_an_address_has_a_share_of_the_memory(monkeypatch):
         assert users.room(key, "10.0.0.1") > 0
         users.keep(key, "10.0.0.1", small)
     assert users.room("three", "10.0.0.1") == 0
-    assert users.room("two", "10.0.0.1") > 0, "in place of what it has"
+    assert users.room("two", "10.0.0.1") > 0, "its own uploads are replaced"
     assert users.room("three", "10.0.0.2") == 2 * LEAST_PIXELS
-    assert users.uploads("one") is small, "nobody pushes out another"
+    assert users.uploads("one") is small, "uploads of others stay"
 
 
-def test_uploads_are_forgotten_when_nobody_asks_for_them(monkeypatch):
+def test_unused_uploads_expire(monkeypatch):
     now = 0.0
     monkeypatch.setattr("geoseg.page.users.time.monotonic", lambda: now)
     users, found = Users(), read_uploads([("a.npy", npy(1))])
@@ -250,7 +244,7 @@ def npy(seed: int) -> bytes:
     return file.getvalue()
 
 
-def test_an_upload_is_read_once_and_forgotten_if_it_is_not(uploads):
+def test_an_upload_is_read_once_and_expires_unread(uploads):
     once = upload(uploads, "a.npy", make_patch(1))
     assert read_patch(uploaded_bytes(once)).shape == (36, 36)
     with pytest.raises(PatchError, match="read already"):
@@ -277,7 +271,7 @@ def test_only_the_upload_folder_is_read(uploads, tmp_path):
 def test_building_the_page_loads_no_model(tmp_path, images):
     segmenter = Segmenter(sorted(make_checkpoints(tmp_path).glob("*.safetensors")), "cpu")
 
-    async def make() -> gr.Blocks:  # inside a loop: Gradio otherwise makes one and leaves it open
+    async def make() -> gr.Blocks:  # without a loop Gradio opens one and leaves it open
         return build(segmenter, load_set([str(images)], "Samples"))
 
     demo = asyncio.run(make())
@@ -285,7 +279,7 @@ def test_building_the_page_loads_no_model(tmp_path, images):
     assert demo.title == "geoseg"
 
 
-def test_at_first_the_last_of_each_family_is_shown_three_at_most(tmp_path):
+def test_the_latest_checkpoint_of_at_most_three_architectures_is_shown_first(tmp_path):
     made = {"5-a": "unet", "6-b": "vanilla", "7-c": "unet", "8-d": "stacked", "9-e": "micro"}
     for name, architecture in made.items():
         save_checkpoint(tmp_path / f"{name}.safetensors", create_model(architecture))

@@ -1,4 +1,4 @@
-"""Pipes made on the spot: the same for the same seed and knobs, and each knob does what it says."""
+"""Synthetic pipes of the page: reproducible, and each slider changes its property."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def mean(values) -> float:
 
 
 def width(entry: Entry) -> float | None:
-    """Columns of a labelled row; None where there is more than one groove or none."""
+    """Return the columns of a labelled row; None unless there is exactly one groove."""
     rows = entry.truth.sum(1)
     rows = rows[(np.diff(entry.truth, axis=1, append=entry.truth[:, :1]) == 1).sum(1) == 1]
     return rows.mean() if len(rows) else None
@@ -42,7 +42,7 @@ def contrast(entry: Entry) -> float | None:
 
 
 def lean(entry: Entry) -> float | None:
-    """Columns from the first to the last labelled row, of grooves that do not cross the seam."""
+    """Return the columns between first and last labelled row, if no groove crosses the seam."""
     rows = np.flatnonzero(entry.truth.any(1))
     if len(rows) < 30 or entry.truth[:, [0, -1]].any():
         return None
@@ -51,17 +51,17 @@ def lean(entry: Entry) -> float | None:
 
 
 def steps(entry: Entry) -> float:
-    """How loud the loudest row is, from column to column: a collar's checkerboard."""
+    """Return the largest mean step between columns of a row: a collar's checkerboard."""
     return np.nan_to_num(np.abs(np.diff(entry.patch, axis=1))).mean(1).max()
 
 
 def waves(entry: Entry) -> float:
-    """The highest peak of what goes round in 1 to 8 cycles and along in 8 to 36 rows."""
+    """Return the highest peak of waves of 1 to 8 cycles around and 8 to 36 rows along the pipe."""
     return np.abs(np.fft.fft2(np.nan_to_num(entry.patch)))[1:5, 1:9].max()
 
 
 def grain(entry: Entry) -> float:
-    """White noise, by second differences along both axes, blind to spikes."""
+    """Estimate white noise by second differences along both axes, robust to spikes."""
     both = np.diff(np.diff(entry.patch, 2, axis=0), 2, axis=1) / 6
     return float(np.nanmedian(np.abs(both)) / 0.6745)
 
@@ -82,31 +82,31 @@ def lost(entry: Entry) -> float:
         ("nulls", 0.0, 0.5, lost, 0.2),
     ],
 )
-def test_a_knob_moves_what_it_is_called_after(knob, low, high, measure, least):
+def test_each_slider_changes_the_property_in_its_name(knob, low, high, measure, least):
     few, many = (mean(map(measure, entries(**{knob: value}))) for value in (low, high))
     assert many - few > least
 
 
-def test_a_groove_whose_shape_is_asked_for_is_there():
+def test_a_pipe_with_a_chosen_groove_shape_has_a_groove():
     assert sum(entry.truth.any() for entry in entries()) < 0.8 * SEEDS
     assert sum(entry.truth.any() for entry in entries(width=4)) > 0.9 * SEEDS
 
 
-def test_no_collar_and_a_collar():
+def test_the_collar_slider_adds_a_collar():
     for without, within in zip(entries(collar=0), entries(collar=0.3), strict=True):
         loud = np.abs(np.diff(within.patch - without.patch, axis=1)).max(1) > 0.05
         assert 1 <= loud.sum() <= 12
 
 
-def test_a_knob_leaves_the_rest_of_the_pipe():
+def test_a_slider_leaves_the_rest_of_the_pipe_unchanged():
     soft, hard = (entries(noise=noise)[3] for noise in (0, 0.0002))
     assert np.nanstd(soft.patch - hard.patch) < 0.001
     np.testing.assert_array_equal(soft.truth, hard.truth)
 
 
-def test_the_same_seed_and_knobs_make_the_same_patch():
+def test_the_same_seed_and_sliders_make_the_same_patch():
     pipes = Pipes.parse({"knobs": {"width": 3.0}})
-    again = Pipes.parse({"knobs": {"width": 3.00001}})  # beyond the digits that count
+    again = Pipes.parse({"knobs": {"width": 3.00001}})  # beyond the digits that are kept
     for index in (0, 16, COUNT - 1):
         entry = pipes.entry(index)
         assert entry.name == f"synthetic {index + 1}"
@@ -118,7 +118,7 @@ def test_the_same_seed_and_knobs_make_the_same_patch():
     np.testing.assert_array_equal(plain.truth, masks[0])
 
 
-def test_what_the_pipe_drew_is_told():
+def test_a_pipe_reports_the_values_it_drew():
     drawn = entries(width=4)[5].facts["drawn"]
     assert set(drawn) == set(KNOBS)
     assert drawn == entries()[5].facts["drawn"]
@@ -161,12 +161,12 @@ def test_any_message_makes_a_usable_pipe(knobs):
     json.dumps(dict(entry.facts), allow_nan=False)
 
 
-def test_a_character_is_fixed_by_name_only():
+def test_fixed_parameters_must_have_known_names():
     with pytest.raises(ValueError, match="has no depth"):
         synthesize(1, 36, fixed={"depth": 1.0})
 
 
-def test_the_list_of_pipes_is_a_count():
+def test_the_list_of_pipes_holds_only_their_number():
     listed = catalogue(Pipes(), {})
     assert listed.pop("label") == "Synthetic pipes"
     assert listed == {"count": COUNT, "names": [], "wells": [], "labelled": COUNT}
@@ -174,7 +174,7 @@ def test_the_list_of_pipes_is_a_count():
     assert shown["indices"] == [0, 5]
 
 
-def test_a_set_with_toys_is_listed_as_before():
+def test_toy_labels_do_not_change_the_list_of_a_set():
     plain = PatchSet("Mine", (Entry("well_2_patch_1.npy", make_patch(2)),))
     before, after = catalogue(plain, {}), catalogue(Stamped(plain, "easy"), {})
     assert after == {**before, "labelled": 1}
@@ -183,7 +183,7 @@ def test_a_set_with_toys_is_listed_as_before():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_toys_are_the_truth_of_any_patch(mode):
+def test_toy_labels_replace_the_label_of_any_patch(mode):
     patch = make_patch(1)
     patch[3] = np.nan
     plain = PatchSet(
@@ -204,12 +204,12 @@ def test_toys_are_the_truth_of_any_patch(mode):
 
 
 @pytest.mark.parametrize("toy", ["none", None, "hard", 3, ["easy"], {}])
-def test_without_toys_a_set_is_left_alone(toy):
+def test_invalid_toy_modes_leave_the_set_unchanged(toy):
     pipes = Pipes()
     assert stamped(pipes, {"toy": toy}) is pipes
 
 
-def test_a_patch_too_small_for_a_letter_is_shown_and_told():
+def test_a_patch_too_small_for_a_letter_is_shown_with_a_note():
     truth = np.ones((6, 36), np.uint8)
     entry = Stamped(
         PatchSet("", (Entry("a", np.zeros((6, 36), np.float32), truth),)), "easy"

@@ -1,4 +1,4 @@
-"""What the probe says is what the scores of the library say, and it always says something."""
+"""Perturbation curves equal the scores of the library, and every message is answered."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.server import MODELS, make_checkpoints, make_patch
+from benchmarks.server import MODELS, make_patch
 from geoseg import scores
 from geoseg.evaluation.perturbations import (
     GAIN,
@@ -23,16 +23,9 @@ from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.live import view
 from geoseg.page.probe import PROBES, probe
-from geoseg.segmenter import Segmenter
 
 NAMES = list(MODELS)
 CIRCULAR, FLAT = "200-stacked", "402-unet"
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> Segmenter:
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return Segmenter(sorted(folder.iterdir()), "cpu")
 
 
 def one(patch=None, truth=None) -> PatchSet:
@@ -60,7 +53,7 @@ def iou(segmenter, name, patch, truth) -> float:
     return scores(probability, truth, threshold=segmenter.cards[name].threshold)["iou"]
 
 
-def test_every_shift_scores_what_the_library_says_of_the_turned_patch(segmenter):
+def test_scores_of_each_shift_are_those_of_the_library(segmenter):
     patches = one(truth=labels())
     curves = draw(segmenter, patches, probes=["shift"], noise=0.002, seed=3, shift=20)
     assert list(curves) == ["shift"]
@@ -77,7 +70,7 @@ def test_every_shift_scores_what_the_library_says_of_the_turned_patch(segmenter)
     assert min(flat) < 0.9
 
 
-def test_noise_is_averaged_over_seeds_on_the_patch_as_it_is_turned(segmenter):
+def test_noise_scores_are_averaged_over_seeds_of_the_shifted_patch(segmenter):
     patches = one(truth=labels())
     curve = draw(segmenter, patches, probes=["noise"], seed=5, shift=9, models=[FLAT])["noise"]
     assert curve["at"] == list(NOISE)
@@ -90,47 +83,47 @@ def test_noise_is_averaged_over_seeds_on_the_patch_as_it_is_turned(segmenter):
     assert found["kept"]["low"][-1] < found["kept"]["mean"][-1] < 1
 
 
-def test_gain_and_lost_rows_are_compared_with_the_patch_that_is_shown(segmenter):
+def test_gain_and_lost_rows_are_compared_with_the_shown_patch(segmenter):
     curves = draw(segmenter, one(), probes=["gain", "nulls"])
     assert curves["gain"]["at"] == list(GAIN)
     assert curves["nulls"]["at"] == [0, 1, 2, 4, 8, 16, 32]
     for name in NAMES:
         gain, nulls = (curves[what]["models"][name] for what in ("gain", "nulls"))
-        assert gain["iou"] is nulls["iou"] is None  # there is no truth
+        assert gain["iou"] is nulls["iou"] is None  # there is no label
         assert gain["kept"]["mean"][GAIN.index(1)] == nulls["kept"]["mean"][0] == 1
         # The default input scale is each patch's own, so gain changes rounding at most.
         assert min(gain["kept"]["mean"]) > 0.95
         assert nulls["kept"]["low"][3] < 1
 
 
-def test_lost_rows_lie_at_all_depths_and_count_in_no_score():
+def test_lost_rows_cover_all_depths_and_do_not_count():
     trials = remove_rows(torch.zeros(36, 5))
     lost = trials.images.isnan().all(-1)  # (V, R, Z)
     assert lost.sum(-1).tolist() == [[int(n)] * 5 for n in trials.values]
     assert [row.nonzero()[0].item() for row in lost[3]] == [0, 8, 16, 24, 32]
-    masks = ~trials.images.isnan()  # everything that is measured is marked
+    masks = ~trials.images.isnan()  # every valid pixel is marked
     spread = compare_masks(trials, masks, torch.ones(36, 5, dtype=torch.bool))
     assert (spread.low == 1).all()
 
 
-def test_a_wide_patch_is_turned_by_a_bounded_number_of_shifts():
-    assert shift_patch(torch.zeros(2, 5)).values == (0, 1, 2, 3, 4)
+def test_the_number_of_shifts_of_a_wide_patch_is_bounded():
+    assert shift_patch(torch.zeros(2, 5)).at == (0, 1, 2, 3, 4)
     trials = shift_patch(torch.zeros(2, 1000))
-    assert len(trials.values) == MAX_SHIFTS
-    assert trials.values[:3] == (0, 13, 27)
+    assert len(trials.at) == MAX_SHIFTS
+    assert trials.at[:3] == (0, 13, 27)
 
 
-def test_the_threshold_of_the_page_counts(segmenter):
+def test_the_threshold_of_the_page_is_used(segmenter):
     curves = draw(segmenter, one(truth=labels()), probes=["shift"], threshold=0.0)
-    for name in NAMES:  # everything is marked
+    for name in NAMES:  # every pixel is marked
         assert set(curves["shift"]["models"][name]["iou"]["mean"]) == {3 / 36}
 
 
-def test_answers_grow_and_only_the_last_is_done(segmenter):
-    patches = one(np.zeros((1000, 36), np.float32))  # a single one to a piece
+def test_answers_report_progress_and_only_the_last_is_done(segmenter):
+    patches = one(np.zeros((1000, 36), np.float32))  # so large that each runs alone
     message = {"probes": ["gain"], "models": [FLAT]}
     found = probe(Work(segmenter, Lock()), patches, message)
-    answers = [json.loads(json.dumps(answer)) for answer in found]  # as it goes out
+    answers = [json.loads(json.dumps(answer)) for answer in found]  # as it is sent
     assert [answer["done"] for answer in answers] == list(range(len(GAIN) + 1))
     assert {answer["of"] for answer in answers} == {len(GAIN)}
     assert ["gain" in answer["curves"] for answer in answers] == [False] * 9 + [True]
@@ -139,7 +132,7 @@ def test_answers_grow_and_only_the_last_is_done(segmenter):
     ] == [True]
 
 
-def test_nulls_count_nowhere(segmenter):
+def test_nulls_do_not_count(segmenter):
     patch = make_patch(1)
     patch[4:9] = np.nan
     curves = draw(segmenter, one(patch, labels()))
@@ -152,12 +145,12 @@ def test_nulls_count_nowhere(segmenter):
 
 
 @pytest.mark.parametrize("shape", [(1, 36), (3, 5), (40, 72)])
-def test_any_size_has_an_answer(segmenter, shape):
+def test_patches_of_any_size_are_answered(segmenter, shape):
     curves = draw(segmenter, one(np.zeros(shape, np.float32)))
     assert len(curves["shift"]["at"]) == min(shape[1], MAX_SHIFTS)
 
 
-def test_a_model_that_fails_leaves_the_others_alone(segmenter, monkeypatch):
+def test_a_failing_model_does_not_affect_the_others(segmenter, monkeypatch):
     probabilities = segmenter.probabilities
 
     def fail(patches, names):
@@ -181,7 +174,7 @@ def test_a_model_that_fails_leaves_the_others_alone(segmenter, monkeypatch):
         {"probes": [], "threshold": -math.inf, "noise": 9e9, "seed": 2**31 - 1},
     ],
 )
-def test_any_message_has_an_answer(segmenter, raw):
+def test_any_message_is_answered(segmenter, raw):
     *_, answer = probe(Work(segmenter, Lock()), one(np.zeros((8, 8), np.float32)), raw)
     json.dumps(answer, allow_nan=False)
     assert answer["done"] == answer["of"]

@@ -1,4 +1,4 @@
-"""A whole set scored on the server: the library's numbers, remembered, and stopped in between."""
+"""Scores of a whole set: equal to the library's, cached, and stopped on request."""
 
 import base64
 import gc
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.server import make_checkpoints, make_patch
+from benchmarks.server import make_patch
 from geoseg.evaluation.label_errors import find_label_errors
 from geoseg.metrics import Counts, average_scores, score, scores
 from geoseg.page import PatchSet, batches
@@ -20,13 +20,12 @@ from geoseg.page.batches import Work
 from geoseg.page.browse import Entry
 from geoseg.page.ranking import Ranking, SetScores, Verdict
 from geoseg.segmenter import Segmenter
-from geoseg.synthetic import make_synthetic_dataset
 
 NAMES = ("200-stacked", "300-vanilla", "402-unet")
 
 
 class Watched(Segmenter):
-    """Notes what is asked of it; `fault` is raised instead of an answer."""
+    """A segmenter that lists its calls; it raises `fault` for the model `broken`."""
 
     asked: list[tuple[str, int]]
     fault: Exception | None = None
@@ -39,15 +38,9 @@ class Watched(Segmenter):
         return super().probabilities(patches, names)
 
 
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return sorted(folder.iterdir())
-
-
 @pytest.fixture
 def segmenter(checkpoints) -> Watched:
-    made = Watched(checkpoints, "cpu")
+    made = Watched(sorted(checkpoints.iterdir()), "cpu")
     made.asked = []
     return made
 
@@ -59,8 +52,8 @@ def ranking(segmenter) -> Ranking:
 
 @pytest.fixture
 def patches() -> PatchSet:
-    """Two shapes in turn; one patch of nulls, some nulls elsewhere, one without a truth."""
-    made = make_synthetic_dataset(4, 9, seed=3)
+    """Return patches of two shapes in turn; one is all null, one has nulls, one has no label."""
+    made = synthetic_dataset(4, 9, seed=3)
     entries = []
     for i in range(9):
         patch, truth = make_patch(i + 1), made.masks[i].numpy().astype(np.uint8)
@@ -88,7 +81,7 @@ def columns(counts: np.ndarray) -> Counts:
     return Counts(*torch.from_numpy(counts).double().unbind(1))
 
 
-def test_counts_give_the_librarys_scores(ranking, segmenter, patches):
+def test_scores_from_counts_are_those_of_the_library(ranking, segmenter, patches):
     ranks = rank(ranking, patches)
     for name in NAMES:
         limit, counts = segmenter.cards[name].threshold, ranks.verdicts[name].counts
@@ -131,8 +124,8 @@ def test_masks_that_are_all_empty_agree():
 
 @pytest.fixture
 def agreeing(monkeypatch):
-    """A set of two shapes, models that see its true grooves, and labels of which some are wrong."""
-    made = make_synthetic_dataset(4, 60, seed=11)
+    """Return a set of two shapes whose models find every groove, and some labels are wrong."""
+    made = synthetic_dataset(4, 60, seed=11)
     keep = (made.masks.flatten(1).sum(1) > 60).nonzero().flatten()[:20]
     truths, entries = made.masks[keep] == 1, []
     for i, truth in enumerate(truths.numpy()):
@@ -147,8 +140,8 @@ def agreeing(monkeypatch):
     return PatchSet("", tuple(entries))
 
 
-def test_suspects_are_the_librarys_in_one_order(ranking, segmenter, agreeing, monkeypatch):
-    monkeypatch.setattr(module, "_JUDGED_PIXELS", 3 * 36 * 36)  # so that it takes several goes
+def test_label_errors_are_those_of_the_library_in_order(ranking, segmenter, agreeing, monkeypatch):
+    monkeypatch.setattr(module, "_JUDGED_PIXELS", 3 * 36 * 36)  # so that several steps are needed
     limits = [segmenter.cards[name].threshold for name in NAMES]
     expected = []
     for parity in (0, 1):
@@ -162,7 +155,7 @@ def test_suspects_are_the_librarys_in_one_order(ranking, segmenter, agreeing, mo
     assert {s.patch for s in ranks.suspects} == {2, 5, 8}
 
 
-def test_one_more_model_costs_that_model_alone(ranking, segmenter, patches):
+def test_adding_a_model_runs_only_that_model(ranking, segmenter, patches):
     first = rank(ranking, patches, NAMES[:2])
     segmenter.asked.clear()
     second = rank(ranking, patches)
@@ -175,13 +168,13 @@ def test_one_more_model_costs_that_model_alone(ranking, segmenter, patches):
     assert steps[0].total == 0
 
 
-def test_a_set_is_its_own_and_forgotten_with_it(ranking, segmenter, patches):
+def test_results_belong_to_one_set_and_are_freed_with_it(ranking, segmenter, patches):
     mine, yours = unlabelled(patches), unlabelled(patches)
     verdict = rank(ranking, mine).verdicts[NAMES[0]]
     assert all(answers.dtype == np.bool_ for answers in verdict.answers.values())
     segmenter.asked.clear()
     assert rank(ranking, yours).suspects == []
-    assert segmenter.asked, "one user's uploads answered for another's"
+    assert segmenter.asked, "the results of another user's uploads were returned"
     gone = weakref.ref(mine)
     del mine
     gc.collect()
@@ -189,23 +182,23 @@ def test_a_set_is_its_own_and_forgotten_with_it(ranking, segmenter, patches):
     assert len(ranking._known) == 1
 
 
-def test_patches_of_one_shape_go_together_in_batches_that_grow(ranking, segmenter):
+def test_patches_of_one_shape_form_growing_batches(ranking, segmenter):
     patches = PatchSet("", tuple(Entry(str(i), make_patch(1)) for i in range(40)))
     rank(ranking, patches, NAMES[2:])
     sizes = [size for _, size in segmenter.asked]
-    assert sizes[0] == 2, "one would be recorded"
+    assert sizes[0] == 2, "a batch of one would be recorded"
     assert max(sizes) > 1
-    assert sum(sizes) in (40, 41)  # the last one, if alone, goes twice
+    assert sum(sizes) in (40, 41)  # a last single patch is computed twice
 
 
 def test_a_slow_model_gets_small_batches(ranking, segmenter, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_SECONDS", 0)
     patches = PatchSet("", tuple(Entry(str(i), make_patch(1)) for i in range(5)))
     rank(ranking, patches, NAMES[2:])
-    assert segmenter.asked == [(NAMES[2], 2)] * 3  # the last one, alone, goes twice
+    assert segmenter.asked == [(NAMES[2], 2)] * 3  # the last single patch is computed twice
 
 
-def test_a_live_answer_gets_the_very_next_turn(segmenter, monkeypatch):
+def test_live_requests_run_before_the_next_batch(segmenter, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_SECONDS", 0)
     turn, waited = threading.Lock(), []
 
@@ -241,7 +234,7 @@ def test_a_live_answer_gets_the_very_next_turn(segmenter, monkeypatch):
         (MemoryError(), "there is not enough memory", 2),
     ],
 )
-def test_what_a_model_cannot_do_is_a_sentence(ranking, segmenter, patches, fault, reason, tries):
+def test_errors_of_a_model_become_one_sentence(ranking, segmenter, patches, fault, reason, tries):
     segmenter.fault, segmenter.broken = fault, NAMES[1]
     ranks = rank(ranking, patches)
     broken = ranks.verdicts[NAMES[1]]
@@ -253,7 +246,7 @@ def test_what_a_model_cannot_do_is_a_sentence(ranking, segmenter, patches, fault
     assert [name for name, _ in segmenter.asked] == [NAMES[1]] * tries
 
 
-def test_a_size_that_a_model_cannot_take_leaves_out_those_patches_alone(segmenter, patches):
+def test_patches_of_an_unsupported_size_are_left_out(segmenter, patches):
     whole = Watched.probabilities
 
     class Choosy(Watched):
@@ -269,7 +262,7 @@ def test_a_size_that_a_model_cannot_take_leaves_out_those_patches_alone(segmente
     assert [bool(row.any()) for row in verdict.counts] == [i % 2 == 0 for i in range(9)]
 
 
-def test_whoever_stops_listening_stops_the_work(ranking, segmenter, patches):
+def test_closing_the_generator_stops_the_work(ranking, segmenter, patches):
     steps = ranking.score(patches, NAMES)
     next(steps), next(steps)
     steps.close()
@@ -287,7 +280,7 @@ def test_any_message_is_answered(ranking, patches, raw):
     assert [model["name"] for model in last["models"]] == known
 
 
-def test_an_answer_carries_the_ranks(ranking, patches, monkeypatch):
+def test_an_answer_carries_the_ranking(ranking, patches, monkeypatch):
     monkeypatch.setattr(module, "_TOLD_SECONDS", 0)
     *told, last = ranking.answers(patches, {"models": list(NAMES)})
     assert {m["total"] for m in told} == {3 * 9 + 8}

@@ -1,4 +1,4 @@
-"""How the page's questions take turns: jobs in lanes, and nothing for who has gone."""
+"""Requests and jobs of the page run in turn, and end when their client disconnects."""
 
 import asyncio
 import http.client
@@ -10,22 +10,15 @@ from collections.abc import Iterator
 import pytest
 from starlette.applications import Starlette
 
-from benchmarks.server import free_port, make_checkpoints, make_patch
+from benchmarks.server import free_port, make_patch
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.routes import Desk, _Lane
-from geoseg.segmenter import Segmenter
 from tests.helpers.http_servers import running_app
 from tests.helpers.requests import ask, job
 
 
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> Segmenter:
-    folder = make_checkpoints(tmp_path_factory.mktemp("checkpoints"))
-    return Segmenter(sorted(folder.iterdir()), "cpu")
-
-
 class Gated:
-    """A job that goes on when it is told to, and says when it starts and ends."""
+    """A job that continues when the test allows it, and reports start and end."""
 
     def __init__(self) -> None:
         self.steps, self.said = threading.Semaphore(0), queue.Queue()
@@ -57,7 +50,7 @@ def url(segmenter, gated) -> Iterator[str]:
 
 
 class Listener:
-    """Somebody who hears a job, line by line, until they leave."""
+    """A client that reads the answers of a job, line by line, until it disconnects."""
 
     def __init__(self, url: str, name: str) -> None:
         self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
@@ -72,7 +65,7 @@ class Listener:
         self.connection.close()
 
 
-def test_a_probe_and_a_look_do_not_wait_for_a_set(url, gated):
+def test_live_requests_do_not_wait_for_a_job_on_a_set(url, gated):
     first = Listener(url, "rank")
     assert first.line() == {"step": 0}
     *_, last = job(url, "probe", models=["300-vanilla"], probes=["shift"])
@@ -82,7 +75,7 @@ def test_a_probe_and_a_look_do_not_wait_for_a_set(url, gated):
     first.leave()
 
 
-def test_jobs_on_sets_take_turns_and_say_that_they_wait(url, gated):
+def test_jobs_on_sets_run_in_turn_and_report_waiting(url, gated):
     first, second = Listener(url, "rank"), Listener(url, "export")
     assert first.line()["step"] == 0
     assert second.line() == {"waiting": True}
@@ -94,13 +87,13 @@ def test_jobs_on_sets_take_turns_and_say_that_they_wait(url, gated):
     second.leave()
 
 
-def test_who_leaves_ends_the_job_and_gives_the_turn_away(url, gated, caplog):
+def test_a_disconnected_client_ends_its_job(url, gated, caplog):
     first, gone, last = (Listener(url, "rank") for _ in range(3))
     assert first.line()["step"] == 0
     assert gone.line() == last.line() == {"waiting": True}
     gone.leave()
     first.leave()
-    with pytest.raises(queue.Empty):  # a step that is being made is made to its end
+    with pytest.raises(queue.Empty):  # a step that runs is not interrupted
         assert [gated.said.get(timeout=1) for _ in range(2)] == ["start"]
     gated.steps.release()
     assert last.line()["step"] == 0
@@ -109,7 +102,7 @@ def test_who_leaves_ends_the_job_and_gives_the_turn_away(url, gated, caplog):
     assert not caplog.records
 
 
-def test_who_reads_slowly_keeps_nobody_from_their_turn(url, gated):
+def test_a_slow_reader_does_not_block_other_jobs(url, gated):
     gated.more = {"much": "x" * 2**25}
     slow = Listener(url, "rank")  # reads nothing
     for _ in range(2):
@@ -119,7 +112,7 @@ def test_who_reads_slowly_keeps_nobody_from_their_turn(url, gated):
     slow.leave()
 
 
-def test_a_job_that_fails_says_so(url, gated, caplog):
+def test_a_failed_job_reports_the_reason(url, gated, caplog):
     gated.steps.acquire = None
     *_, last = job(url, "rank")
     assert last["error"] == "failed"
@@ -127,8 +120,8 @@ def test_a_job_that_fails_says_so(url, gated, caplog):
     assert "a job failed" in caplog.text
 
 
-def test_who_asks_for_much_waits_behind_their_own():
-    """Ten looks of one client, then one of another: it is the second to be answered."""
+def test_many_requests_of_one_client_do_not_delay_another():
+    """After ten requests of one client, that of another is answered second."""
     lane, order = _Lane(), []
 
     async def look(who: str) -> None:

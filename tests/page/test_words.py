@@ -1,4 +1,4 @@
-"""Every English text of the page stands in words.json, once, and is used."""
+"""Every English text of the page is in words.json, once, and is used."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 
 from geoseg.page.blocks import SCRIPTS, asset
 
-SIGNS = {"geoseg"}  # a name is no English
+SIGNS = {"geoseg"}  # a name
 CODE = {name: asset(name) for name in SCRIPTS}
 
 
@@ -24,7 +24,7 @@ KEYS = flatten(json.loads(asset("words.json")))
 
 
 class Page(HTMLParser):
-    """What page.html says by itself, and which words it asks for."""
+    """The texts in page.html, and the keys that it uses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,11 +56,11 @@ def page() -> Page:
     return parser
 
 
-def test_the_page_says_nothing_by_itself(page):
+def test_the_page_template_holds_no_text(page):
     assert {text for text in page.texts if re.search("[A-Za-z]", text)} == SIGNS
 
 
-def test_every_word_that_is_asked_for_exists(page):
+def test_every_text_key_exists(page):
     asked = set(page.asked)
     for code in CODE.values():
         asked |= set(re.findall(r"\bsay\('([\w.]+)'", code))
@@ -71,18 +71,18 @@ def test_every_word_that_is_asked_for_exists(page):
     assert asked <= set(KEYS), asked - set(KEYS)
 
 
-def test_every_word_is_asked_for(page):
+def test_every_text_key_is_used(page):
     code = "\n".join(CODE.values())
     for key in KEYS:
         section = key.split(".")[0]
         known = key in page.asked or re.search(rf"['\"`]{re.escape(key)}['\"`]", code)
-        # Keys that are put together, such as say(`scores.${name}`), name their last part somewhere.
+        # Composed keys, such as say(`scores.${name}`), have their last part elsewhere.
         composed = f"`{key.rsplit('.', 1)[0]}." in code or section == "counts"
         assert known or composed, key
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_no_script_speaks_english_itself(name):
+def test_scripts_hold_no_english_text(name):
     code = re.sub(r"//[^\n]*|/\*.*?\*/", "", CODE[name], flags=re.DOTALL)
     shown = re.findall(r"(?:textContent|title|innerText|ariaLabel)\s*=\s*[`'\"]([^`'\"]*)", code)
     shown += re.findall(r"setAttribute\('(?:aria-label|title)', [`'\"]([^`'\"]*)", code)
@@ -92,7 +92,7 @@ def test_no_script_speaks_english_itself(name):
     assert [text for text in plain if re.search("[A-Za-z]{2}", text)] == []
 
 
-def test_scripts_share_one_scope_without_taking_each_others_names():
+def test_scripts_declare_no_name_twice():
     top = re.compile(r"^(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
     names = [name for code in CODE.values() for name in top.findall(code)]
     assert len(names) == len(set(names)), sorted(n for n in names if names.count(n) > 1)

@@ -1,4 +1,4 @@
-"""The page on ZeroGPU, with the real package `spaces` and what it asks on this machine."""
+"""The page on ZeroGPU, with the real package `spaces` and a scheduler of the tests."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 
-from benchmarks.server import EXACT, make_checkpoints, make_patch, running
+from benchmarks.server import EXACT, make_patch, running
 from geoseg import Segmenter, find_checkpoints
 from geoseg.page import zerogpu
 from tests.helpers.zerogpu_scheduler import lending
@@ -27,33 +27,28 @@ USER = "0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return make_checkpoints(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
 def lender():
     with lending() as one:
         yield one
 
 
-def page(lender, models, patience):
-    """The page on a Space whose processor waits so many seconds for a GPU."""
+def page(lender, checkpoints, patience):
+    """Run the page as a ZeroGPU Space that waits at most `patience` seconds for a GPU."""
     program = [
         sys.executable,
         "-m",
         "tests.helpers.zerogpu_app",
         *EXACT[2:],
         "--checkpoints",
-        str(models),
+        str(checkpoints),
     ]
     wishes = {"WORTH_SECONDS": "0", "PATIENCE_SECONDS": str(patience)}
     return running(program=program, **lender.environment, SPACE_ID="me/geoseg", **wishes)
 
 
 @pytest.fixture(scope="module")
-def url(lender, models):
-    with page(lender, models, patience=60) as server:
+def url(lender, checkpoints):
+    with page(lender, checkpoints, patience=60) as server:
         yield server.url
 
 
@@ -63,7 +58,7 @@ def patches(url):
 
 
 def upload(url):
-    """Twenty patches that a user has uploaded, (20, 36, 36)."""
+    """Upload twenty patches as a user; return them, (20, 36, 36)."""
     patches = np.stack([make_patch(seed) for seed in range(20)])
     files = []
     for i, patch in enumerate(patches):
@@ -76,7 +71,7 @@ def upload(url):
 
 
 def export(url, **headers):
-    """The last message of a job that segments the whole set, and the masks by model and name."""
+    """Export the set; return the masks by model and name."""
     asked = {"user": USER, "source": "uploads", "models": ["402-unet", "300-vanilla"]}
     with httpx.stream("POST", f"{url}/page/export", json=asked, headers=headers) as answer:
         last = json.loads(list(answer.iter_lines())[-1])
@@ -85,8 +80,8 @@ def export(url, **headers):
     return {name: np.load(io.BytesIO(archive.read(name))) for name in names}
 
 
-def expected(models, patches):
-    segmenter = Segmenter(find_checkpoints(models), "cpu")
+def expected(checkpoints, patches):
+    segmenter = Segmenter(find_checkpoints(checkpoints), "cpu")
     found = segmenter.probabilities(patches, ["402-unet", "300-vanilla"])
     return {
         f"masks/{name}/patch_{i:02}.npy": probability > segmenter.cards[name].threshold
@@ -95,14 +90,14 @@ def expected(models, patches):
     }
 
 
-def test_a_whole_set_is_done_where_a_gpu_is_lent_for_the_visitor(url, lender, models, patches):
+def test_a_set_is_segmented_on_the_gpu_of_the_visitor(url, lender, checkpoints, patches):
     lender.asked.clear()
     masks = export(url, **VISITOR)
-    wanted = expected(models, patches)
+    wanted = expected(checkpoints, patches)
     assert masks.keys() == wanted.keys()
     same = np.mean([(masks[name] == wanted[name]).mean() for name in wanted])
     assert same > 0.999
-    # A call a model, by one process, which stays.
+    # One call per model, in one process that stays.
     assert lender.names() == ["schedule", "allow", "release", "schedule", "release"]
     for name, told in lender.asked:
         if name == "schedule":
@@ -112,7 +107,7 @@ def test_a_whole_set_is_done_where_a_gpu_is_lent_for_the_visitor(url, lender, mo
             assert told["fail"] == "false"
 
 
-def test_live_answers_and_calls_of_programs_ask_for_no_gpu(url, lender, patches, tmp_path):
+def test_live_requests_and_calls_request_no_gpu(url, lender, patches, tmp_path):
     lender.asked.clear()
     asked = {"user": USER, "source": "uploads", "index": 3, "models": ["402-unet"]}
     seen = httpx.post(f"{url}/page/look", json=asked).json()
@@ -124,32 +119,32 @@ def test_live_answers_and_calls_of_programs_ask_for_no_gpu(url, lender, patches,
     assert lender.asked == []
 
 
-def test_where_no_gpu_is_to_be_had_the_processor_goes_on(url, lender, models, patches):
+def test_without_gpu_quota_the_cpu_continues(url, lender, checkpoints, patches):
     lender.asked.clear()
     lender.minutes = False
     masks = export(url)
-    wanted = expected(models, patches)
+    wanted = expected(checkpoints, patches)
     assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
-    assert lender.names() == ["schedule"]  # and for a while not again
+    assert lender.names() == ["schedule"]  # and not again for a while
     assert "token" not in lender.asked[0][1]
 
 
-def test_nobody_waits_for_a_gpu_that_does_not_come(lender, models):
+def test_the_cpu_continues_while_no_gpu_is_free(lender, checkpoints):
     lender.asked.clear()
     lender.minutes, lender.busy = True, True
     try:
-        with page(lender, models, patience=0) as server:
+        with page(lender, checkpoints, patience=0) as server:
             patches = upload(server.url)
             masks = export(server.url, **VISITOR)
     finally:
         lender.busy = False
-    wanted = expected(models, patches)
+    wanted = expected(checkpoints, patches)
     assert np.mean([(masks[name] == wanted[name]).mean() for name in wanted]) > 0.999
     assert lender.names() == ["startup-report", "schedule"]  # for two models
 
 
 def lend(monkeypatch, lender):
-    """Have a lender that is a function of patches, and whose answer is waited for."""
+    """Replace the scheduler by a function of patches, and wait for its answer."""
     monkeypatch.setattr(zerogpu, "_lent", lambda _, patches: lender(patches))
     monkeypatch.setattr(zerogpu, "PATIENCE_SECONDS", 60)
 
@@ -160,7 +155,7 @@ def loan_for(count):
     )
 
 
-def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch):
+def test_a_gpu_is_requested_only_if_it_saves_time(monkeypatch):
     lent = []
     lend(monkeypatch, lambda patches: lent.append(len(patches)) or patches)
     most = zerogpu.MOST_AT_ONCE
@@ -171,12 +166,12 @@ def test_the_rest_of_a_set_is_lent_a_gpu_only_where_that_saves_time(monkeypatch)
     assert lent == [most, most, most]
 
 
-def test_a_call_asks_for_more_time_for_more_patches():
+def test_the_requested_gpu_time_grows_with_the_patches():
     few, many = (np.zeros((count, 36, 36), np.float32) for count in (2, 3000))
     assert (zerogpu._duration("x", few), zerogpu._duration("x", many)) == (10, 12)
 
 
-def test_the_processor_goes_on_until_a_gpu_has_come(monkeypatch):
+def test_the_cpu_continues_until_the_gpu_answers(monkeypatch):
     comes, asked = threading.Event(), []
 
     def answer(patches):
@@ -189,16 +184,16 @@ def test_the_processor_goes_on_until_a_gpu_has_come(monkeypatch):
     loan = loan_for(100)
     assert loan.take(2, 60) is None
     assert loan.take(12, 60) is None
-    assert loan_for(9).take(0, 60) is None  # another job of the visitor, for whom one was asked
+    assert loan_for(9).take(0, 60) is None  # another job of a visitor who waits already
     assert asked == [98]
     comes.set()
     while (found := loan.take(22, 60)) is None:
         time.sleep(0.01)
     assert not zerogpu._waiting
-    assert found.tolist() == list(range(20, 98))  # without what the processor has done
+    assert found.tolist() == list(range(20, 98))  # without those that the CPU has done
 
 
-def test_who_has_no_minutes_left_keeps_nobody_else_from_a_gpu(monkeypatch):
+def test_a_visitor_without_quota_does_not_block_others(monkeypatch):
     asked = []
 
     def answer(patches):
