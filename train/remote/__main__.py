@@ -15,9 +15,9 @@ from rich.console import Console
 
 from geoseg.checkpoint import CheckpointError
 from geoseg.dataset.download import HANDLE
-from train.__main__ import parse as parse_training
 from train.experiments import Experiment, find_experiments
 from train.git import ROOT, CloneError, describe_unsent
+from train.options import parse_options
 from train.remote import jobs, kaggle
 from train.remote.job import (
     RemoteError,
@@ -29,13 +29,16 @@ from train.remote.job import (
 )
 from train.remote.remote_script import TrainingJob
 from train.remote.results import install_runs, is_of, ordered
-from train.wandb_options import tracking_settings
 
 BACKENDS = {"kaggle": kaggle, "hf-jobs": jobs}
 _ACCOUNT, _DATA = re.compile(r"[\w-]+", re.ASCII), re.compile(r"[\w-]+/[\w-]+", re.ASCII)
 _REPOSITORY = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
 _NAME = re.compile(r"(?=.{5,50}$)[a-z0-9]+(-[a-z0-9]+)*")  # what Kaggle makes of a title
 _URL = re.compile(r"https://[^@\s]+")
+# What another machine is told of tracking; the key is not among it.
+_TRACKING = [
+    f"WANDB_{name}" for name in ("BASE_URL", "ENTITY", "MODE", "PROJECT", "RUN_GROUP", "TAGS")
+]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,8 +123,7 @@ def _order(
             "away (a notebook of Kaggle is too small for most, --backend hf-jobs is not)"
         )
     there = arguments.there
-    mode = there.wandb_mode or os.environ.get("WANDB_MODE")
-    tracked = not (there.no_wandb or mode == "disabled")
+    tracked = there.tracking.enabled
     return TrainingJob(
         name=name,
         arguments=arguments.training,
@@ -129,8 +131,8 @@ def _order(
         clone=clone or "",
         archive="" if clone else pack_code(commit, teachers),
         install=arguments.backend == "kaggle",
-        data="" if there.fresh is not None else arguments.data,
-        tracking=tracking_settings() if tracked else None,
+        data="" if there.data.fresh is not None else arguments.data,
+        tracking={n: os.environ[n] for n in _TRACKING if os.environ.get(n)} if tracked else None,
         hours=arguments.hours,
         repository=arguments.repository if arguments.backend == "hf-jobs" else "",
     )
@@ -189,7 +191,7 @@ def _parse(typed: list[str]) -> argparse.Namespace:
         if not right:
             parser.error(f"--{option} is {str(getattr(arguments, option))!r}; give {wanted}")
     arguments.training = _training(parser, arguments, typed[cut + 1 :])
-    arguments.there = parse_training(arguments.training)
+    arguments.there = parse_options(arguments.training)
     return arguments
 
 
@@ -198,18 +200,19 @@ def _training(
 ) -> list[str]:
     """The arguments of `python -m train`; ends the program for what makes no sense elsewhere."""
     training = ["-e", *arguments.experiments, *further, *["-nowb"] * arguments.no_wandb]
-    wanted = parse_training(training)
-    if wanted.experiments != arguments.experiments:
+    wanted = parse_options(training)
+    named = [e.id for e in find_experiments(arguments.experiments)]
+    if [e.id for e in wanted.experiments] != named:
         parser.error("-e after -- says something else; name every experiment before it")
     for option, given in (
-        ("--data", wanted.data is not None),
+        ("--data", wanted.data.folder is not None),
         ("-o", wanted.output != Path("runs")),
-        ("--teacher", bool(wanted.teacher)),
-        ("--list", wanted.list),
+        ("--teacher", bool(wanted.teachers)),
+        ("--list", wanted.list_experiments),
     ):
         if given:
             parser.error(f"{option} after -- is about files of this machine; leave it away")
-    if wanted.cpu or wanted.device != "auto":
+    if wanted.device != "auto":
         return training
     return [*training, "--device", "cuda"]  # better no training than hours of it without the GPU
 

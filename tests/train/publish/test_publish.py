@@ -226,7 +226,7 @@ def test_a_second_interrupt_waits_for_no_answer(logged_in, files, capsys, monkey
     interrupt_during("create_commit", monkeypatch, times=2)
     assert publish.main([files[1], "--to", "me/grooves", "--replace"]) == 130
     told = capsys.readouterr().err
-    assert "Waiting for the answer; another one leaves at once." in told
+    assert "Waiting for the answer; a second Ctrl-C exits at once." in told
     assert "left before the Hub had answered; its page shows what has become of me/grooves" in told
 
 
