@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 from itertools import product
@@ -72,7 +71,7 @@ def _train(
     """Run every experiment on every fold and return the exit code."""
     for part in data:
         console.print(f"Data: {part.description}.", soft_wrap=True)
-    settings = _make_settings(options, device, group)
+    settings = RunSettings(options, device, group)
     try:
         with StopRequest() as stop:
             for experiment in options.experiments:
@@ -95,23 +94,6 @@ def _choose_device(name: str) -> torch.device:
     if device.index is not None:
         torch.cuda.set_device(device)  # streams and graphs are created on the current device
     return device
-
-
-def _make_settings(options: TrainOptions, device: torch.device, group: ProcessGroup) -> RunSettings:
-    return RunSettings(
-        options.output,
-        device,
-        options.seed,
-        group,
-        precision=options.precision,
-        compile=options.compile,
-        without=options.without,
-        tracking=options.tracking,
-        command=shlex.join(["python", "-m", "train", *options.arguments]),
-        resume=options.resume,
-        save_every=options.save_every,
-        teachers=options.teachers,
-    )
 
 
 def _has_gpu_per_experiment(options: TrainOptions, device: torch.device) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +51,11 @@ class TrainOptions:
     precision: str
     compile: bool
     without: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """The whole command, quoted for a shell."""
+        return shlex.join(["python", "-m", "train", *self.arguments])
 
 
 def parse_options(argv: Sequence[str] | None = None) -> TrainOptions:
@@ -131,19 +137,16 @@ def _make_parser() -> argparse.ArgumentParser:
         prog="python -m train", description="Train experiments: `python -m train -e 300 301`."
     )
     add = parser.add_argument
-    add(
-        *("-e", "--experiments"),
-        nargs="+",
-        metavar="ID",
-        help="ids or names of experiments; --list shows them",
-    )
+    add("-e", "--experiments", nargs="+", metavar="ID", help="ids or names; --list shows them")
     add("--list", action="store_true", help="list the experiments and exit")
+    runs = Path("runs")
     add(
-        *("-o", "--output"),
+        "-o",
+        "--output",
         type=Path,
-        default=Path("runs"),
+        default=runs,
         metavar="DIR",
-        help="the folder of the runs' folders (default: runs/)",
+        help="of the runs (default: runs/)",
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
@@ -179,11 +182,7 @@ def _make_parser() -> argparse.ArgumentParser:
         default="auto",
         help="of the convolutions (default: auto, bf16 if the processor supports it natively)",
     )
-    add(
-        "--compile",
-        action="store_true",
-        help="compile the model with Inductor (default: in long runs on a GPU)",
-    )
+    add("--compile", action="store_true", help="use Inductor (default: in long runs on a GPU)")
     add(
         "--without",
         nargs="+",
@@ -197,13 +196,14 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--data",
         type=Path,
         metavar="DIR",
         help="data set in the SLB layout (default: data/, or synthetic pipes if it is missing)",
     )
-    parser.add_argument(
+    add(
         "--fresh",
         type=int,
         nargs="?",
@@ -211,42 +211,34 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"train on synthetic pipes, N new patches every epoch (default: {FRESH_PATCHES:,})",
     )
-    parser.add_argument(
+    add(
         "--label-faults",
         type=float,
         default=0.0,
         metavar="SHARE",
         help="with --fresh: corrupt this share of the training labels as annotators do",
     )
-    split = parser.add_mutually_exclusive_group()
-    split.add_argument(
+    add("--allow-leakage", action="store_true", help="accept a split with a well on both sides")
+    add = parser.add_mutually_exclusive_group().add_argument
+    add(
         "--leave-out",
         type=int,
         nargs="+",
         metavar="WELL",
         help="validate on these wells, train on the others (default: the folder's own split)",
     )
-    split.add_argument(
-        "--fold",
-        metavar="I/K",
-        help="validate on fold I (from 1) of K folds of whole wells, the same for every seed",
-    )
-    split.add_argument(
+    add("--fold", metavar="I/K", help="validate on fold I (from 1) of K folds of whole wells")
+    add(
         "--folds",
         type=int,
         metavar="K",
         help="cross-validate: one run for each of K folds of whole wells, then mean and spread",
     )
-    split.add_argument(
+    add(
         "--random-split",
         type=float,
         metavar="SHARE",
         help="validate on a random share of the patches; needs --allow-leakage",
-    )
-    parser.add_argument(
-        "--allow-leakage",
-        action="store_true",
-        help="accept a split with patches of one well on both sides",
     )
 
 
@@ -261,15 +253,7 @@ def _add_tracking_options(parser: argparse.ArgumentParser) -> None:
         choices=("online", "offline", "disabled"),
         help="default: WANDB_MODE, or online; without a login or a network offline",
     )
-    group.add_argument(
-        "--wandb-project", metavar="NAME", help=f"default: WANDB_PROJECT, or {PROJECT}"
-    )
-    group.add_argument(
-        "--wandb-entity", metavar="NAME", help="user or team (default: WANDB_ENTITY, or the login)"
-    )
-    group.add_argument(
-        "--wandb-tags",
-        nargs="+",
-        metavar="TAG",
-        help="besides the architecture (default: WANDB_TAGS, separated by commas)",
-    )
+    add = group.add_argument
+    add("--wandb-project", metavar="NAME", help=f"default: WANDB_PROJECT, or {PROJECT}")
+    add("--wandb-entity", metavar="NAME", help="user or team (default: WANDB_ENTITY)")
+    add("--wandb-tags", nargs="+", metavar="TAG", help="default: WANDB_TAGS")

@@ -30,42 +30,23 @@ from train.data import Data, with_toy_labels
 from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.experiments import Experiment
 from train.loop import Trainer
+from train.options import TrainOptions
 from train.prediction_samples import PredictionSamples
 from train.sampling import PreparedSet, prepare
 from train.signals import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
-from train.tracking import UNTRACKED, Tracker, TrackingOptions
+from train.tracking import UNTRACKED, Tracker
 from train.tuning import choose_tuning, describe_hardware
 from train.validation import EpochResult
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The settings that the runs of one command share.
+    """What the runs of one command share: its options, the device, and the processes."""
 
-    Attributes:
-        output: the folder of the runs' folders.
-        device, seed, group: of `Trainer`.
-        precision, compile, without: of `choose_tuning`.
-        tracking: how to track with Weights & Biases.
-        command: the command line, saved in the checkpoints.
-        resume: resume what an earlier process saved, instead of replacing it.
-        save_every: seconds between two saves.
-        teachers: checkpoints to learn from; if empty, the experiment names its teacher.
-    """
-
-    output: Path
+    options: TrainOptions
     device: torch.device
-    seed: int = 0
     group: ProcessGroup = SINGLE_PROCESS
-    precision: str = "auto"
-    compile: bool = False
-    without: tuple[str, ...] = ()
-    tracking: TrackingOptions = UNTRACKED
-    command: str = ""
-    resume: bool = False
-    save_every: float = 10.0
-    teachers: tuple[Path, ...] = ()
 
 
 def has_run(folder: Path) -> bool:
@@ -88,18 +69,18 @@ def run_experiment(
     """
     if experiment.toy_labels:
         data = with_toy_labels(data, experiment.toy_labels)
-    folder = settings.output / f"{experiment.run_name}{data.suffix}"
+    folder = settings.options.output / f"{experiment.run_name}{data.suffix}"
 
     trainer = _make_trainer(experiment, data, settings)
     config = _make_config(experiment, data, settings, trainer)
     checkpointer = RunCheckpointer(
-        folder, trainer, config, experiment.normalisation, settings.save_every
+        folder, trainer, config, experiment.normalisation, settings.options.save_every
     )
     is_writer = settings.group.rank == 0
     with lock_folder(folder) if is_writer else nullcontext():
         console.print(_describe_start(folder, config, trainer), soft_wrap=True)
         _resume_or_start(checkpointer, settings, console)
-        tracking = settings.tracking if trainer.epoch < experiment.epochs else UNTRACKED
+        tracking = settings.options.tracking if trainer.epoch < experiment.epochs else UNTRACKED
         samples = (
             PredictionSamples(data.validation, trainer.validation_set) if tracking.enabled else None
         )
@@ -118,7 +99,7 @@ def run_experiment(
             report = {
                 "run": folder.name,
                 "data": data.description,
-                "seed": settings.seed,
+                "seed": settings.options.seed,
                 "parameters": trainer.model.count_parameters(),
                 "epochs": trainer.epoch,
                 "seconds": round(checkpointer.seconds, 1),
@@ -145,25 +126,25 @@ def _make_trainer(experiment: Experiment, data: Data, settings: RunSettings) -> 
     def prepare_set(dataset: PatchDataset) -> PreparedSet:
         return prepare(dataset, experiment.normalisation, settings.device)
 
-    make_train_set = data.make_train_set
+    make_train_set, options = data.make_train_set, settings.options
     return Trainer(
         experiment,
         prepare_set(data.train),
         prepare_set(data.validation),
         make_train_set=make_train_set and (lambda epoch: prepare_set(make_train_set(epoch))),
-        seed=settings.seed,
+        seed=options.seed,
         group=settings.group,
         teacher=load_teacher(
-            settings.teachers or find_teacher(experiment, settings.output, data.suffix),
+            options.teachers or find_teacher(experiment, options.output, data.suffix),
             experiment.normalisation,
             settings.device,
         ),
         tuning=choose_tuning(
             settings.device,
             experiment.epochs * len(data.train),
-            precision=settings.precision,
-            compile=settings.compile,
-            without=settings.without,
+            precision=options.precision,
+            compile=options.compile,
+            without=options.without,
         ),
     )
 
@@ -173,14 +154,14 @@ def _resume_or_start(
 ) -> None:
     """Resume if requested and possible, else start afresh."""
     folder = checkpointer.folder
-    notes = checkpointer.resume() if settings.resume else None
+    notes = checkpointer.resume() if settings.options.resume else None
     if notes is not None:
         for note in notes:
             console.print(f"Resuming: {note}.", soft_wrap=True)
         progress = checkpointer.describe_progress()
         console.print(f"Resuming {folder} {progress}.", soft_wrap=True)
         return
-    if settings.resume:
+    if settings.options.resume:
         console.print(f"Nothing to resume in {folder}: starting afresh.", soft_wrap=True)
     if settings.group.rank == 0:
         checkpointer.start_fresh()
@@ -237,8 +218,8 @@ def _make_config(
     tuning = asdict(trainer.tuning)
     return {
         **asdict(experiment),
-        "command": settings.command,
-        "seed": settings.seed,
+        "command": settings.options.command,
+        "seed": settings.options.seed,
         "device": str(settings.device),
         "hardware": describe_hardware(settings.device),
         "precision": str(tuning.pop("precision")).removeprefix("torch."),

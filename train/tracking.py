@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -207,7 +208,31 @@ class _WandbRun:
         self._folder, self._samples, self._console = folder, samples, console
         self._saved = _read_run_file(folder / RUN_FILE)
         self._saved["group"] = self._saved["group"] or options.group
-        self._run = run = _start_run(self._saved, folder, config, options, console)
+        wandb = _import_wandb()
+        tags = options.tags or wandb.setup(wandb.Settings(silent=True)).settings.run_tags or ()
+        start = partial(
+            wandb.init,
+            project=options.project,
+            entity=options.entity,
+            group=self._saved["group"],
+            tags=list(dict.fromkeys([config["architecture"], *tags])),
+            name=folder.name,
+            id=self._saved["id"],
+            resume="allow",
+            dir=folder,
+            config=config,
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                reinit="finish_previous",  # a run left open would get this run's numbers
+                allow_val_change=True,
+                init_timeout=_START_SECONDS,
+                finish_timeout=_FINISH_SECONDS,
+                finish_timeout_raises=True,
+            ),
+        )
+        is_offline = options.mode in ("offline", "dryrun")  # the latter is wandb's older name
+        self._run = run = start(mode="offline") if is_offline else self._start_online(start)
         self._write_run_file()
         run.define_metric("*", step_metric="epoch")
         # Online, the server knows the last epoch; offline, the earlier process's files hold it.
@@ -230,6 +255,21 @@ class _WandbRun:
         self._run.summary.update(self._best)
         self._saved["sent"] = epoch["epoch"]
         self._write_run_file()
+
+    def _start_online(self, start: Callable[..., Any]) -> Any:
+        """Start online, or offline if there is no login or no network."""
+        wandb = _import_wandb()
+        reason = "no login found (`wandb login`)"
+        try:
+            if wandb.login(prompt=False, verify=False):
+                run = start(mode="online")
+                self._console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
+                return run
+        except Exception as error:  # wandb raises many kinds, and none of them may stop the run
+            reason = _describe_error(error)
+            wandb.teardown()  # the failed start still holds the run's id
+        self._console.print(f"Weights & Biases: {reason}; tracking offline.", soft_wrap=True)
+        return start(mode="offline")
 
     def _write_run_file(self) -> None:
         atomic_write_text(self._folder / RUN_FILE, json.dumps(self._saved) + "\n")
@@ -283,45 +323,6 @@ class _WandbRun:
             self._console.print(f"{message}.", soft_wrap=True)
 
 
-def _start_run(
-    saved: dict[str, Any],
-    folder: Path,
-    config: dict[str, Any],
-    options: TrackingOptions,
-    console: Console,
-) -> Any:
-    """Start or continue a wandb run, online if requested and possible."""
-    wandb = _import_wandb()
-    environment = wandb.setup(wandb.Settings(silent=True)).settings
-
-    def start(mode: str) -> Any:
-        tags = options.tags or environment.run_tags or ()
-        return wandb.init(
-            project=options.project,
-            entity=options.entity,
-            group=saved["group"],
-            tags=list(dict.fromkeys([config["architecture"], *tags])),
-            name=folder.name,
-            id=saved["id"],
-            resume="allow",
-            dir=folder,
-            config=config,
-            mode=mode,
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                reinit="finish_previous",  # a run left open would get this run's numbers
-                allow_val_change=True,
-                init_timeout=_START_SECONDS,
-                finish_timeout=_FINISH_SECONDS,
-                finish_timeout_raises=True,
-            ),
-        )
-
-    offline = options.mode in ("offline", "dryrun")  # the latter is wandb's older name
-    return start("offline") if offline else _start_online(start, console)
-
-
 def _read_run_file(file: Path) -> dict[str, Any]:
     """Read the id, the group and the last epoch sent of a wandb run; make a new id if missing.
 
@@ -336,22 +337,6 @@ def _read_run_file(file: Path) -> dict[str, Any]:
             sent = saved["sent"] if isinstance(saved.get("sent"), int) else 0
             return {"id": name, "group": saved.get("group"), "sent": sent}
     raise ValueError(f"{file} is damaged; delete it, and the next --resume starts a new run there")
-
-
-def _start_online(start: Callable[[str], Any], console: Console) -> Any:
-    """Start online, or offline if there is no login or no network."""
-    wandb = _import_wandb()
-    reason = "no login found (`wandb login`)"
-    try:
-        if wandb.login(prompt=False, verify=False):
-            run = start("online")
-            console.print(f"Weights & Biases: {run.url}", soft_wrap=True)
-            return run
-    except Exception as error:  # wandb raises many kinds, and none of them may stop the run
-        reason = _describe_error(error)
-        wandb.teardown()  # the failed start still holds the run's id
-    console.print(f"Weights & Biases: {reason}; tracking offline.", soft_wrap=True)
-    return start("offline")
 
 
 def _describe_error(error: BaseException) -> str:
