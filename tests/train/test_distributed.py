@@ -62,25 +62,25 @@ def uneven_sets():
     return sets
 
 
-def first_gradients(ranks, sets, **options):
+def first_gradients(group, sets, **options):
     """Of the first step: the gradients, the loss, and how many patches this process had."""
     experiment = replace(SMALL, **options.pop("changes", {}))
-    trainer = Trainer(experiment, *sets, ranks=ranks, **options)
-    seen, loss = [], trainer._loss
+    trainer = Trainer(experiment, *sets, group=group, **options)
+    seen, loss = [], trainer._compute_loss
 
     def watch(logits, *rest):
         seen.append(len(logits))
         return loss(logits, *rest)
 
-    trainer._loss = watch
+    trainer._compute_loss = watch
     assert trainer.run_epoch(lambda _: False) is None
     gradients = torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
     return {"gradients": gradients, "loss": trainer._losses[0], "patches": sum(seen)}
 
 
-def two_epochs(experiment, ranks, sets):
+def two_epochs(experiment, group, sets):
     """What two epochs with their validations bring, and the state they end in."""
-    trainer = Trainer(experiment, *sets, ranks=ranks)
+    trainer = Trainer(experiment, *sets, group=group)
     epochs = [trainer.run_epoch(lambda _: True) for _ in range(2)]
     return {
         "metrics": [
@@ -93,18 +93,18 @@ def two_epochs(experiment, ranks, sets):
     }
 
 
-def compute(ranks):
+def compute(group):
     """Everything that must not depend on how many processes there are."""
     sets = uneven_sets()
     few = PreparedSet(*(part[:1] for part in sets[1]))
     plain = {
-        (loss, batch): first_gradients(ranks, sets, changes={"loss": loss, "batch": batch})
+        (loss, batch): first_gradients(group, sets, changes={"loss": loss, "batch": batch})
         for loss in LOSSES
         for batch in BATCHES
     }
     others = {
         (name, batch): first_gradients(
-            *(ranks, sets),
+            *(group, sets),
             changes={"architecture": name, "arguments": arguments, "batch": batch},
             tuning=Tuning(channels_last=True, fused=True),
         )
@@ -119,14 +119,14 @@ def compute(ranks):
         torch.manual_seed(0)
         teacher = Teacher([create_model("vanilla", widths=(4,))], {})
     taught = {
-        ("taught", batch): first_gradients(ranks, sets, changes={"batch": batch}, teacher=teacher)
+        ("taught", batch): first_gradients(group, sets, changes={"batch": batch}, teacher=teacher)
         for batch in (7, 1)
     }
     return {
         "gradients": plain | others | taught,
-        "epochs": {name: two_epochs(e, ranks, sets) for name, e in LEARNING.items()},
+        "epochs": {name: two_epochs(e, group, sets) for name, e in LEARNING.items()},
         "few": [
-            Trainer(replace(SMALL, **e), sets[0], few, ranks=ranks).validate()
+            Trainer(replace(SMALL, **e), sets[0], few, group=group).validate()
             for e in (
                 {},
                 {"architecture": "stacked", "arguments": {"width": 4}},
@@ -136,28 +136,28 @@ def compute(ranks):
     }
 
 
-def exchange(ranks):
+def exchange(group):
     """What the processes tell each other."""
     wholes = [random(count, 2, 3, seed=count) for count in range(8)]
-    own = [random(*shape, seed=ranks.rank) for shape in SHAPES]
+    own = [random(*shape, seed=group.rank) for shape in SHAPES]
     own[-1] = own[-1].contiguous(memory_format=torch.channels_last)
     places = [t.data_ptr() for t in own]
-    ranks.add(own)
+    group.all_reduce(own)
     return {
-        "collected": [ranks.collect(ranks.share(whole), len(whole)) for whole in wholes],
+        "collected": [group.gather(group.shard(whole), len(whole)) for whole in wholes],
         "added": own,
         "in place": places == [t.data_ptr() for t in own],
         "any": [
-            ranks.any(flag, CPU)
-            for flag in (False, True, ranks.rank == 0, ranks.rank == ranks.world - 1)
+            group.any(flag, CPU)
+            for flag in (False, True, group.rank == 0, group.rank == group.world_size - 1)
         ],
     }
 
 
-def ask_one_to_stop(ranks, which):
+def ask_one_to_stop(group, which):
     """How many steps each process does where just one is told to stop after its third."""
-    trainer = Trainer(SMALL, *uneven_sets(), ranks=ranks)
-    ended = trainer.run_epoch(lambda _: not (ranks.rank == which and trainer.step == 3))
+    trainer = Trainer(SMALL, *uneven_sets(), group=group)
+    ended = trainer.run_epoch(lambda _: not (group.rank == which and trainer.step == 3))
     return ended is None, trainer.step
 
 
@@ -219,15 +219,15 @@ def work(rank, folder, data, ports):
     torch.set_num_threads(1)
     ports = iter(ports)
     place(rank, 3, ports)
-    ranks = ProcessGroup.join(CPU)
-    answers = {"place": (ranks.rank, ranks.world), "exchange": exchange(ranks)}
-    ranks.leave()
+    group = ProcessGroup.join(CPU)
+    answers = {"place": (group.rank, group.world_size), "exchange": exchange(group)}
+    group.leave()
     if rank < 2:
         place(rank, 2, ports)
-        ranks = ProcessGroup.join(CPU)
-        answers |= {"exchange2": exchange(ranks), **compute(ranks)}
-        answers["stops"] = [ask_one_to_stop(ranks, which) for which in (0, 1)]
-        ranks.leave()
+        group = ProcessGroup.join(CPU)
+        answers |= {"exchange2": exchange(group), **compute(group)}
+        answers["stops"] = [ask_one_to_stop(group, which) for which in (0, 1)]
+        group.leave()
         answers["codes"] = run_program(rank, folder, data, ports)
         answers["threads"] = threads()
     torch.save(answers, f"{folder}/answers{rank}")
@@ -241,7 +241,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(data, tmp_path_factory):
     """Where three real processes have left what they computed."""
-    folder = tmp_path_factory.mktemp("ranks")
+    folder = tmp_path_factory.mktemp("group")
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
     ports = [free.getsockname()[1] for free in sockets]
     for free in sockets:
@@ -270,25 +270,25 @@ def alone():
 def test_shares_are_even_and_make_the_whole(world, rank):
     for count in range(8):
         values = torch.arange(count)
-        shares = [ProcessGroup(r, world).share(values) for r in range(world)]
+        shares = [ProcessGroup(r, world).shard(values) for r in range(world)]
         assert torch.equal(torch.cat(shares), values)
         sizes = [len(share) for share in shares]
         assert max(sizes) - min(sizes) <= 1
-        assert torch.equal(ProcessGroup(rank, world).share(values), shares[rank])
+        assert torch.equal(ProcessGroup(rank, world).shard(values), shares[rank])
 
 
 def test_one_process_alone_passes_everything_through(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    ranks = ProcessGroup.join(CPU)
-    assert (ranks.rank, ranks.world, ranks.alone) == (0, 1, True)
+    group = ProcessGroup.join(CPU)
+    assert (group.rank, group.world_size, group.is_single) == (0, 1, True)
     values = random(3, 2)
     before = values.clone()
-    ranks.add([values])
+    group.all_reduce([values])
     assert torch.equal(values, before)
-    assert torch.equal(ranks.share(values), before)
-    assert torch.equal(ranks.collect(values, 3), before)
-    assert [ranks.any(flag, CPU) for flag in (False, True)] == [False, True]
-    ranks.leave()
+    assert torch.equal(group.shard(values), before)
+    assert torch.equal(group.gather(values, 3), before)
+    assert [group.any(flag, CPU) for flag in (False, True)] == [False, True]
+    group.leave()
 
 
 def test_torchrun_says_which_gpu_unless_the_user_does(monkeypatch):

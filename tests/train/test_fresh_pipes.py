@@ -118,13 +118,15 @@ def test_resumed_in_another_epoch_it_sees_what_it_would_have_seen(tmp_path):
             return prepare(dataset, experiment.normalisation, torch.device("cpu"))
 
         sets = ready(data.train), ready(data.validation.select(torch.arange(8)))
-        return Trainer(experiment, *sets, renew=lambda epoch: ready(data.renew(epoch)))
+        return Trainer(
+            experiment, *sets, make_train_set=lambda epoch: ready(data.make_train_set(epoch))
+        )
 
     whole, first, second = trainer(), trainer(), trainer()
     seen = []
     for _ in range(3):
         whole.run_epoch(lambda _: True)
-        seen.append(whole.train.pairs.clone())
+        seen.append(whole.train_set.pairs.clone())
     assert not torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[1], seen[2])
     first.run_epoch(lambda _: True)
@@ -132,7 +134,7 @@ def test_resumed_in_another_epoch_it_sees_what_it_would_have_seen(tmp_path):
     second.restore(first.state())
     for _ in range(2):
         second.run_epoch(lambda _: True)
-    assert torch.equal(second.train.pairs, seen[2])
+    assert torch.equal(second.train_set.pairs, seen[2])
     for one, other in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other)
 

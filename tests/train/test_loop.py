@@ -10,9 +10,9 @@ from geoseg.synthetic import synthetic_dataset
 from tests.helpers.synthetic_data import CPU, make_sets
 from train.experiments import Experiment, Plateau
 from train.loop import Trainer, TrainingError
-from train.sampling import IGNORED, Plan, PreparedSet, prepare
+from train.sampling import IGNORED, EpochPlan, PreparedSet, prepare
 from train.tuning import Tuning
-from train.validation import best_threshold
+from train.validation import find_best_threshold
 
 SMALL = Experiment(
     9000,
@@ -48,7 +48,7 @@ def weights(trainer):
 def test_learns_the_grooves(sets):
     trainer, epochs = train(sets, 12)
     assert epochs[-1].loss < 0.6 * epochs[0].loss
-    truth = sets[1].truth
+    truth = sets[1].labels
     logits = trainer.predict(sets[1])
     assert logits.shape == truth.shape
     assert logits[truth == 1].mean() > logits[truth == 0].mean() + 2
@@ -79,12 +79,12 @@ def test_the_global_random_state_is_neither_used_nor_touched(sets):
 
 def test_nulls_do_not_teach(sets):
     """The weights do not depend on what the truth would have been where it is void."""
-    truth = sets[0].truth
+    truth = sets[0].labels
     trainer = Trainer(SMALL, *sets)
     logits = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     half = truth.clone()
     half[:, :, :18] = IGNORED
-    trainer._loss(logits, half).backward()
+    trainer._compute_loss(logits, half).backward()
     assert torch.equal(logits.grad == 0, half == IGNORED)
 
 
@@ -108,7 +108,7 @@ def test_stops_when_told(sets):
 
 def test_every_patch_once_an_epoch_in_another_order(sets):
     plain = replace(SMALL, roll=False, flip=False, batch=7)
-    plans = [Plan(plain, sets[0], 0, epoch) for epoch in (1, 2)]
+    plans = [EpochPlan(plain, sets[0], 0, epoch) for epoch in (1, 2)]
     orders = [torch.cat(plan.batches) for plan in plans]
     count = len(sets[0])
     assert all(torch.equal(order.sort().values, torch.arange(count)) for order in orders)
@@ -121,7 +121,7 @@ def test_every_patch_once_an_epoch_in_another_order(sets):
 def test_plateau_lowers_the_learning_rate(sets):
     falling = replace(SMALL, learning_rate=1e-3, schedule=Plateau(0.5, 0))
     trainer = Trainer(falling, *sets)
-    trainer.predict = lambda patches: torch.zeros_like(patches.truth)  # never any better
+    trainer.predict = lambda patches: torch.zeros_like(patches.labels)  # never any better
     rates = [trainer.run_epoch(go).learning_rate for _ in range(4)]
     assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4])
 
@@ -130,8 +130,8 @@ def test_prepared_truth_is_void_at_nulls():
     dataset = synthetic_dataset(4, 40, seed=5)
     dataset.images[0, 2] = torch.nan
     prepared = prepare(dataset, Normalisation(), CPU)
-    assert (prepared.truth[0, 0, 2] == IGNORED).all()
-    assert torch.equal(prepared.truth[:, 0] == IGNORED, dataset.images.isnan())
+    assert (prepared.labels[0, 0, 2] == IGNORED).all()
+    assert torch.equal(prepared.labels[:, 0] == IGNORED, dataset.images.isnan())
     assert prepared.inputs.isfinite().all()
 
 
@@ -149,18 +149,18 @@ def test_bf16_learns_as_well(sets):
     assert quick[-1].loss == pytest.approx(exact[-1].loss, rel=0.15)
 
 
-def test_best_threshold_recovers_a_known_one():
+def test_find_best_threshold_recovers_a_known_one():
     logits = torch.tensor([[[0.3, 0.35, 0.62, 0.9]]]).logit()
-    assert 0.35 <= best_threshold(logits, torch.tensor([[[0, 0, 1, 1]]])) <= 0.62
+    assert 0.35 <= find_best_threshold(logits, torch.tensor([[[0, 0, 1, 1]]])) <= 0.62
     # What is void decides nothing: 0.62 alone would forbid any threshold above it.
-    assert best_threshold(logits, torch.tensor([[[0, 1, IGNORED, 1]]])) < 0.35
+    assert find_best_threshold(logits, torch.tensor([[[0, 1, IGNORED, 1]]])) < 0.35
 
 
 def test_of_equal_thresholds_the_middle_one_is_taken():
     sure = torch.tensor([[[-20.0, 20.0]]])
-    assert best_threshold(sure, torch.tensor([[[0, 1]]])) == 0.5
+    assert find_best_threshold(sure, torch.tensor([[[0, 1]]])) == 0.5
     silent = torch.full((1, 1, 2), -20.0)
-    assert best_threshold(silent, torch.tensor([[[0, 0]]])) == 0.5
+    assert find_best_threshold(silent, torch.tensor([[[0, 0]]])) == 0.5
 
 
 def test_weights_that_burst_stop_the_run(sets):

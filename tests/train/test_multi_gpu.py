@@ -16,18 +16,18 @@ from geoseg import read_card
 from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
 from train.checkpointing import lock_folder
-from train.multi_gpu import list_gpus, run_fleet
+from train.multi_gpu import list_gpus, train_on_gpus
 from train.signals import StopRequest
 
 RUNS = {"3": "3-unet-8-halving", "0": "0-unet-24-short", "2": "2-unet-24-halving"}
 FLEET = """
 import sys
 from rich.console import Console
-from train.multi_gpu import run_fleet
+from train.multi_gpu import train_on_gpus
 from train.signals import StopRequest
 
 with StopRequest() as stop:
-    sys.exit(run_fleet(["3", "0", "2", "4", "5"], ["cpu", "cpu"], sys.argv[1:], stop, Console()))
+    sys.exit(train_on_gpus(["3", "0", "2", "4", "5"], ["cpu", "cpu"], sys.argv[1:], stop, Console()))
 """
 
 
@@ -49,7 +49,7 @@ def fleet(experiments, devices, typed, monkeypatch):
     said = io.StringIO()
     console = Console(file=said, highlight=False)
     with StopRequest() as stop:
-        code = run_fleet(experiments, devices, typed, stop, console)
+        code = train_on_gpus(experiments, devices, typed, stop, console)
     lines = [line.partition(" ") for line in said.getvalue().splitlines()]
     return code, {e: [rest for first, _, rest in lines if first == e] for e in experiments}, lines
 
@@ -116,9 +116,9 @@ def test_a_signal_stops_all_saves_all_and_starts_no_more(data, tmp_path):
 def test_a_signal_that_came_before_starts_nothing(data, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     with StopRequest() as stop:
-        stop.number = signal.SIGINT
+        stop.signal_number = signal.SIGINT
         typed = arguments(data, tmp_path)
-        assert run_fleet(["3", "0", "2"], ["cpu"], typed, stop, Console()) == 130
+        assert train_on_gpus(["3", "0", "2"], ["cpu"], typed, stop, Console()) == 130
     assert not list(tmp_path.iterdir())
 
 
@@ -138,7 +138,7 @@ def gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    monkeypatch.setattr(program, "run_fleet", record)
+    monkeypatch.setattr(program, "train_on_gpus", record)
     monkeypatch.setattr(program, "load_data", no_data)  # where training would begin
     return fleets
 
@@ -168,7 +168,7 @@ def test_one_experiment_or_one_device_is_no_fleet(typed, gpus, capsys):
 
 
 def test_one_gpu_or_a_place_among_ranks_is_no_fleet(gpus, monkeypatch):
-    monkeypatch.setattr(program.Ranks, "join", classmethod(lambda cls, device: cls()))
+    monkeypatch.setattr(program.ProcessGroup, "join", classmethod(lambda cls, device: cls()))
     with monkeypatch.context() as patch:
         patch.setenv("WORLD_SIZE", "2")
         assert program.main(["-e", "3", "0", "-nowb"]) == 2

@@ -11,12 +11,12 @@ from geoseg import create_model
 from train.experiments import Experiment, Linear
 from train.optimizer import (
     KernelMuon,
-    average_model,
+    make_averaged_model,
     load_moments,
     make_optimizers,
-    moments,
-    rate_factor,
-    set_rate,
+    get_moments,
+    learning_rate_factor,
+    set_learning_rate,
 )
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
@@ -32,7 +32,7 @@ def random(*shape, seed=0):
 
 
 def factors(warmup, steps):
-    return [rate_factor(Linear(warmup), step, steps) for step in range(steps)]
+    return [learning_rate_factor(Linear(warmup), step, steps) for step in range(steps)]
 
 
 def test_the_rate_rises_over_the_warm_up_and_then_falls_to_almost_nothing():
@@ -140,7 +140,7 @@ def test_a_rate_kept_on_the_device_is_set_where_it_is():
     model = create_model("unet", width=4)
     (adam,) = make_optimizers(ADAM, model, fused=False, capturable=True)
     rate = adam.param_groups[0]["lr"]
-    set_rate(adam, 0.5)
+    set_learning_rate(adam, 0.5)
     assert adam.param_groups[0]["lr"] is rate
     assert rate.item() == 0.5
 
@@ -148,7 +148,7 @@ def test_a_rate_kept_on_the_device_is_set_where_it_is():
 @pytest.mark.parametrize("decay", [0.5, 0.99])
 def test_the_average_follows_and_forgets_faster_at_first(decay):
     model = nn.Linear(1, 1, bias=False)
-    average = average_model(model, decay)
+    average = make_averaged_model(model, decay)
     expected = 0.0
     for count in range(300):
         value = 1.0 + (count % 7)
@@ -187,7 +187,7 @@ def take_step(model, optimizers, seed):
 
 
 def remembered(optimizers):
-    return [moments(optimizer) for optimizer in optimizers]
+    return [get_moments(optimizer) for optimizer in optimizers]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -223,8 +223,8 @@ def test_moments_saved_in_one_layout_fit_the_other(experiment):
 
 def test_moments_are_views_in_the_shape_of_their_weights():
     _, (_, muon) = trained(MUON, torch.channels_last)
-    for (name, value), kernel in zip(moments(muon).items(), muon.kernels, strict=True):
+    for (name, value), kernel in zip(get_moments(muon).items(), muon.kernels, strict=True):
         assert name.endswith(".momentum_buffer")
         assert value.shape == kernel.shape
         value.zero_()
-    assert not any(v.any() for v in moments(muon).values())
+    assert not any(v.any() for v in get_moments(muon).values())

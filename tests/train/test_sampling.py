@@ -7,7 +7,7 @@ import torch
 
 from train import sampling
 from train.experiments import Experiment
-from train.sampling import Plan, PreparedSet, seeded
+from train.sampling import EpochPlan, PreparedSet, make_generator
 
 PLAIN = Experiment(9000, "plain", "unet", batch=8)
 RICH = replace(PLAIN, roll=True, flip=True, noise=0.3)
@@ -26,8 +26,8 @@ def patches():
 
 def seen(experiment, patches, seed=0, epoch=1):
     """Everything an epoch shows, in its order: indices (N,) and pairs (N, 2, Z, A)."""
-    plan = Plan(experiment, patches, seed, epoch)
-    looks = [plan.batch(step) for step in range(len(plan.batches))]
+    plan = EpochPlan(experiment, patches, seed, epoch)
+    looks = [plan.make_batch(step) for step in range(len(plan.batches))]
     return torch.cat(plan.batches), torch.cat(looks)
 
 
@@ -50,11 +50,11 @@ def test_a_plan_does_not_depend_on_what_was_planned_before(experiment, patches):
 
 
 def test_steps_may_be_looked_at_in_any_order_and_again(patches):
-    plan = Plan(RICH, patches, 3, 5)
+    plan = EpochPlan(RICH, patches, 3, 5)
     steps = range(len(plan.batches))
-    backwards = [plan.batch(step) for step in reversed(steps)]
-    assert same(backwards[::-1], [plan.batch(step) for step in steps])
-    assert same([Plan(RICH, patches, 3, 5).batch(2)], [plan.batch(2)])
+    backwards = [plan.make_batch(step) for step in reversed(steps)]
+    assert same(backwards[::-1], [plan.make_batch(step) for step in steps])
+    assert same([EpochPlan(RICH, patches, 3, 5).batch(2)], [plan.make_batch(2)])
 
 
 @pytest.mark.parametrize("experiment", [RICH, CYCLING])
@@ -82,10 +82,10 @@ def test_order_views_and_noise_of_every_epoch_come_from_streams_of_their_own(
     starts = []
 
     def watch(*key):
-        starts.append(tuple(torch.rand(2, generator=seeded(*key)).tolist()))
-        return seeded(*key)
+        starts.append(tuple(torch.rand(2, generator=make_generator(*key)).tolist()))
+        return make_generator(*key)
 
-    monkeypatch.setattr(sampling, "seeded", watch)
+    monkeypatch.setattr(sampling, "make_generator", watch)
     for epoch in range(1, 9):
         before = len(starts)
         seen(experiment, patches, 7, epoch)
@@ -107,7 +107,7 @@ def test_every_patch_is_shown_once_an_epoch(patches):
     for epoch in (1, 2, 3):
         order, _ = seen(PLAIN, patches, 0, epoch)
         assert torch.equal(order.sort().values, torch.arange(COUNT))
-        assert [len(b) for b in Plan(PLAIN, patches, 0, epoch).batches] == [8, 8, 8, 5]
+        assert [len(b) for b in EpochPlan(PLAIN, patches, 0, epoch).batches] == [8, 8, 8, 5]
 
 
 def views(patch, *, roll, flip):

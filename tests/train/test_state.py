@@ -254,7 +254,7 @@ def go_on(trainer, steps=1_000):
         epoch = trainer.run_epoch(on_step)
         if epoch is None:
             break
-        records.append(without_timing(epoch.record()))
+        records.append(without_timing(epoch.to_json()))
     return records
 
 

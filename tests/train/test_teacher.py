@@ -16,7 +16,7 @@ from tests.helpers.synthetic_data import CPU, make_data, make_sets
 from train.__main__ import main
 from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
-from train.sampling import IGNORED, Plan, PreparedSet
+from train.sampling import IGNORED, EpochPlan, PreparedSet
 from train.teacher import Teacher, find_teacher, load_teacher
 
 SMALL = Experiment(
@@ -90,7 +90,7 @@ def test_the_loss_by_its_formula():
 
 def test_a_step_weighs_teacher_and_labels_of_the_same_view(sets, teacher):
     trainer = Trainer(SMALL, *sets, teacher=teacher)
-    seen = Plan(SMALL, sets[0], 0, 1).look(0)
+    seen = EpochPlan(SMALL, sets[0], 0, 1).make_batch(0)
     with torch.no_grad():
         logits, taught = trainer.model(seen[:, :1]), teacher.models[0](seen[:, :1])
     truth, valid = seen[:, 1:] == 1, seen[:, 1:] != IGNORED
@@ -175,7 +175,7 @@ def test_a_teacher_must_see_what_its_student_sees(tmp_path, arguments, normalisa
 
 
 def test_where_a_teacher_is_looked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.teacher.CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setattr("train.teacher.SHIPPED_CHECKPOINTS", tmp_path / "checkpoints")
     (student,) = find_experiments(["1004"])
     runs = tmp_path / "runs"
     with pytest.raises(CheckpointError, match=r"learns from 53-flexible-64.*-e 53.*--teacher"):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.tuning import CHOICES, PLAIN, choose_precision, choose_tuning
+from train.tuning import CHOICES, NO_TUNING, choose_precision, choose_tuning
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ def test_auto_precision_asks_the_processor(features, chosen, monkeypatch):
 
 
 def test_every_choice_can_be_turned_off():
-    assert choose_tuning(CPU, 1, precision="bf16", compile=True, without=CHOICES) == PLAIN
+    assert choose_tuning(CPU, 1, precision="bf16", compile=True, without=CHOICES) == NO_TUNING
     chosen = choose_tuning(CPU, 1, precision="fp32")
     assert chosen.channels_last
     assert chosen.fused
