@@ -36,6 +36,13 @@ RICH = Experiment(  # all options of a recipe at once
 torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 
 
+def fork_server():
+    """Return the context of a fork server that imports this module first."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def add_rich_experiment():
     experiments.EXPERIMENTS += (RICH,)
 
@@ -70,9 +77,7 @@ def _run(words, prepare, arguments, environment, streams):
     os.environ |= environment
     for number, path in enumerate(streams):
         os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY), number)
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8") for number, mode in enumerate("rww")
-    )
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, mode) for n, mode in enumerate("rww"))
     if prepare:
         prepare(*arguments)
     sys.argv = ["train", *words]
@@ -89,10 +94,8 @@ class TrainProcess:
             os.mkfifo(pipe)
             self._outputs[os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)] = b""
         streams = [terminal] * 3 if terminal else [os.devnull, *pipes]
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
         variables = {"OMP_NUM_THREADS": "1", **(environment or {})}
-        self._process = context.Process(
+        self._process = fork_server().Process(
             target=_run,
             args=([*map(str, words)], prepare, arguments, variables, [*map(str, streams)]),
         )

@@ -43,58 +43,55 @@ def train_tiny():
     return train_tiny
 
 
-def keep_every_moment(folder, into, monkeypatch):
-    """Copy a folder before each thing that happens to a file, as a death just then leaves it."""
-    get_moments = []
+def copy_every_moment(folder, copies, monkeypatch):
+    """Copy a folder before each file operation, as a death at that moment leaves it."""
+    moments = []
 
-    def watch(owner, name):
+    def wrap(owner, name):
         original = getattr(owner, name)
 
-        def watched(*arguments, **options):
-            if not get_moments or read_contents(folder) != read_contents(get_moments[-1]):
-                get_moments.append(
-                    shutil.copytree(folder, into / str(len(get_moments)) / folder.name)
-                )
+        def copy_and_call(*arguments, **options):
+            if not moments or read_contents(folder) != read_contents(moments[-1]):
+                moments.append(shutil.copytree(folder, copies / str(len(moments)) / folder.name))
             return original(*arguments, **options)
 
-        monkeypatch.setattr(owner, name, watched)
+        monkeypatch.setattr(owner, name, copy_and_call)
 
     for owner, name in ((os, "fsync"), *((Path, n) for n in ("touch", "replace", "unlink"))):
-        watch(owner, name)
-    return get_moments
+        wrap(owner, name)
+    return moments
 
 
-def test_whatever_file_a_run_was_at_when_it_died_it_ends_the_same(
-    train_tiny, tmp_path, monkeypatch
-):
+def test_run_that_died_before_any_file_operation_ends_the_same(train_tiny, tmp_path, monkeypatch):
     expected = read_outcome(train_tiny(tmp_path / "straight"))
     folder = tmp_path / "run" / TINY.run_name
     folder.mkdir(parents=True)
     with monkeypatch.context() as patch:
-        get_moments = keep_every_moment(folder, tmp_path / "get_moments", patch)
+        moments = copy_every_moment(folder, tmp_path / "moments", patch)
         train_tiny(folder.parent)
-    assert len(get_moments) > 30
-    assert sum(bool(list_temporary_files(moment)) for moment in get_moments) > 10
-    there = set()
-    for moment in get_moments:
-        before, there = there, {p.name for p in moment.glob("*.safetensors") if load_file(p)}
-        assert before <= there
+    assert len(moments) > 30
+    assert sum(bool(list_temporary_files(moment)) for moment in moments) > 10
+    checkpoints = set()
+    for moment in moments:
+        before = checkpoints
+        checkpoints = {p.name for p in moment.glob("*.safetensors") if load_file(p)}
+        assert before <= checkpoints
         assert read_outcome(train_tiny(moment.parent, "--resume")) == expected, moment
 
 
-def test_a_death_while_replacing_a_run_never_mixes_the_two(train_tiny, tmp_path, monkeypatch):
-    """It is the old run still, or the new one, or refused."""
+def test_death_while_replacing_a_run_never_mixes_the_two(train_tiny, tmp_path, monkeypatch):
+    """A resumed run is the old one, or the new one, or refused."""
     old = train_tiny(tmp_path / "run", "--seed", "1")
     expected = {
         seed: read_outcome(train_tiny(tmp_path / str(seed), "--seed", str(seed))) for seed in (1, 2)
     }
     with monkeypatch.context() as patch:
-        get_moments = keep_every_moment(old, tmp_path / "get_moments", patch)
+        moments = copy_every_moment(old, tmp_path / "moments", patch)
         train_tiny(old.parent, "--seed", "2")
     ends = []
-    for moment in get_moments:
-        again = shutil.copytree(moment.parent, moment.parent.with_suffix(".old"))
-        for output, seed in ((moment.parent, 2), (again, 1)):
+    for moment in moments:
+        copy = shutil.copytree(moment.parent, moment.parent.with_suffix(".old"))
+        for output, seed in ((moment.parent, 2), (copy, 1)):
             try:
                 end = read_outcome(train_tiny(output, "--resume", "--seed", str(seed)))
             except StateError as error:
@@ -105,16 +102,16 @@ def test_a_death_while_replacing_a_run_never_mixes_the_two(train_tiny, tmp_path,
     assert {1, 2, "other", "no state"} == set(ends)
 
 
-def test_a_report_of_the_run_that_is_replaced_is_gone_before_the_new_one_begins(
+def test_report_of_a_replaced_run_is_deleted_before_the_new_one_begins(
     train_tiny, tmp_path, monkeypatch
 ):
     folder = train_tiny(tmp_path, "--seed", "1")
     assert (folder / "report.json").exists()
 
-    def interrupted(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("train.run._train", interrupted)
+    monkeypatch.setattr("train.run._train", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train_tiny(tmp_path, "--seed", "2")
     assert not (folder / "report.json").exists()

@@ -27,14 +27,14 @@ RUN = "3-unet-8-halving"
 
 
 def train(output, data, *arguments):
-    """Train the smallest experiment; gives the exit code."""
+    """Train the smallest experiment and return the exit code."""
     command = ["-e", "3", "-nowb", "--cpu", "--data", str(data), "-o", str(output), "--seed", "4"]
     return main([*command, "--precision", "fp32", "--epochs", "2", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
-    """A run of two epochs."""
+    """Train a run of two epochs."""
     output = tmp_path_factory.mktemp("finished")
     assert train(output, data) == 0
     return output / RUN
@@ -42,7 +42,7 @@ def finished(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def halted(data, tmp_path_factory):
-    """The same run after its first epoch."""
+    """Train the same run for one epoch only."""
     output = tmp_path_factory.mktemp("halted")
     assert train(output, data, "--epochs", 1) == 0
     return output / RUN
@@ -50,13 +50,13 @@ def halted(data, tmp_path_factory):
 
 @pytest.fixture
 def folder(finished, tmp_path):
-    """A finished run to do something to."""
+    """Return a copy of the finished run."""
     return shutil.copytree(finished, tmp_path / RUN)
 
 
 @pytest.fixture
 def half(halted, tmp_path):
-    """A run with an epoch to go."""
+    """Return a copy of the run with one epoch left."""
     return shutil.copytree(halted, tmp_path / RUN)
 
 
@@ -64,28 +64,28 @@ def newest(folder):
     return max((folder / "resume").glob("*.safetensors"))
 
 
-def test_with_nothing_to_resume_a_run_starts_afresh(finished, data, tmp_path, capsys):
+def test_run_starts_afresh_if_there_is_nothing_to_resume(finished, data, tmp_path, capsys):
     assert train(tmp_path, data, "--resume") == 0
     folder = tmp_path / RUN
     assert f"Nothing to resume in {folder}: starting afresh." in capsys.readouterr().out
     assert read_outcome(folder) == read_outcome(finished)
 
 
-def test_a_finished_run_is_done(folder, data, capsys):
+def test_resuming_a_finished_run_changes_nothing(folder, data, capsys):
     before = read_contents(folder)
     assert train(folder.parent, data, "--resume") == 0
-    said = capsys.readouterr().out
-    assert f"Resuming {folder} finds all 2 epochs done." in said
-    assert "best validation IoU" in said
+    output = capsys.readouterr().out
+    assert f"Resuming {folder} finds all 2 epochs done." in output
+    assert "best validation IoU" in output
     after = read_contents(folder)
     assert after.keys() == before.keys()
     report = Path("report.json")
     assert {k for k in after if after[k] != before[k]} <= {report, Path("config.json")}
-    timed, again = (json.loads(files[report]) for files in (before, after))
-    assert {**timed, "seconds": 0} == {**again, "seconds": 0}
+    before_report, after_report = (json.loads(files[report]) for files in (before, after))
+    assert {**before_report, "seconds": 0} == {**after_report, "seconds": 0}
 
 
-def test_what_a_finished_run_has_lost_is_written_again(folder, data):
+def test_lost_files_of_a_finished_run_are_written_again(folder, data):
     before = read_outcome(folder)
     (folder / "metrics.jsonl").unlink()
     (folder / "last.safetensors").unlink()
@@ -95,7 +95,7 @@ def test_what_a_finished_run_has_lost_is_written_again(folder, data):
     assert json.loads((folder / "config.json").read_text())["id"] == 3
 
 
-def test_more_epochs_are_the_same_as_a_longer_run_from_the_start(half, finished, data, capsys):
+def test_more_epochs_equal_a_longer_run(half, finished, data, capsys):
     assert train(half.parent, data, "--resume", "--epochs", 2) == 0
     assert f"Resuming {half} after 1 epochs and 0 of 2 steps." in capsys.readouterr().out
     assert read_outcome(half) == read_outcome(finished)
@@ -126,20 +126,20 @@ def change_recipe(monkeypatch, **changes):
         ({"schedule": Linear(0.5)}, "schedule {'factor': 0.5, 'patience': 5}, not"),
     ],
 )
-def test_another_recipe_is_refused(changes, words, folder, data, monkeypatch, capsys):
+def test_other_recipe_is_refused(changes, words, folder, data, monkeypatch, capsys):
     change_recipe(monkeypatch, **changes)
-    assert_another(folder, data, words, capsys)
+    assert_refused(folder, data, words, capsys)
 
 
-def test_another_seed_or_other_data_are_refused(folder, data, tmp_path, capsys):
-    assert_another(folder, data, "seed 4, not 5", capsys, "--seed", 5)
+def test_other_seed_or_data_is_refused(folder, data, tmp_path, capsys):
+    assert_refused(folder, data, "seed 4, not 5", capsys, "--seed", 5)
     other = make_data(tmp_path / "other", 5, 60, seed=1)
     capsys.readouterr()
-    assert_another(folder, other, "patches {'train': ", capsys)
-    assert_another(folder, data, "patches {'train': ", capsys, "--fold", "1/2")
+    assert_refused(folder, other, "patches {'train': ", capsys)
+    assert_refused(folder, data, "patches {'train': ", capsys, "--fold", "1/2")
 
 
-def assert_another(folder, data, words, capsys, *arguments):
+def assert_refused(folder, data, words, capsys, *arguments):
     before = read_contents(folder)
     assert train(folder.parent, data, "--resume", *arguments) == 2
     message = capsys.readouterr().err
@@ -149,23 +149,25 @@ def assert_another(folder, data, words, capsys, *arguments):
     assert read_contents(folder) == before
 
 
-def test_a_schedule_that_depends_on_the_end_fixes_it(data, tmp_path, monkeypatch, capsys):
+def test_epochs_cannot_change_with_a_schedule_that_depends_on_them(
+    data, tmp_path, monkeypatch, capsys
+):
     change_recipe(monkeypatch, schedule=Linear(0.5))
     assert train(tmp_path, data) == 0
-    assert_another(tmp_path / RUN, data, "epochs 2, not 3", capsys, "--epochs", 3)
+    assert_refused(tmp_path / RUN, data, "epochs 2, not 3", capsys, "--epochs", 3)
     assert train(tmp_path, data, "--resume") == 0
 
 
-def test_other_circumstances_are_accepted_and_said(half, data, capsys):
+def test_other_circumstances_are_accepted_and_reported(half, data, capsys):
     torch.set_num_threads(2)
     try:
         assert train(half.parent, data, "--resume", "--precision", "bf16") == 0
     finally:
         torch.set_num_threads(1)
-    said = capsys.readouterr().out
-    assert "Resuming: precision was float32 and is bfloat16 now: the run stays sound" in said
-    assert "Resuming: threads was 1 and is 2 now" in said
-    assert said.count("Resuming: ") == 2
+    output = capsys.readouterr().out
+    assert "Resuming: precision was float32 and is bfloat16 now: the run can go on" in output
+    assert "Resuming: threads was 1 and is 2 now" in output
+    assert output.count("Resuming: ") == 2
     assert len((half / "metrics.jsonl").read_text().splitlines()) == 2
 
 
@@ -179,7 +181,7 @@ def test_resume_and_overwrite_exclude_each_other(folder, data, capsys):
 
 
 @pytest.mark.parametrize("choice", ["--resume", "--overwrite"])
-def test_what_a_killed_process_left_half_written_is_removed(choice, folder, data):
+def test_unfinished_files_of_a_killed_process_are_deleted(choice, folder, data):
     for name in (".best.safetensors.1.tmp", ".report.json.1.tmp", "resume/.0.safetensors.1.tmp"):
         (folder / name).write_bytes(b"half")
     (folder / ".mine").touch()
@@ -188,20 +190,20 @@ def test_what_a_killed_process_left_half_written_is_removed(choice, folder, data
     assert (folder / ".mine").exists()
 
 
-def test_a_best_checkpoint_that_is_gone_is_said(half, data, capsys):
+def test_missing_best_checkpoint_is_reported_and_replaced(half, data, capsys):
     (half / "best.safetensors").unlink()
     assert train(half.parent, data, "--resume") == 0
-    said = capsys.readouterr().out
-    assert "Resuming: best.safetensors is gone; the best epoch from here on replaces it." in said
+    output = capsys.readouterr().out
+    assert "Resuming: best.safetensors is missing; the best later epoch replaces it." in output
     assert read_card(half / "best.safetensors").experiment["epochs_done"] == 2
 
 
-def test_a_best_checkpoint_that_is_gone_for_good_is_said(folder, data, capsys):
+def test_missing_best_checkpoint_of_a_finished_run_is_reported(folder, data, capsys):
     (folder / "best.safetensors").unlink()
     before = json.loads((folder / "report.json").read_text())
     assert train(folder.parent, data, "--resume") == 0
-    said = capsys.readouterr().out
-    assert "best.safetensors is gone, and no epoch is left to replace it." in said
+    output = capsys.readouterr().out
+    assert "best.safetensors is missing, and no epoch is left to replace it." in output
     assert json.loads((folder / "report.json").read_text())["best"] == before["best"]
 
 
@@ -220,39 +222,39 @@ def test_checkpoints_without_a_state_are_not_resumed(name, folder, data, capsys)
 
 
 def damage(path):
-    """Flip a bit of the last tensor."""
+    """Flip a bit of the last tensor in the file."""
     data = path.read_bytes()
     path.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
 
 
-def test_a_damaged_state_is_said_and_the_one_before_is_used(folder, finished, data, capsys):
+def test_damaged_state_is_reported_and_previous_is_used(folder, finished, data, capsys):
     command = (folder.parent, data, "--save-every", 0)
     assert train(*command, "--overwrite") == 0
     path = newest(folder)
     damage(path)
     capsys.readouterr()
     assert train(*command, "--resume") == 0
-    said = capsys.readouterr().out
-    assert f"Resuming: {path} is damaged (its checksum does not fit its content)" in said
-    assert "going on from the one before." in said
-    assert f"Resuming {folder} after 1 epochs and" in said
+    output = capsys.readouterr().out
+    assert f"Resuming: {path} is damaged (its checksum does not match its content)" in output
+    assert "using the one before." in output
+    assert f"Resuming {folder} after 1 epochs and" in output
     assert read_outcome(folder) == read_outcome(finished)
 
 
-def test_where_all_states_are_damaged_nothing_is_touched(folder, data, capsys):
+def test_run_with_only_damaged_states_is_not_changed(folder, data, capsys):
     for path in (folder / "resume").iterdir():
         damage(path)
     before = read_contents(folder)
     assert train(folder.parent, data, "--resume") == 2
     message = capsys.readouterr().err
-    assert "train: no saved state is whole" in message
+    assert "train: every saved state is damaged" in message
     assert "--overwrite" in message
     assert message.count("\n") == 1
     assert read_contents(folder) == before
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
-def test_a_record_that_cannot_be_written_is_said_with_its_file(tmp_path):
+def test_error_of_writing_metrics_names_the_file(tmp_path):
     with Tracker(tmp_path, {}, options=UNTRACKED, console=Console(quiet=True)) as tracker:
         lines = tmp_path / "metrics.jsonl"
         lines.unlink()

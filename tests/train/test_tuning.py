@@ -1,4 +1,4 @@
-"""What is chosen for speed, and that every choice can be turned off."""
+"""Tuning: the defaults, and every choice can be turned off."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
         ({}, torch.float32),
     ],
 )
-def test_auto_precision_asks_the_processor(features, chosen, monkeypatch):
+def test_auto_precision_depends_on_the_processor(features, chosen, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
     assert choose_precision("auto", CPU) == chosen
     assert choose_precision("fp32", CPU) == torch.float32
@@ -35,7 +35,7 @@ def test_every_choice_can_be_turned_off():
     assert not choose_tuning(CPU, 1, without=["fused"]).fused
 
 
-def test_a_gpu_records_its_steps_and_compiles_only_long_runs():
+def test_gpu_records_its_steps_and_compiles_only_long_runs():
     gpu = torch.device("cuda")
     short = choose_tuning(gpu, 10_000, precision="bf16")
     assert short.graph
