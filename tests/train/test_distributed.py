@@ -94,7 +94,7 @@ def test_processes_reduce_gather_and_share_flags(world_size, name, results):
         sum(random(*shape, seed=rank).double() for rank in range(world_size)) for shape in SHAPES
     ]
     for rank in range(world_size):
-        assert results[rank]["place"] == (rank, 3)
+        assert results[rank]["group"] == (rank, 3)
         found = results[rank][name]
         for count, whole in enumerate(found["gathered"]):  # also with fewer rows than processes
             assert torch.equal(whole, random(count, 2, 3, seed=count))

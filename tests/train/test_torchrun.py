@@ -75,8 +75,17 @@ def find_workers(process):
 
 
 @pytest.mark.timeout(600)  # on a busy machine torchrun starts slowly
+@pytest.mark.parametrize(
+    "signals",
+    [
+        [signal.SIGTERM],
+        pytest.param([signal.SIGTERM, signal.SIGINT], marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the processes in /proc")
-def test_torchrun_stopped_killed_and_resumed_gives_the_bits_of_one_run(data, tmp_path, start_pair):
+def test_torchrun_stopped_killed_and_resumed_gives_the_bits_of_one_run(
+    signals, data, tmp_path, start_pair
+):
     stopped, straight = tmp_path / "stopped", tmp_path / "straight"
     endless = ("--epochs", 10_000, "--save-every", 0, "--resume")
 
@@ -86,7 +95,7 @@ def test_torchrun_stopped_killed_and_resumed_gives_the_bits_of_one_run(data, tmp
         process.kill()
     assert [process.wait() for process in pair] == [-signal.SIGKILL] * 2
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals:
         before = count_saved_steps(stopped / RUN)
         process = start_torchrun(data, stopped, *endless)
         wait_for_progress([process], stopped / RUN, before)
