@@ -93,7 +93,13 @@ def test_share_of_faults_is_from_0_to_1():
 FRESH = ["-e", "3", "-nowb", "--cpu", "--fresh", "64"]
 
 
-def test_training_on_fresh_pipes_resumes_bit_for_bit(tmp_path, capsys):
+@pytest.fixture
+def small_validation_set(monkeypatch):
+    monkeypatch.setattr("train.data.VALIDATION_PATCHES", 128)
+    monkeypatch.setattr("train.data.VALIDATION_WELLS", 8)
+
+
+def test_training_on_fresh_pipes_resumes_bit_for_bit(tmp_path, capsys, small_validation_set):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert main([*FRESH, "--epochs", "2", "-o", str(whole)]) == 0
     assert "64 new patches every epoch" in capsys.readouterr().out.replace("\n", " ")
@@ -109,7 +115,7 @@ def test_training_on_fresh_pipes_resumes_bit_for_bit(tmp_path, capsys):
     assert "began with patches" in capsys.readouterr().err
 
 
-def test_resumed_epoch_gets_the_same_pipes(tmp_path):
+def test_resumed_epoch_gets_the_same_pipes(small_validation_set):
     """The weights end with the same bits, though the run stops within its second epoch."""
     (data,) = load_data(DataOptions(fresh=64, label_faults=0.2), Console())
     (experiment,) = find_experiments(["3"])
@@ -140,7 +146,7 @@ def test_resumed_epoch_gets_the_same_pipes(tmp_path):
         assert torch.equal(one, other)
 
 
-def test_model_with_valid_mask_trains_and_its_card_records_it(tmp_path):
+def test_model_with_valid_mask_trains_and_its_card_records_it(tmp_path, small_validation_set):
     small = replace(find_experiments(["ring-unet"])[0], arguments={"widths": (4, 4)}, epochs=1)
     (data,) = load_data(DataOptions(fresh=64), Console())
     options = parse_options([*FRESH, "-o", str(tmp_path), "--precision", "fp32"])

@@ -3,9 +3,9 @@
 import io
 import os
 import signal
-import subprocess
 import sys
 import time
+from threading import Thread
 
 import pytest
 import torch
@@ -20,16 +20,6 @@ from train.multi_gpu import list_gpus, train_on_gpus
 from train.signals import StopRequest
 
 RUNS = {"3": "3-unet-8-halving", "0": "0-unet-24-short", "2": "2-unet-24-halving"}
-PROGRAM = """
-import sys
-from rich.console import Console
-from train.multi_gpu import train_on_gpus
-from train.signals import StopRequest
-
-ids = ["3", "0", "2", "4", "5"]
-with StopRequest() as stop:
-    sys.exit(train_on_gpus(ids, ["cpu", "cpu"], sys.argv[1:], stop, Console()))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -90,27 +80,24 @@ def test_exit_code_is_the_first_that_is_not_zero(failing, code, tmp_path, monkey
     assert output == {e: [f"-m train --seed -e {e} --device cuda:0"] for e in "abc"}
 
 
-def test_signal_stops_and_saves_all_runs_and_starts_no_more(data, tmp_path):
+def test_signal_stops_and_saves_all_runs_and_starts_no_more(data, tmp_path, monkeypatch):
     typed = arguments(data, tmp_path, "--epochs", "10000", "--save-every", "0")
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *typed],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
     folders = [tmp_path / RUNS[experiment] for experiment in ("3", "0")]
-    deadline = time.monotonic() + 120
-    while not all((folder / "last.safetensors").exists() for folder in folders):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    text, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, text
+
+    def send_signal_when_both_train():
+        deadline = time.monotonic() + 120
+        while not all((folder / "last.safetensors").exists() for folder in folders):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=send_signal_when_both_train).start()
+    code, output, lines = train(["3", "0", "2", "4", "5"], ["cpu", "cpu"], typed, monkeypatch)
+    text = "\n".join(" ".join((first, rest)) for first, _, rest in lines)
+    assert code == 143, text
     assert "Traceback" not in text
+    assert not any(output[waiting] for waiting in ("2", "4", "5"))
     for experiment in ("3", "0"):
         assert f"{experiment} Stopped by SIGTERM: everything is saved" in text
     # Both have ended, and the waiting ones never started.
