@@ -12,7 +12,7 @@ TIMING = {"seconds", "patches_per_second"}
 
 
 def read_lines(folder):
-    """The lines of metrics.jsonl."""
+    """Read the lines of metrics.jsonl."""
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -28,12 +28,12 @@ def hash_tensors(tensors):
 
 
 def list_temporary_files(folder):
-    """The files being written, or left by a process that was killed."""
+    """List the files being written, or left by a process that was killed."""
     return [p for place in (folder, folder / "resume") for p in place.glob(".*.tmp")]
 
 
 def read_outcome(folder):
-    """All of a run that must not depend on how often it was interrupted."""
+    """Read all of a run that must not depend on interruptions."""
     assert not list_temporary_files(folder)
     state, damaged = StateStore(folder / "resume").load()
     assert not damaged
@@ -48,7 +48,7 @@ def read_outcome(folder):
 
 
 def count_saved_steps(folder):
-    """The steps of the newest state; -1 if there is none."""
+    """Return the steps of the newest state; -1 if there is none."""
     return max((int(p.stem) for p in (folder / "resume").glob("*.safetensors")), default=-1)
 
 

@@ -164,7 +164,7 @@ def test_full_disk_is_one_line_and_run_can_resume(start, straight, data, tmp_pat
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 400 kB, and a function that changes its size."""
+    """Mount a file system of 400 kB; return it with a function that changes its size."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
