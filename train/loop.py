@@ -145,7 +145,8 @@ class Trainer:
                 return None
         self._check_losses(self.step)
         train_end = time.perf_counter()
-        scores, learning_rate = self.validate(), self._learning_rate
+        scores = self.validate()
+        learning_rate = float(self._optimizers[0].param_groups[0]["lr"])
         if self._plateau:
             self._plateau.step(scores.loss)
         sizes = torch.tensor([len(b) for b in plan.batches], device=self.device)
@@ -154,10 +155,7 @@ class Trainer:
         return EpochResult(
             self.epoch,
             (self._losses.double() * sizes).sum().item() / len(self.train_set),
-            scores.loss,
-            scores.metrics,
-            scores.wells,
-            scores.threshold,
+            *scores,
             learning_rate,
             patches / (train_end - train_start),
             time.perf_counter() - start,
@@ -168,11 +166,6 @@ class Trainer:
         if self._make_train_set and self._train_set_epoch != epoch:
             self.train_set, self._train_set_epoch = self._make_train_set(epoch), epoch
             self._valid_pixels = self.train_set.count_valid_pixels()
-
-    @property
-    def _learning_rate(self) -> float:
-        """Adam's learning rate."""
-        return float(self._optimizers[0].param_groups[0]["lr"])
 
     def _set_learning_rates(self) -> None:
         """Set the learning rates for the next step."""

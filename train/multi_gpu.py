@@ -42,11 +42,8 @@ def train_on_gpus(
 
     The exit code is 128 plus the signal, or the first nonzero one in the order of `experiments`.
     """
-    codes = asyncio.run(
-        _run_all(
-            experiments, devices, arguments, stop, console, {**os.environ, **(environment or {})}
-        )
-    )
+    variables = {**os.environ, **(environment or {})}
+    codes = asyncio.run(_run_all(experiments, devices, arguments, stop, console, variables))
     if stop.signal_number:
         return 128 + stop.signal_number
     return next((code for code in codes if code), 0)

@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -182,15 +181,10 @@ class Tracker:
     def __enter__(self) -> Tracker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         if self._wandb_run:
             with self._reporting_errors("not everything was sent"):
-                self._wandb_run.finish(exit_code=0 if error is None else 1)
+                self._wandb_run.finish(exit_code=0 if error_type is None else 1)
 
 
 class _WandbRun:

@@ -74,6 +74,7 @@ def print_wandb_import():
 
 def _run(words, prepare, arguments, environment, streams):
     """Run `python -m train` with its streams redirected, after `prepare(*arguments)`."""
+    os.environ.clear()  # the server's environment is that of its first user
     os.environ |= environment
     for number, path in enumerate(streams):
         os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY), number)
@@ -94,7 +95,7 @@ class TrainProcess:
             os.mkfifo(pipe)
             self._outputs[os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)] = b""
         streams = [terminal] * 3 if terminal else [os.devnull, *pipes]
-        variables = {"OMP_NUM_THREADS": "1", **(environment or {})}
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
         self._process = fork_server().Process(
             target=_run,
             args=([*map(str, words)], prepare, arguments, variables, [*map(str, streams)]),
