@@ -96,20 +96,24 @@ def run_experiment(
             _make_progress(console) as progress,
         ):
             _train(trainer, checkpointer, tracker, samples, progress, stop, console)
-            report = {
-                "run": folder.name,
-                "data": data.description,
-                "seed": settings.options.seed,
-                "parameters": trainer.model.count_parameters(),
-                "epochs": trainer.epoch,
-                "seconds": round(checkpointer.seconds, 1),
-                "best": checkpointer.best,
-                "last": checkpointer.history[-1],
-            }
+            report = _make_report(data, trainer, checkpointer)
             if is_writer:
                 atomic_write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
     console.print(f"{folder.name}: {describe_report(report)}", soft_wrap=True)
     return report
+
+
+def _make_report(data: Data, trainer: Trainer, checkpointer: RunCheckpointer) -> dict[str, Any]:
+    return {
+        "run": checkpointer.folder.name,
+        "data": data.description,
+        "seed": trainer.seed,
+        "parameters": trainer.model.count_parameters(),
+        "epochs": trainer.epoch,
+        "seconds": round(checkpointer.seconds, 1),
+        "best": checkpointer.best,
+        "last": checkpointer.history[-1],
+    }
 
 
 def describe_report(report: dict[str, Any]) -> str:
