@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import wandb
 from PIL import Image
 from safetensors.torch import load_file
 
+import wandb
 from geoseg.dataset import PatchDataset
 from geoseg.normalisation import Normalisation
 from tests.helpers.run_folders import read_lines, without_timing
