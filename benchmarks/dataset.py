@@ -24,6 +24,7 @@ from rich.console import Console
 from geoseg import PatchDataset
 from geoseg.dataset import CACHE_NAME
 from geoseg.dataset.check.duplicates import find_duplicate_wells
+from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 
 ROUNDS = 5

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from geoseg.segmenter import choose_device
+from geoseg.synthetic import make_fresh_dataset
 from train.experiments import find_experiments
 from train.loop import Trainer
 from train.sampling import prepare

@@ -28,6 +28,7 @@ from training import DOCUMENT, Ours, describe, time_call
 from geoseg import Normalisation
 from geoseg.dataset import PatchDataset, split_by_folder
 from geoseg.segmenter import choose_device
+from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from train.experiments import Experiment, find_experiments
 from train.loop import Trainer

@@ -34,7 +34,7 @@ from train.experiments import Experiment, find_experiments
 from train.loop import Trainer
 from train.markdown_tables import replace_table
 from train.sampling import prepare
-from train.tuning import CHOICES, choose_tuning, keep_memory
+from train.tuning import CHOICES, choose_tuning, keep_freed_memory
 
 FAMILIES = ("300", "402", "200")
 PATCHES = 1280
@@ -56,7 +56,7 @@ class Ours:
 
     def run(self, steps: int) -> None:
         """Take `steps` steps."""
-        keep_memory(self.trainer.tuning.memory)
+        keep_freed_memory(self.trainer.tuning.memory)
         torch.backends.cudnn.deterministic = True  # as the trainer sets it
         remaining = steps
 
@@ -69,7 +69,7 @@ class Ours:
             if self.trainer.step == self.steps:
                 self.trainer.epoch, self.trainer.step = self.trainer.epoch + 1, 0
             self.trainer.run_epoch(on_step)
-        keep_memory(False)  # other contestants run as they would alone
+        keep_freed_memory(False)  # other contestants run as they would alone
 
 
 def count_operations(model: nn.Module, device: torch.device) -> float:

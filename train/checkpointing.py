@@ -1,4 +1,4 @@
-"""What a run leaves on disk: checkpoints, and the state from which it can go on."""
+"""Checkpoints and states of a run: saving them, and resuming from them."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from train.loop import Trainer
 from train.sampling import PreparedSet
 from train.state import State, StateError, StateStore
 from train.tracking import RUN_FILE
-from train.validation import Epoch
+from train.validation import EpochResult
 
 CHECKPOINTS = ("best.safetensors", "last.safetensors")
-# How a run's numbers come about beyond its recipe: another of these changes the last bits.
+# The configuration beyond the recipe: a change of one of these changes the last bits of a run.
 _CIRCUMSTANCES = ("hardware", "precision", "tuning", "threads", "processes", "torch")
 
 
 class RunCheckpointer:
-    """Saves a run, and finds what an earlier process saved of it.
+    """Saves a run to its folder, and resumes what an earlier process saved there.
 
-    Checkpoints and state are written together, every `every` seconds at most and when asked, each
-    file atomically and the state last. So whenever the process dies, the newest state stands for
-    everything before it, and what comes after will be done again, the same.
+    Checkpoints and state are saved together, at most every `save_every` seconds and on request:
+    each file atomically, and the state last. So whenever the process dies, the newest state agrees
+    with all files before it, and the steps after it are repeated with the same result.
 
     Args:
         folder: of the run.
-        trainer: of the run; `resume` sets it to where it was.
-        config: everything that made the run what it is, as JSON values.
-        normalisation: of the input, kept in the checkpoints.
-        every: seconds.
+        trainer: of the run; `resume` restores its state.
+        config: everything that determines the run, as JSON values.
+        normalisation: of the input, saved in the checkpoints.
+        save_every: seconds.
 
     Attributes:
-        records: of all complete epochs, as metrics.jsonl has them.
-        best: the record of the best epoch by validation IoU, if any.
+        history: the lines of metrics.jsonl, one for each complete epoch.
+        best: the line of the best epoch by validation IoU, if any.
     """
 
     def __init__(
@@ -58,21 +58,20 @@ class RunCheckpointer:
         trainer: Trainer,
         config: dict[str, Any],
         normalisation: Normalisation,
-        every: float,
+        save_every: float,
     ) -> None:
         self.folder = folder
-        self.records: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
-        self._trainer, self._config, self._every = trainer, config, every
+        self._trainer, self._config, self._save_every = trainer, config, save_every
         self._normalisation = normalisation
         self._states = StateStore(folder / "resume")
         self._unsaved_best: Model | None = None
-        self._before = 0.0  # seconds that earlier processes took
+        self._earlier_seconds = 0.0  # of earlier processes
         self._start = self._saved = time.monotonic()
 
-    @property
-    def position(self) -> str:
-        """How far the run has come, in words."""
+    def describe_progress(self) -> str:
+        """Describe how far the run has come."""
         trainer = self._trainer
         epochs = trainer.experiment.epochs
         if trainer.epoch >= epochs:
@@ -81,25 +80,24 @@ class RunCheckpointer:
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken, in all processes that had a part in it."""
-        return self._before + time.monotonic() - self._start
+        """The duration of the run, over all its processes."""
+        return self._earlier_seconds + time.monotonic() - self._start
 
-    def begin(self) -> None:
-        """Start afresh; what an earlier run left must not pass for this one's."""
+    def start_fresh(self) -> None:
+        """Delete the files of an earlier run and save the initial state."""
         self._states.clear()  # first: checkpoints without a state are refused, not resumed
         for name in (*CHECKPOINTS, "report.json", RUN_FILE):
             (self.folder / name).unlink(missing_ok=True)
-        self._clear_leftovers()
+        self._delete_temporary_files()
         self._save_state(self._trainer.state())
 
     def resume(self) -> list[str] | None:
-        """Go on where the newest whole state is; gives what the user should know.
+        """Restore the newest intact state; return notes for the user, or None without a state.
 
-        None where there is nothing to go on from. StateError where the run was another one, or all
-        its states are damaged.
+        Raise StateError if the state belongs to another run, or if all states are damaged.
         """
         state, damaged = self._states.load()
-        notes = [f"{text}; going on from the one before" for text in damaged]
+        notes = [f"{text}; using the one before" for text in damaged]
         if state is None:
             if any((self.folder / name).exists() for name in CHECKPOINTS):
                 raise StateError(
@@ -108,59 +106,54 @@ class RunCheckpointer:
                 )
             return None
         saved = state.values
-        self._check_same(saved["identity"])
-        for name in _CIRCUMSTANCES:
-            before, now = saved["circumstances"].get(name), self._circumstances[name]
-            if before != now:
-                notes.append(
-                    f"{name} was {before} and is {now} now: the run stays sound, but not bit for "
-                    "bit what it would have been"
-                )
-        done, goal = saved["trainer"]["epoch"], self._trainer.experiment.epochs
-        if done + (saved["trainer"]["step"] > 0) > goal:
+        self._check_identity(saved["identity"])
+        notes += self._compare_circumstances(saved["circumstances"])
+        epochs, steps = saved["trainer"]["epoch"], saved["trainer"]["step"]
+        goal = self._trainer.experiment.epochs
+        if epochs + (steps > 0) > goal:
             raise StateError(
-                f"the run in {self.folder} is beyond {goal} epochs already: it has {done}, and "
-                f"{saved['trainer']['step']} steps of the next; ask for more, or --overwrite it"
+                f"the run in {self.folder} is beyond {goal} epochs already: it has {epochs}, and "
+                f"{steps} steps of the next; ask for more, or --overwrite it"
             )
         self._trainer.restore(State(state.tensors, saved["trainer"]))
-        self.records, self._before = saved["records"], saved["seconds"]
-        self.best = next((r for r in self.records if r["epoch"] == saved["best"]), None)
+        self.history, self._earlier_seconds = saved["records"], saved["seconds"]
+        self.best = next((r for r in self.history if r["epoch"] == saved["best"]), None)
         if self.best and not (self.folder / "best.safetensors").exists():
-            if self._trainer.epoch < self._trainer.experiment.epochs:
-                notes.append("best.safetensors is gone; the best epoch from here on replaces it")
+            if self._trainer.epoch < goal:
+                notes.append("best.safetensors is missing; the best later epoch replaces it")
                 self.best = None
             else:
-                notes.append("best.safetensors is gone, and no epoch is left to replace it")
-        if self._trainer.ranks.rank == 0:  # another one would take from under it what it writes
-            self._clear_leftovers()
+                notes.append("best.safetensors is missing, and no epoch is left to replace it")
+        if self._trainer.group.rank == 0:  # another rank would delete what rank 0 is writing
+            self._delete_temporary_files()
         return notes
 
-    def note(self, epoch: Epoch) -> None:
-        """Take notice of a complete epoch."""
-        self.records.append(epoch.record())
-        if self.best is None or epoch.metrics["iou"] > self.best["iou"]:
-            self.best = self.records[-1]
-            self._unsaved_best = copy.deepcopy(self._trainer.best_model)
+    def add_epoch(self, result: EpochResult) -> None:
+        """Add a complete epoch to the history, and keep its model if it is the best."""
+        self.history.append(result.to_json())
+        if self.best is None or result.metrics["iou"] > self.best["iou"]:
+            self.best = self.history[-1]
+            self._unsaved_best = copy.deepcopy(self._trainer.evaluated_model)
 
     def save_when_due(self) -> None:
-        """Save if the last time is long enough ago."""
-        if time.monotonic() - self._saved >= self._every:
+        """Save if the last save is `save_every` seconds ago."""
+        if time.monotonic() - self._saved >= self._save_every:
             self.save()
 
     def save(self) -> None:
-        """Write best, last and state; OSError where that fails, with the old ones unharmed."""
-        state = self._trainer.state()  # first, as it refuses weights that are beyond saving
+        """Write both checkpoints and the state; on OSError the earlier files are unharmed."""
+        state = self._trainer.state()  # first, because it refuses weights that are not finite
         if self._unsaved_best:
             assert self.best
-            self._write("best", self._unsaved_best, self.best)
+            self._write_checkpoint("best", self._unsaved_best, self.best)
             self._unsaved_best = None
-        # In the midst of an epoch nobody has scored the weights.
-        scored = self.records[-1] if self.records and not self._trainer.step else None
-        self._write("last", self._trainer.best_model, scored)
+        # Within an epoch the weights have no scores.
+        scored = self.history[-1] if self.history and not self._trainer.step else None
+        self._write_checkpoint("last", self._trainer.evaluated_model, scored)
         self._save_state(state)
 
-    def _clear_leftovers(self) -> None:
-        """Remove what a killed process left half-written."""
+    def _delete_temporary_files(self) -> None:
+        """Delete the unfinished files of a killed process."""
         for folder in (self.folder, self._states.folder):
             for path in folder.glob(".*.tmp"):
                 path.unlink(missing_ok=True)
@@ -170,8 +163,8 @@ class RunCheckpointer:
         values = {
             "trainer": state.values,
             "identity": self._identity,
-            "circumstances": self._circumstances,
-            "records": self.records,
+            "circumstances": {name: self._config[name] for name in _CIRCUMSTANCES},
+            "records": self.history,
             "best": self.best and self.best["epoch"],
             "seconds": self.seconds,
         }
@@ -179,14 +172,15 @@ class RunCheckpointer:
         self._states.save(steps, State(state.tensors, values))
         self._saved = time.monotonic()
 
-    def _write(self, name: str, model: Model, record: dict[str, Any] | None) -> None:
+    def _write_checkpoint(self, name: str, model: Model, epoch: dict[str, Any] | None) -> None:
+        """Write a checkpoint; `epoch` is the line of its epoch, None within an epoch."""
         experiment = {key: value for key, value in self._config.items() if key != "data"}
-        experiment["command"] = _told(self._config["command"])
-        experiment["epochs_done"] = record["epoch"] if record else self._trainer.epoch
-        experiment["interrupted"] = record is None
+        experiment["command"] = _strip_folders(self._config["command"])
+        experiment["epochs_done"] = epoch["epoch"] if epoch else self._trainer.epoch
+        experiment["interrupted"] = epoch is None
         experiment["seconds"] = round(self.seconds)
-        latest = record or (self.records[-1] if self.records else None)
-        scores = {name: record[name] for name in METRICS} if record else None
+        latest = epoch or (self.history[-1] if self.history else None)
+        scores = {name: epoch[name] for name in METRICS} if epoch else None
         save_checkpoint(
             self.folder / f"{name}.safetensors",
             model,
@@ -199,31 +193,25 @@ class RunCheckpointer:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        """What makes it this run and no other."""
+        """What a run must have in common with a state to resume from it."""
         trainer = self._trainer
         recipe = json.loads(json.dumps(asdict(trainer.experiment)))
         epochs = recipe.pop("epochs")
         if isinstance(trainer.experiment.schedule, Linear):
-            recipe["epochs"] = epochs  # else nothing before the end depends on it: it may be moved
+            recipe["epochs"] = epochs  # with other schedules no step depends on their number
         teacher = trainer.teacher
-        if not teacher:  # then these count for nothing, and an earlier geoseg did not know them
+        if not teacher:  # they have no effect, and states of earlier versions do not hold them
             del recipe["temperature"], recipe["distillation"]
         teachers = [digest[:16] for digest in teacher.files.values()] if teacher else None
-        sets = {"train": trainer.train, "validation": trainer.validation}
+        sets = {"train": trainer.train_set, "validation": trainer.validation_set}
         patches = (
-            {
-                "fresh": self._config["data"]
-            }  # a GPU's pipes differ in the last bits from time to time
-            if trainer.renews
-            else {name: _fingerprint(part) for name, part in sets.items()}
+            {"fresh": self._config["data"]}  # pipes made on a GPU can differ in the last bits
+            if trainer.has_fresh_data
+            else {name: _hash_patches(part) for name, part in sets.items()}
         )
         return {**recipe, "seed": trainer.seed, "teachers": teachers, "patches": patches}
 
-    @property
-    def _circumstances(self) -> dict[str, Any]:
-        return {name: self._config[name] for name in _CIRCUMSTANCES}
-
-    def _check_same(self, before: dict[str, Any]) -> None:
+    def _check_identity(self, before: dict[str, Any]) -> None:
         now = self._identity
         for name in now:
             if before.get(name) != now[name]:
@@ -233,27 +221,36 @@ class RunCheckpointer:
                     "--overwrite"
                 )
 
+    def _compare_circumstances(self, before: dict[str, Any]) -> list[str]:
+        """Return a note for each one that has changed."""
+        return [
+            f"{name} was {before.get(name)} and is {self._config[name]} now: the run can go on, "
+            "but its last bits will differ"
+            for name in _CIRCUMSTANCES
+            if before.get(name) != self._config[name]
+        ]
 
-def _told(command: str) -> str:
-    """A command for whoever gets the checkpoint: not where on this machine its files are.
 
-    >>> _told("python -m train --data /home/ada/well_x/ --teacher=/a/t.safetensors -o ../../b/runs")
+def _strip_folders(command: str) -> str:
+    """Strip the folders from a command, so that a checkpoint does not reveal local paths.
+
+    >>> _strip_folders("python -m train --data /a/well_x/ --teacher=/b/t.safetensors -o ../c/runs")
     'python -m train --data well_x --teacher=t.safetensors -o runs'
     """
-    place = re.compile(r"(--?[\w-]+=?)?(?:/|(?:\.\./)+)(?:.*/)?([^/]+)/?")
-    words = (place.fullmatch(word) or [word, word, ""] for word in shlex.split(command))
+    path = re.compile(r"(--?[\w-]+=?)?(?:/|(?:\.\./)+)(?:.*/)?([^/]+)/?")
+    words = (path.fullmatch(word) or [word, word, ""] for word in shlex.split(command))
     return shlex.join((word[1] or "") + word[2] for word in words)
 
 
-def _fingerprint(patches: PreparedSet) -> str:
+def _hash_patches(patches: PreparedSet) -> str:
     return hashlib.sha256(patches.pairs.cpu().numpy().data).hexdigest()[:16]
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a run's folder against a second process; OSError where there is one already.
+    """Lock a run's folder for this process; raise OSError if another process holds the lock.
 
-    The hold ends with the process, however it ends. Not on Windows.
+    The lock ends with the process, however it ends. On Windows there is no lock.
     """
     if sys.platform == "win32":
         yield

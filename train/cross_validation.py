@@ -1,4 +1,4 @@
-"""Cross-validation over wells: what the folds' scores come to."""
+"""Cross-validation over wells: a summary of the folds' scores."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ from geoseg.metrics import METRICS
 
 
 def summarise_folds(
-    reports: Sequence[dict[str, Any]], output: Path, label: str, console: Console
+    reports: Sequence[dict[str, Any]], output: Path, run_name: str, console: Console
 ) -> None:
-    """Print the folds' scores with their mean and spread; write `<output>/<label>-folds.json`.
+    """Print the folds' scores with mean and spread; write `<output>/<run_name>-folds.json`.
 
-    Both the best epoch's, which the fold itself chose and which therefore flatters, and the last
-    one's, which nothing chose. The spread is the standard deviation between folds.
+    Both are given for the best epoch, whose score is optimistic because the fold itself chose it,
+    and for the last one. The spread is the standard deviation between folds.
     """
     summary = {
-        which: {metric: _spread([r[which][metric] for r in reports]) for metric in METRICS}
+        which: {metric: _summarise([r[which][metric] for r in reports]) for metric in METRICS}
         for which in ("best", "last")
     }
     wells = {well: iou for r in reports for well, iou in r["best"]["wells"].items()}
-    file = output / f"{label}-folds.json"
+    file = output / f"{run_name}-folds.json"
     content = {"summary": summary, "wells": wells, "runs": reports}
     atomic_write_text(file, json.dumps(content, indent=2) + "\n")
-    table = Table(title=f"{label}, {len(reports)} folds of wells", box=None, title_justify="left")
+    table = Table(
+        title=f"{run_name}, {len(reports)} folds of wells", box=None, title_justify="left"
+    )
     table.add_column("IoU of wells")
-    for heading in ("best epoch", "IoU there", "last epoch"):
+    for heading in ("best epoch", "its IoU", "IoU of last epoch"):
         table.add_column(heading, justify="right")
     for r in reports:
         scores = ", ".join(f"{well} {iou:.3f}" for well, iou in r["best"]["wells"].items())
         best, last = r["best"], r["last"]
         table.add_row(scores, str(best["epoch"]), f"{best['iou']:.3f}", f"{last['iou']:.3f}")
-    cells = [_show(summary[which]["iou"]) for which in ("best", "last")]
+    cells = [
+        f"{iou['mean']:.3f} ± {iou['spread']:.3f}"
+        for iou in (summary[which]["iou"] for which in ("best", "last"))
+    ]
     table.add_row("mean and spread", "", *cells, style="bold")
     console.print(table)
     console.print(f"Written to {file}.", soft_wrap=True)
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def _summarise(values: Sequence[float]) -> dict[str, float]:
     return {"mean": statistics.mean(values), "spread": statistics.stdev(values)}
-
-
-def _show(values: dict[str, float]) -> str:
-    return f"{values['mean']:.3f} ± {values['spread']:.3f}"

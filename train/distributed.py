@@ -1,7 +1,7 @@
-"""Several processes on one run, as `torchrun` starts them.
+"""Distributed training with `torchrun`: several processes share one run.
 
-Each holds the whole set and takes its share of every batch; what they compute adds up to what one
-process would have computed.
+Each process holds the whole data set and takes its shard of every batch; the summed gradients are
+those of a single process.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from torch import Tensor
 
 
 class ProcessGroup:
-    """This process's place among `world` of them; one that is alone passes everything through.
+    """The processes of one run; in a group of one every operation returns its input.
 
     Attributes:
-        rank: from 0; the first one writes files and speaks.
-        world: how many processes there are.
+        rank: the number of this process, from 0; rank 0 writes the files and prints.
+        world_size: the number of processes.
     """
 
-    def __init__(self, rank: int = 0, world: int = 1) -> None:
-        self.rank, self.world = rank, world
+    def __init__(self, rank: int = 0, world_size: int = 1) -> None:
+        self.rank, self.world_size = rank, world_size
 
     @classmethod
     def join(cls, device: torch.device) -> ProcessGroup:
-        """Meet the others that torchrun started, if it did; NCCL on GPUs, Gloo on processors."""
+        """Join the processes that torchrun started, if any; NCCL on GPUs, Gloo on CPUs."""
         if "WORLD_SIZE" not in os.environ:
             return cls()
         if not dist.is_initialized():
-            # Were this imported later, as torch's optimisers do, its functions would hold the group
-            # beyond `leave`, and with it Gloo's threads, which may crash a process at its end.
+            # If torch's optimisers import this module after the group exists, it keeps a reference
+            # to the group beyond `leave`, and Gloo's threads can crash the process at exit.
             import_module("torch.distributed.nn.functional")
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())
 
     def leave(self) -> None:
-        """Part from the others in good order."""
+        """Leave the group."""
         if dist.is_initialized():
             dist.destroy_process_group()
 
     @property
-    def alone(self) -> bool:
-        """Whether there is no other process."""
-        return self.world == 1
+    def is_single(self) -> bool:
+        """Whether this is the only process."""
+        return self.world_size == 1
 
-    def share(self, values: Tensor) -> Tensor:
-        """This process's part of `values` along the first axis; empty where there are too few."""
-        return values.tensor_split(self.world)[self.rank]
+    def shard(self, values: Tensor) -> Tensor:
+        """Return this process's part of `values` along the first axis; it may be empty."""
+        return values.tensor_split(self.world_size)[self.rank]
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each of `tensors`, of one dtype, by its sum over all processes."""
-        if self.alone:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each of `tensors`, all of one dtype, by its sum over all processes."""
+        if self.is_single:
             return
         flat = torch.cat([t.flatten() for t in tensors])
         dist.all_reduce(flat)
@@ -63,21 +63,21 @@ class ProcessGroup:
             list(tensors), [p.view_as(t) for p, t in zip(parts, tensors, strict=True)]
         )
 
-    def collect(self, part: Tensor, count: int) -> Tensor:
-        """The parts of all processes, as `share` cut them from `count` rows, in every process."""
-        if self.alone:
-            return part
-        whole = part.new_zeros(count, *part.shape[1:])
-        self.share(whole).copy_(part)
+    def gather(self, shard: Tensor, count: int) -> Tensor:
+        """Return all shards of a tensor with `count` rows as one tensor, in every process."""
+        if self.is_single:
+            return shard
+        whole = shard.new_zeros(count, *shard.shape[1:])
+        self.shard(whole).copy_(shard)
         dist.all_reduce(whole)
         return whole
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether `flag` is set in any process."""
-        if self.alone:  # nobody to ask, and no GPU to wait for
+        """Return whether `flag` is set in any process."""
+        if self.is_single:  # no wait for the GPU
             return flag
         count = torch.tensor(float(flag), device=device)
-        self.add([count])
+        self.all_reduce([count])
         return count.item() > 0
 
 
@@ -85,7 +85,7 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The GPU that torchrun means for this process, where `device` is just "cuda"."""
+    """Return the GPU that torchrun assigns to this process if `device` is "cuda", else `device`."""
     if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return device

@@ -1,7 +1,7 @@
-"""Every experiment, by number and by name.
+"""The table of experiments.
 
-The original project's, a fast one a family, and those of the checkpoints that ship. Rows derive
-from each other, so that each says only what makes it different.
+It holds the original project's experiments, a fast one for each architecture, and those of the
+shipped checkpoints. Rows derive from each other, so that each names only its differences.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from geoseg.synthetic.toy_labels import Mode
 class Plateau:
     """Multiply the learning rate by `factor` after more than `patience` epochs without progress.
 
-    Progress is a better loss on the validation set; torch's `ReduceLROnPlateau`, as it comes.
+    Progress is a lower validation loss: torch's `ReduceLROnPlateau` with its other defaults.
     """
 
     factor: float
@@ -38,30 +38,30 @@ class Linear:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One recipe: an architecture and how to train it.
+    """A recipe: an architecture and its training.
 
     Attributes:
-        id, name: both unique; a run's folder and its checkpoint are called `<id>-<name>`.
-        architecture, arguments: for `geoseg.create_model`.
+        id, name: both unique; a run's folder and its checkpoint are named `<id>-<name>`.
+        architecture, arguments: of `geoseg.create_model`.
         epochs: passes over the training set.
-        batch, batch_validation: patches a step; the latter is `batch` unless the original differs.
-        learning_rate: of Adam, at its other defaults.
-        schedule: of the learning rates, if any.
-        muon: the learning rate of Muon, which then moves the convolutions between many channels;
-            None leaves everything to Adam.
-        average: the decay a step of a moving average of the weights, which is then what is
-            validated and kept; None keeps the weights themselves.
-        roll, flip: augmentations of the training set, a random roll in azimuth and flips of each
-            axis.
-        cycle: never the same view of a patch in epochs that follow each other: its rolls and flips
-            take turns instead of being drawn anew.
+        batch, batch_validation: patches per step; the latter is `batch` unless given.
+        learning_rate: of Adam, whose other arguments are the defaults.
+        schedule: of the learning rates; None keeps them constant.
+        muon: the learning rate of Muon, which then updates the kernels between many channels; None
+            leaves all weights to Adam.
+        average: the decay per step of a moving average of the weights, which is then validated and
+            saved; None validates and saves the weights themselves.
+        roll, flip: augmentations of the training set, a random roll in azimuth and random flips of
+            each axis.
+        cycle: step through a patch's rolls and flips instead of drawing them, so that consecutive
+            epochs never show the same view.
         noise: standard deviation of white noise on the standardised input.
         loss: a name in `geoseg.losses.LOSSES`.
-        toy_labels: stamp letters on the patches (`geoseg.synthetic.toy_labels`) and learn
-            these instead.
-        teacher: the number of the experiment to learn from as well, if any.
-        temperature, distillation: what the logits of student and teacher are divided by, and the
-            share of what the teacher says in the loss. They count where there is a teacher.
+        toy_labels: stamp letters on the patches (`geoseg.synthetic.toy_labels`) and use them as
+            the labels.
+        teacher: the id of an experiment to learn from as well, if any.
+        temperature, distillation: the divisor of the logits of student and teacher, and the weight
+            of the teacher in the loss; without a teacher they have no effect.
     """
 
     id: int
@@ -87,17 +87,17 @@ class Experiment:
 
     @property
     def run_name(self) -> str:
-        """`<id>-<name>`."""
+        """The name of its run: `<id>-<name>`."""
         return f"{self.id}-{self.name}"
 
     @property
     def normalisation(self) -> Normalisation:
-        """Of the input; a model of two channels sees which pixels were measured."""
-        with torch.device("meta"):  # neither memory nor random numbers
+        """The normalisation of the input; a model with two input channels gets the valid mask."""
+        with torch.device("meta"):  # uses neither memory nor random numbers
             return Normalisation(mask=self.create_model().arguments["in_channels"] == 2)
 
     def create_model(self) -> Model:
-        """A fresh, untrained model."""
+        """Return a new, untrained model."""
         return create_model(self.architecture, **self.arguments)
 
 
@@ -106,14 +106,14 @@ def _derive(base: Experiment, id: int, name: str, **changes: Any) -> Experiment:
 
 
 def _original(base: Experiment | None, id: int, name: str, **changes: Any) -> Experiment:
-    """Of the original, which says what its model is."""
+    """Return an experiment of the original project, with its architecture and arguments."""
     architecture, arguments = model_of(id)
     base = base or Experiment(id, name, architecture)
     return _derive(base, id, name, architecture=architecture, arguments=arguments, **changes)
 
 
-_BOTH = {"roll": True, "flip": True}
-_FINAL = {**_BOTH, "epochs": 100, "loss": "dice_bce"}
+_AUGMENTED = {"roll": True, "flip": True}
+_FINAL = {**_AUGMENTED, "epochs": 100, "loss": "dice_bce"}
 
 # The first U-Net is 24 channels wide and trains without a scheduler.
 _U0 = _original(None, 0, "unet-24-short", epochs=5, learning_rate=1e-3, schedule=None)
@@ -121,18 +121,18 @@ _HALVING = Plateau(0.5, 5)
 _U2 = _original(_U0, 2, "unet-24-halving", epochs=50, batch=92, schedule=_HALVING)
 _U4 = _original(_U2, 4, "unet-32-halving", batch=32, learning_rate=1e-4)
 _U6 = _original(_U4, 6, "unet-32", schedule=Plateau(0.8, 5))
-_U402 = _original(_U6, 402, "unet", batch=128, **_BOTH)
+_U402 = _original(_U6, 402, "unet", batch=128, **_AUGMENTED)
 
 _S105 = _original(None, 105, "stacked-plain")
 _S106 = _original(_S105, 106, "residual-16x6")
-_S200 = _original(_S105, 200, "stacked", **_BOTH)
+_S200 = _original(_S105, 200, "stacked", **_AUGMENTED)
 _S201 = _original(_S200, 201, "stacked-weighted", loss="bce_weighted")
 _S202 = _original(_S200, 202, "stacked-dice", loss="dice")
 _S30 = _original(_S105, 30, "stacked-128-final", **_FINAL)
 
 _V300 = _original(None, 300, "vanilla", batch=128, learning_rate=1e-3)
 _V301 = _original(_V300, 301, "vanilla-dice", loss="dice")
-_V302 = _original(_V301, 302, "vanilla-dice-augmented", **_BOTH)
+_V302 = _original(_V301, 302, "vanilla-dice-augmented", **_AUGMENTED)
 _V303 = _original(_V300, 303, "vanilla-batch-32", batch=32)
 
 _M500 = _original(None, 500, "micro", epochs=200, learning_rate=1e-3)
@@ -141,15 +141,15 @@ _F50 = _original(None, 50, "flexible-16", batch=128, learning_rate=5e-4, **_FINA
 _F61 = _original(_F50, 61, "flexible-64-long", epochs=300)
 _F704 = _original(None, 704, "flexible-light", epochs=100, learning_rate=1e-3, loss="bce_weighted")
 _F705 = _original(_F704, 705, "flexible-light-slow", learning_rate=5e-4, loss="dice_bce")
-_F706 = _original(_F705, 706, "flexible-light-augmented", **_BOTH)
+_F706 = _original(_F705, 706, "flexible-light-augmented", **_AUGMENTED)
 _F707 = _original(_F706, 707, "flexible-light-batch-64", batch=64)
 _F2001 = _original(_F50, 2001, "flexible", learning_rate=1e-3)
 _F1001 = _original(_F2001, 1001, "flexible-student", batch=32, loss="bce", teacher=53)
 
-# Toys: does the pipeline learn what can be learnt perfectly?
+# Toy labels check the pipeline: they can be learnt perfectly.
 _T600 = _original(_S201, 600, "stacked-toy-easy", toy_labels="easy")
 _T601 = _original(
-    _U0, 601, "unet-toy-easy", epochs=50, loss="bce_weighted", toy_labels="easy", **_BOTH
+    _U0, 601, "unet-toy-easy", epochs=50, loss="bce_weighted", toy_labels="easy", **_AUGMENTED
 )
 _T620 = _original(
     _T600, 620, "stacked-toy-trivial", epochs=70, learning_rate=1e-3, toy_labels="trivial"
@@ -194,7 +194,7 @@ ORIGINAL: tuple[Experiment, ...] = (
     _original(_S106, 109, "residual-16x8"),
     _original(_S105, 110, "stacked-roll", roll=True),
     _original(_S105, 111, "stacked-flip", flip=True),
-    _original(_S105, 112, "stacked-roll-flip", **_BOTH),
+    _original(_S105, 112, "stacked-roll-flip", **_AUGMENTED),
     _S200,
     _S201,
     _S202,
@@ -207,9 +207,9 @@ ORIGINAL: tuple[Experiment, ...] = (
     _V303,
     _original(_V301, 304, "vanilla-dice-batch-32", batch=32),
     _original(_V302, 305, "vanilla-dice-augmented-batch-32", batch=32),
-    _original(_V303, 306, "vanilla-slow-augmented-batch-32", learning_rate=1e-4, **_BOTH),
-    _original(_U6, 400, "unet-32-augmented", **_BOTH),
-    _original(_U6, 401, "unet-32-augmented-batch-128", batch=128, **_BOTH),
+    _original(_V303, 306, "vanilla-slow-augmented-batch-32", learning_rate=1e-4, **_AUGMENTED),
+    _original(_U6, 400, "unet-32-augmented", **_AUGMENTED),
+    _original(_U6, 401, "unet-32-augmented-batch-128", batch=128, **_AUGMENTED),
     _U402,
     _original(_U402, 403, "unet-long", epochs=200),
     _original(_U402, 404, "unet-long-quick", epochs=200, learning_rate=1e-3),
@@ -229,7 +229,7 @@ ORIGINAL: tuple[Experiment, ...] = (
     _original(_T620, 624, "stacked-toy-trivial-dice", epochs=50, loss="dice"),
     _original(_T621, 625, "unet-toy-trivial-again"),
     _original(_S201, 700, "stacked-weighted-long", epochs=100),
-    _original(_M500, 701, "micro-augmented", epochs=100, **_BOTH),
+    _original(_M500, 701, "micro-augmented", epochs=100, **_AUGMENTED),
     _original(_U402, 702, "unet-long-batch-64", epochs=100, batch=64),
     _original(_U402, 703, "unet-24-long-batch-64", epochs=100, batch=64),
     _F704,
@@ -253,9 +253,9 @@ ORIGINAL: tuple[Experiment, ...] = (
     _F2001,
 )
 
-# Found by experiment (benchmarks/time_to_quality.py): Muon does most of it.
+# Found by experiment (benchmarks/time_to_quality.py); Muon contributes most.
 _FAST: dict[str, Any] = {
-    **_BOTH,
+    **_AUGMENTED,
     "epochs": 10,
     "batch": 32,
     "learning_rate": 1e-3,
@@ -266,7 +266,7 @@ _FAST: dict[str, Any] = {
 }
 
 FAST: tuple[Experiment, ...] = (
-    # Rolling teaches it nothing: its gradients are the same however the pipe is turned.
+    # No roll: the gradients of this architecture are the same for every roll of the pipe.
     _derive(_S200, 9200, "stacked-fast", **{**_FAST, "roll": False, "batch": 8}),
     _derive(_V300, 9300, "vanilla-fast", **_FAST),
     _derive(_U402, 9402, "unet-fast", **_FAST),
@@ -274,8 +274,8 @@ FAST: tuple[Experiment, ...] = (
     _derive(_F2001, 92001, "flexible-fast", **_FAST),
 )
 
-# For --fresh pipes, of which there is no end: the checkpoints that ship. Plain cross-entropy makes
-# probabilities that may be taken at their word.
+# The shipped checkpoints, trained on --fresh pipes. Plain cross-entropy gives calibrated
+# probabilities.
 _FRESH: dict[str, Any] = {**_FAST, "loss": "bce", "cycle": False}
 _RING = Experiment(3000, "ring-unet", "ring_unet", **{**_FRESH, "roll": False})
 
@@ -292,7 +292,10 @@ EXPERIMENTS = ORIGINAL + FAST + FRESH
 
 
 def find_experiments(keys: Sequence[str]) -> list[Experiment]:
-    """The experiments for numbers or names, in the order asked; ValueError lists them all."""
+    """Return the experiments with these ids or names, in order and without repetitions.
+
+    Raise ValueError, with a list of all experiments, if one is unknown.
+    """
     known = {key: e for e in EXPERIMENTS for key in (str(e.id), e.name, e.run_name)}
     for key in keys:
         if key not in known:

@@ -1,4 +1,4 @@
-"""The one training path: a step, an epoch, and what must be known to go on from anywhere.
+"""The training loop: steps, epochs, and the state to resume from after any step.
 
 N patches of a set, B batch, Z depth, A azimuth.
 """
@@ -21,71 +21,72 @@ from geoseg.models import Model
 from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.experiments import Experiment, Linear, Plateau
 from train.optimizer import (
-    average_model,
+    get_moments,
+    learning_rate_factor,
     load_moments,
+    make_averaged_model,
     make_optimizers,
-    moments,
-    rate_factor,
-    set_rate,
+    set_learning_rate,
 )
-from train.sampling import IGNORED, Plan, PreparedSet
+from train.sampling import IGNORED, EpochPlan, PreparedSet
 from train.state import State
 from train.teacher import Teacher
-from train.tuning import PLAIN, RecordedStep, Tuning, compile_model, keep_memory
-from train.validation import Epoch, Scores, score
+from train.tuning import NO_TUNING, RecordedStep, Tuning, compile_model, keep_freed_memory
+from train.validation import EpochResult, ValidationScores, compute_scores
 
-# What a plateau must remember; its other values are the recipe's, or the optimiser's.
-_PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+# The state of ReduceLROnPlateau; its other values are the recipe's or the optimiser's.
+_PLATEAU_STATE = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message says where and why."""
+    """Training cannot continue; the message says where and why."""
 
 
 class Trainer:
-    """One experiment on one set.
+    """Trains one experiment on one data set.
 
-    Order and augmentation are functions of (seed, epoch, index) alone and the initial weights one
-    of the seed, so `state` and `restore` carry everything else there is.
+    Order and augmentations are functions of (seed, epoch, index) alone, and the initial weights of
+    the seed; `state` returns everything else that a resumed run needs.
 
     Args:
         experiment: the recipe.
-        train, validation: prepared sets, on the device to train on.
-        renew: gives the training set of an epoch, from 2 on, as long as `train`; a function of the
-            epoch alone. None keeps `train`.
-        seed: of everything random.
-        tuning: what to do for speed.
-        ranks: the processes that share the work; every one makes the same Trainer.
-        teacher: whom to learn from beside the labels, on the device; it is asked for every view.
+        train_set, validation_set: on the device to train on.
+        make_train_set: returns the training set of an epoch, from 2 on, with as many patches as
+            `train_set`; a function of the epoch alone. None keeps `train_set`.
+        seed: of all random numbers.
+        tuning: the choices made for speed.
+        group: the processes that share the work; each of them makes the same Trainer.
+        teacher: on the device; it is evaluated on every augmented batch.
 
     Attributes:
-        model: being trained, on the device.
-        epoch: how many are complete.
-        step: how many steps of the next epoch are done.
+        model: the trained model, on the device.
+        epoch: the number of complete epochs.
+        step: the number of complete steps of the next epoch.
     """
 
     def __init__(
         self,
         experiment: Experiment,
-        train: PreparedSet,
-        validation: PreparedSet,
+        train_set: PreparedSet,
+        validation_set: PreparedSet,
         *,
-        renew: Callable[[int], PreparedSet] | None = None,
+        make_train_set: Callable[[int], PreparedSet] | None = None,
         seed: int = 0,
-        tuning: Tuning = PLAIN,
-        ranks: ProcessGroup = SINGLE_PROCESS,
+        tuning: Tuning = NO_TUNING,
+        group: ProcessGroup = SINGLE_PROCESS,
         teacher: Teacher | None = None,
     ) -> None:
-        self.experiment, self.train, self.validation = experiment, train, validation
-        self._renew, self._renewed = renew, 1
-        self.seed, self.ranks, self.teacher = seed, ranks, teacher
-        # Muon's rate, and what ranks exchange, would be recorded as they are at the first step.
-        records = tuning.graph and ranks.alone and not experiment.muon
-        self.tuning = tuning = replace(tuning, graph=records)
-        self.device = train.pairs.device
+        self.experiment = experiment
+        self.train_set, self.validation_set = train_set, validation_set
+        self._make_train_set, self._train_set_epoch = make_train_set, 1
+        self.seed, self.group, self.teacher = seed, group, teacher
+        # A graph would freeze Muon's learning rate and what the processes exchange.
+        can_record = tuning.graph and group.is_single and not experiment.muon
+        self.tuning = tuning = replace(tuning, graph=can_record)
+        self.device = train_set.pairs.device
         self.epoch = self.step = 0
-        keep_memory(tuning.memory)
-        torch.backends.cudnn.deterministic = True  # its fastest kernels add up in any order
+        keep_freed_memory(tuning.memory)
+        torch.backends.cudnn.deterministic = True  # the fastest kernels sum in any order
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model: Model = experiment.create_model()
@@ -96,7 +97,7 @@ class Trainer:
         self._optimizers = make_optimizers(
             experiment, self.model, fused=tuning.fused, capturable=tuning.graph
         )
-        self._average = experiment.average and average_model(self.model, experiment.average)
+        self._average = experiment.average and make_averaged_model(self.model, experiment.average)
         schedule = experiment.schedule
         self._plateau = (
             ReduceLROnPlateau(
@@ -106,222 +107,217 @@ class Trainer:
             else None
         )
         self._losses = torch.zeros(self.steps, device=self.device)
-        self._pixels = train.count_pixels()
+        self._valid_pixels = train_set.count_valid_pixels()
         self._recorded: RecordedStep | None = None
 
     @property
     def steps(self) -> int:
-        """Steps in an epoch, the last one perhaps smaller."""
-        return -(-len(self.train) // self.experiment.batch)
+        """The number of steps in an epoch; the last one may have fewer patches."""
+        return -(-len(self.train_set) // self.experiment.batch)
 
     @property
-    def renews(self) -> bool:
-        """Whether every epoch has a training set of its own."""
-        return self._renew is not None
+    def has_fresh_data(self) -> bool:
+        """Whether every epoch has its own training set."""
+        return self._make_train_set is not None
 
     @property
-    def best_model(self) -> Model:
-        """The model to validate and keep: the weights' average where the recipe wants one."""
+    def evaluated_model(self) -> Model:
+        """The model to validate and save: the moving average if the recipe has one."""
         return cast(Model, self._average.module) if self._average else self.model
 
-    def run_epoch(self, on_step: Callable[[int], bool]) -> Epoch | None:
-        """Finish the epoch that has begun, or run the next, and validate.
+    def run_epoch(self, on_step: Callable[[int], bool]) -> EpochResult | None:
+        """Run the rest of the current epoch and validate.
 
-        `on_step` hears how many patches each step took; when it answers False in any process the
-        epoch ends there, with None. TrainingError for a loss that is not finite, in training or
-        validation.
+        `on_step` gets the number of patches of each step. If it returns False in any process, the
+        epoch stops there and None is returned. Raise TrainingError if a training or validation
+        loss is not finite.
         """
         start = time.perf_counter()
-        self._take_up(self.epoch + 1)
-        ready, before = time.perf_counter(), self.step
-        plan = Plan(self.experiment, self.train, self.seed, self.epoch + 1)
+        self._load_train_set(self.epoch + 1)
+        train_start, first_step = time.perf_counter(), self.step
+        plan = EpochPlan(self.experiment, self.train_set, self.seed, self.epoch + 1)
         self.model.train()
         while self.step < self.steps:
-            self._set_rate()
+            self._set_learning_rates()
             self._run_step(plan)
             self.step += 1
-            if self.ranks.any(not on_step(len(plan.batches[self.step - 1])), self.device):
+            if self.group.any(not on_step(len(plan.batches[self.step - 1])), self.device):
                 return None
-        self._check(self.step)
-        trained = time.perf_counter()
-        scores, rate = self.validate(), self._rate
+        self._check_losses(self.step)
+        train_end = time.perf_counter()
+        scores = self.validate()
+        learning_rate = float(self._optimizers[0].param_groups[0]["lr"])
         if self._plateau:
             self._plateau.step(scores.loss)
         sizes = torch.tensor([len(b) for b in plan.batches], device=self.device)
-        seen = sizes[before:].sum().item()
+        patches = sizes[first_step:].sum().item()
         self.epoch, self.step = self.epoch + 1, 0
-        return Epoch(
+        return EpochResult(
             self.epoch,
-            (self._losses.double() * sizes).sum().item() / len(self.train),
-            scores.loss,
-            scores.metrics,
-            scores.wells,
-            scores.threshold,
-            rate,
-            seen / (trained - ready),
+            (self._losses.double() * sizes).sum().item() / len(self.train_set),
+            *scores,
+            learning_rate,
+            patches / (train_end - train_start),
             time.perf_counter() - start,
         )
 
-    def _take_up(self, epoch: int) -> None:
-        """Have the training set of an epoch at hand."""
-        if self._renew and self._renewed != epoch:
-            self.train, self._renewed = self._renew(epoch), epoch
-            self._pixels = self.train.count_pixels()
+    def _load_train_set(self, epoch: int) -> None:
+        """Make the training set of `epoch`, unless it is the current one."""
+        if self._make_train_set and self._train_set_epoch != epoch:
+            self.train_set, self._train_set_epoch = self._make_train_set(epoch), epoch
+            self._valid_pixels = self.train_set.count_valid_pixels()
 
-    @property
-    def _rate(self) -> float:
-        """Adam's learning rate."""
-        return float(self._optimizers[0].param_groups[0]["lr"])
-
-    def _set_rate(self) -> None:
+    def _set_learning_rates(self) -> None:
         """Set the learning rates for the next step."""
         schedule = self.experiment.schedule
         if isinstance(schedule, Linear):
             done = self.epoch * self.steps + self.step
-            factor = rate_factor(schedule, done, self.experiment.epochs * self.steps)
+            factor = learning_rate_factor(schedule, done, self.experiment.epochs * self.steps)
             rates = (self.experiment.learning_rate, self.experiment.muon)
             for optimizer, rate in zip(self._optimizers, rates, strict=False):
                 assert rate is not None
-                set_rate(optimizer, rate * factor)
+                set_learning_rate(optimizer, rate * factor)
 
-    def _run_step(self, plan: Plan) -> None:
-        """Take the next step of an epoch, by this process its share."""
-        chosen = plan.batches[self.step]
-        inputs = self.ranks.share(plan.batch(self.step)), self._pixels[chosen].sum()
-        learn: Callable[..., Tensor] = partial(self._learn, patches=len(chosen))
-        if self.tuning.graph and len(chosen) == self.experiment.batch:
-            self._recorded = self._recorded or RecordedStep(learn, inputs, self._tensors)
-            learn = self._recorded
-        self._losses[self.step] = learn(*inputs)
+    def _run_step(self, plan: EpochPlan) -> None:
+        """Run the next step of an epoch on this process's shard of the batch."""
+        indices = plan.batches[self.step]
+        shard = self.group.shard(plan.make_batch(self.step))
+        inputs = shard, self._valid_pixels[indices].sum()
+        update: Callable[..., Tensor] = partial(self._update_weights, patches=len(indices))
+        if self.tuning.graph and len(indices) == self.experiment.batch:
+            self._recorded = self._recorded or RecordedStep(update, inputs, self._tensors)
+            update = self._recorded
+        self._losses[self.step] = update(*inputs)
         if self._average:
             self._average.update_parameters(self.model)
 
-    def _learn(self, pair: Tensor, pixels: Tensor, patches: int) -> Tensor:
-        """One step by a share `pair` (B, C + 1, Z, A) of a batch; gives the loss of the whole.
+    def _update_weights(self, shard: Tensor, valid_pixels: Tensor, patches: int) -> Tensor:
+        """Update the weights by a shard (B, C + 1, Z, A) of a batch; return the batch's loss.
 
-        `pixels`, 0-d, and `patches` are the numbers of the whole.
+        `valid_pixels`, 0-d, and `patches` are the counts of the whole batch.
         """
         for parameter in self.model.parameters():
             parameter.grad = None
         loss = torch.zeros((), device=self.device)
-        if len(pair):
+        if len(shard):
             with self._autocast():
-                logits = self._forward(pair[:, :-1])
-                taught = self.teacher(pair) if self.teacher else None
-            loss = self._loss(logits.float(), pair[:, -1:], BatchTotals(pixels, patches), taught)
+                logits = self._forward(shard[:, :-1])
+                teacher_logits = self.teacher(shard) if self.teacher else None
+            batch = BatchTotals(valid_pixels, patches)
+            loss = self._compute_loss(logits.float(), shard[:, -1:], batch, teacher_logits)
             loss.backward()
         loss = loss.detach()
-        if not self.ranks.alone:
+        if not self.group.is_single:
             for parameter in self.model.parameters():
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-            self.ranks.add([loss, *(p.grad for p in self.model.parameters() if p.grad is not None)])
-        if self.device.type == "cpu":  # a GPU would have to wait: there a later look finds it
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            self.group.all_reduce([loss, *gradients])
+        if self.device.type == "cpu":  # on a GPU this would wait; the end of the epoch checks it
             self._losses[self.step] = loss
-            self._check(self.step + 1)
+            self._check_losses(self.step + 1)
         for optimizer in self._optimizers:
             optimizer.step()
         return loss
 
-    def _loss(
+    def _compute_loss(
         self,
         logits: Tensor,
-        truth: Tensor,
-        whole: BatchTotals | None = None,
-        taught: Tensor | None = None,
+        labels: Tensor,
+        batch: BatchTotals | None = None,
+        teacher_logits: Tensor | None = None,
     ) -> Tensor:
-        """By the labels alone, or by a teacher's logits as well."""
-        experiment, valid = self.experiment, truth != IGNORED
-        loss = LOSSES[experiment.loss](logits, truth == 1, valid, whole)
-        if taught is None:
+        """Return the loss by the labels, mixed with the teacher's if there are its logits."""
+        experiment, valid = self.experiment, labels != IGNORED
+        loss = LOSSES[experiment.loss](logits, labels == 1, valid, batch)
+        if teacher_logits is None:
             return loss
-        soft = distillation(logits, taught, experiment.temperature, valid, whole)
+        soft = distillation(logits, teacher_logits, experiment.temperature, valid, batch)
         return experiment.distillation * soft + (1 - experiment.distillation) * loss
 
     def _autocast(self) -> torch.autocast:
         precision = self.tuning.precision
         return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
 
-    def _check(self, steps: int) -> None:
-        """TrainingError where one of the first `steps` of this epoch had no finite loss."""
-        bad = (~self._losses[:steps].isfinite()).nonzero()
-        if len(bad):
-            step = int(bad[0])
-            plan = Plan(self.experiment, self.train, self.seed, self.epoch + 1)
-            chosen = plan.batches[step].tolist()
-            finite = self.train.inputs[chosen].isfinite().flatten(1).all(1).tolist()
-            guilty = [i for i, sound in zip(chosen, finite, strict=True) if not sound] or chosen
-            names = ", ".join(self.train.names[i] for i in guilty[:4])
+    def _check_losses(self, steps: int) -> None:
+        """Raise TrainingError if a loss in the first `steps` of this epoch is not finite."""
+        bad_steps = (~self._losses[:steps].isfinite()).nonzero()
+        if len(bad_steps):
+            step = int(bad_steps[0])
+            plan = EpochPlan(self.experiment, self.train_set, self.seed, self.epoch + 1)
+            indices = plan.batches[step].tolist()
+            finite = self.train_set.inputs[indices].isfinite().flatten(1).all(1).tolist()
+            # Patches with infinite values, or else the whole batch.
+            bad = [i for i, is_finite in zip(indices, finite, strict=True) if not is_finite]
+            bad = bad or indices
+            names = ", ".join(self.train_set.names[i] for i in bad[:4])
             raise TrainingError(
                 f"the loss is {self._losses[step].item()} at epoch {self.epoch + 1}, step "
                 f"{step + 1} of {self.steps}: {names}"
-                f"{f' and {len(guilty) - 4} more' * (len(guilty) > 4)}; look at these patches, or "
-                "lower the learning rate"
+                f"{f' and {len(bad) - 4} more' * (len(bad) > 4)}; check these patches, or lower "
+                "the learning rate"
             )
 
-    def validate(self) -> Scores:
-        """Score the validation set, all of it in every process."""
-        logits = self.predict(self.validation)
-        loss = self._loss(logits, self.validation.truth).item()
+    def validate(self) -> ValidationScores:
+        """Score the whole validation set, in every process."""
+        logits = self.predict(self.validation_set)
+        loss = self._compute_loss(logits, self.validation_set.labels).item()
         if not math.isfinite(loss):
-            raise TrainingError(
-                "the weights give no finite logits any more; lower the learning rate"
-            )
-        return score(logits, self.validation, loss)
+            raise TrainingError("the logits are no longer finite; lower the learning rate")
+        return compute_scores(logits, self.validation_set, loss)
 
     @torch.inference_mode()
     def predict(self, prepared: PreparedSet) -> Tensor:
-        """Logits (N, 1, Z, A) float32 of a whole set, in evaluation mode."""
-        model = self.best_model.eval()
+        """Return logits (N, 1, Z, A) float32 of a whole set, in evaluation mode."""
+        model = self.evaluated_model.eval()
         batch = self.experiment.batch_validation or self.experiment.batch
-        own = self.ranks.share(prepared.inputs)
-        logits = torch.empty_like(own[:, :1])
+        shard = self.group.shard(prepared.inputs)
+        logits = torch.empty_like(shard[:, :1])
         with self._autocast():
-            for answer, part in zip(logits.split(batch), own.split(batch), strict=True):
-                answer.copy_(model(part))
-        return self.ranks.collect(logits, len(prepared))
+            for output, inputs in zip(logits.split(batch), shard.split(batch), strict=True):
+                output.copy_(model(inputs))
+        return self.group.gather(logits, len(prepared))
 
     def state(self) -> State:
-        """Everything that must be saved to go on bit for bit; a view, not a copy.
+        """Return all that is needed to resume bit for bit; the tensors are not copied.
 
-        TrainingError where loss or weights have left the finite numbers: such a state must not be
-        kept.
+        Raise TrainingError if a loss or a weight is not finite: such a state must not be saved.
         """
-        self._check(self.step)
-        if not all(p.isfinite().all() for p in self.best_model.parameters()):
-            raise TrainingError("the weights are not finite any more; lower the learning rate")
+        self._check_losses(self.step)
+        if not all(p.isfinite().all() for p in self.evaluated_model.parameters()):
+            raise TrainingError("the weights are no longer finite; lower the learning rate")
         values = {
             "epoch": self.epoch,
             "step": self.step,
-            "plateau": self._plateau and {k: vars(self._plateau)[k] for k in _PLATEAU},
+            "plateau": self._plateau and {k: vars(self._plateau)[k] for k in _PLATEAU_STATE},
             "rates": [float(o.param_groups[0]["lr"]) for o in self._optimizers],
         }
         return State({**self._tensors(), "losses": self._losses}, values)
 
     def restore(self, state: State) -> None:
-        """Go on from where `state` was taken, by a Trainer made with the same arguments."""
+        """Restore the `state` of a Trainer that was made with the same arguments."""
         self.epoch, self.step = state.values["epoch"], state.values["step"]
         self._losses.copy_(state.tensors["losses"])
-        self.model.load_state_dict(_part(state, "model"))
+        self.model.load_state_dict(_select_tensors(state, "model"))
         if self._average:
-            self._average.load_state_dict(_part(state, "average"))
+            self._average.load_state_dict(_select_tensors(state, "average"))
         for number, optimizer in enumerate(self._optimizers):
-            load_moments(optimizer, _part(state, f"optimizer{number}"))
-            set_rate(optimizer, state.values["rates"][number])
+            load_moments(optimizer, _select_tensors(state, f"optimizer{number}"))
+            set_learning_rate(optimizer, state.values["rates"][number])
         if self._plateau:
             self._plateau.load_state_dict(state.values["plateau"])
 
     def _tensors(self) -> dict[str, Tensor]:
-        """What a step changes."""
+        """Return the tensors that a step changes."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         if self._average:
             tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
         for number, optimizer in enumerate(self._optimizers):
-            tensors |= {f"optimizer{number}.{k}": v for k, v in moments(optimizer).items()}
+            tensors |= {f"optimizer{number}.{k}": v for k, v in get_moments(optimizer).items()}
         return tensors
 
 
-def _part(state: State, kind: str) -> dict[str, Tensor]:
-    """The tensors of one kind, by the rest of their names."""
-    named = (name.partition(".") for name in state.tensors)
-    return {rest: state.tensors[f"{k}.{rest}"] for k, _, rest in named if k == kind}
+def _select_tensors(state: State, kind: str) -> dict[str, Tensor]:
+    """Return the tensors named `<kind>.<name>`, by name."""
+    names = (name.partition(".") for name in state.tensors)
+    return {rest: state.tensors[f"{k}.{rest}"] for k, _, rest in names if k == kind}

@@ -1,4 +1,4 @@
-"""Several experiments on several GPUs: a process for each, one at a time on each GPU."""
+"""Several experiments on several GPUs: one process per experiment, one experiment per GPU."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rich.text import Text
 
 from train.signals import StopRequest
 
-_LONGEST_LINE = 1 << 24
+_MAX_LINE_BYTES = 1 << 24
 
 
 def list_gpus() -> list[str]:
-    """The GPUs of this machine, as --device names them."""
+    """Return the GPUs of this machine, in the form that --device takes."""
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
 
 
-def run_fleet(
+def train_on_gpus(
     experiments: Sequence[str],
     devices: Sequence[str],
     arguments: Sequence[str],
@@ -31,23 +31,22 @@ def run_fleet(
     console: Console,
     environment: Mapping[str, str] | None = None,
 ) -> int:
-    """Train every experiment in a process of its own, one at a time on each device.
+    """Train each experiment in its own process, one at a time on each device; return an exit code.
 
     Args:
-        experiments: numbers, as -e takes them; each line a process prints begins with its own.
-        devices: as --device takes them.
-        arguments: of the command line; -e and --device in it are overruled.
-        stop: where a signal has come, those that run get it too, and no further one starts.
-        environment: variables for the processes, beside this one's own.
+        experiments: ids; every line that a process prints is prefixed with its id.
+        devices: in the form that --device takes.
+        arguments: of the command line; its -e and --device are overridden.
+        stop: its signal is forwarded to the running processes, and no further process starts.
+        environment: variables added to this process's environment.
 
-    Gives the exit code: of the signal, or the first that is not 0 by the order of `experiments`.
+    The exit code is 128 plus the signal, or the first nonzero one in the order of `experiments`.
     """
-    codes = asyncio.run(
-        _run_all(
-            experiments, devices, arguments, stop, console, {**os.environ, **(environment or {})}
-        )
-    )
-    return 128 + stop.number if stop.number else next((code for code in codes if code), 0)
+    variables = {**os.environ, **(environment or {})}
+    codes = asyncio.run(_run_all(experiments, devices, arguments, stop, console, variables))
+    if stop.signal_number:
+        return 128 + stop.signal_number
+    return next((code for code in codes if code), 0)
 
 
 async def _run_all(
@@ -58,42 +57,42 @@ async def _run_all(
     console: Console,
     environment: Mapping[str, str],
 ) -> list[int]:
-    free: asyncio.Queue[str] = asyncio.Queue()
+    free_devices: asyncio.Queue[str] = asyncio.Queue()
     for device in devices:
-        free.put_nowait(device)
+        free_devices.put_nowait(device)
     running: set[Process] = set()
 
-    def tell(number: int) -> None:
+    def forward_signal(number: int) -> None:
         for process in running:
             with suppress(ProcessLookupError):  # it has just ended
                 process.send_signal(number)
 
     async def train(experiment: str) -> int:
-        device = await free.get()
-        if stop.number:
-            free.put_nowait(device)  # for those that wait behind this one
+        device = await free_devices.get()
+        if stop.signal_number:
+            free_devices.put_nowait(device)  # so that the waiting experiments return too
             return 0
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "train", *arguments),
-            *("-e", experiment, "--device", device),  # of an option given twice the last counts
+            *("-e", experiment, "--device", device),  # argparse takes the last of repeated options
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,
-            limit=_LONGEST_LINE,
+            limit=_MAX_LINE_BYTES,
             env=environment,
-            start_new_session=True,  # so that a signal comes from `tell`, and just once
+            start_new_session=True,  # so that `forward_signal` sends each signal exactly once
         )
         running.add(process)
-        if stop.number:
-            process.send_signal(stop.number)
+        if stop.signal_number:
+            process.send_signal(stop.signal_number)
         assert process.stdout
         async for line in process.stdout:
             text = line.decode(errors="replace").rstrip()
             console.print(Text.assemble((experiment, "dim"), f" {text}"), soft_wrap=True)
         code = await process.wait()
         running.discard(process)
-        free.put_nowait(device)
+        free_devices.put_nowait(device)
         return code
 
-    stop.also = tell
+    stop.on_signal = forward_signal
     return await asyncio.gather(*map(train, experiments))

@@ -1,4 +1,4 @@
-"""A few validation patches whose masks are watched while a model learns.
+"""A few validation patches whose masks Weights & Biases shows while a model learns.
 
 N patches, Z depth, A azimuth.
 """
@@ -17,14 +17,14 @@ from geoseg.pictures import Colours, grey
 from train.loop import Trainer
 from train.sampling import IGNORED, PreparedSet
 
-COUNT = 8
-_SCALE = 6  # screen pixels a pixel
+MAX_SAMPLES = 8
+_SCALE = 6  # screen pixels per pixel
 CLASSES = {0: "background", 1: "groove", IGNORED: "null"}
 Mask = NDArray[np.uint8]
 
 
 class PredictionSamples:
-    """The same patches for every run on a set: some with a groove, spread over its wells.
+    """Patches with a groove, spread over the wells; the same ones in every run on a data set.
 
     Args:
         dataset: the validation set.
@@ -32,44 +32,44 @@ class PredictionSamples:
 
     Attributes:
         names: of the patches.
-        pictures: each in grey, (Z, A, 3).
-        truths: each with the numbers of CLASSES, uint8 (Z, A).
+        pictures: one grey picture (Z, A, 3) per patch.
+        labels: one array uint8 (Z, A) of the numbers in CLASSES per patch.
     """
 
     def __init__(self, dataset: PatchDataset, prepared: PreparedSet) -> None:
-        grooves = (dataset.masks.flatten(1).any(1)).nonzero().flatten()
-        among = grooves if len(grooves) else torch.arange(len(dataset))
-        places = torch.linspace(0, len(among) - 1, min(COUNT, len(among))).long()
-        chosen = among[places].tolist()
-        self.names = [dataset.names[i] for i in chosen]
-        self._prepared = PreparedSet(prepared.pairs[chosen], prepared.wells[chosen], self.names)
-        self.pictures: list[Colours] = [grey(dataset.images[i].numpy()) for i in chosen]
-        self.truths = list(self._prepared.truth[:, 0].byte().cpu().numpy())
+        with_groove = (dataset.masks.flatten(1).any(1)).nonzero().flatten()
+        candidates = with_groove if len(with_groove) else torch.arange(len(dataset))
+        count = min(MAX_SAMPLES, len(candidates))
+        indices = candidates[torch.linspace(0, len(candidates) - 1, count).long()].tolist()
+        self.names = [dataset.names[i] for i in indices]
+        self._prepared = PreparedSet(prepared.pairs[indices], prepared.wells[indices], self.names)
+        self.pictures: list[Colours] = [grey(dataset.images[i].numpy()) for i in indices]
+        self.labels = list(self._prepared.labels[:, 0].byte().cpu().numpy())
 
     def segment(self, trainer: Trainer) -> list[Mask]:
-        """What the model makes of each as it is now, (Z, A), numbered like `truths`.
+        """Return the model's masks (Z, A), numbered like `labels`.
 
-        To be asked in every process that shares the work.
+        Every process of the group must call this.
         """
         masks = (trainer.predict(self._prepared)[:, 0] > 0).byte().cpu().numpy()
-        return [np.where(t == IGNORED, t, m) for t, m in zip(self.truths, masks, strict=True)]
+        return [np.where(t == IGNORED, t, m) for t, m in zip(self.labels, masks, strict=True)]
 
-    def images(self, masks: Sequence[Mask], make: Callable[..., Any]) -> list[Any]:
-        """The pictures, with labels and `masks` (Z, A) to lay over them; `make` is wandb.Image."""
+    def make_images(self, masks: Sequence[Mask], image_class: Callable[..., Any]) -> list[Any]:
+        """Make a `wandb.Image` (`image_class`) of each picture, overlaid with label and mask."""
 
         def enlarge(pixels: Mask) -> Mask:
             return pixels.repeat(_SCALE, 0).repeat(_SCALE, 1)
 
         return [
-            make(
+            image_class(
                 enlarge(picture),
                 caption=name,
                 masks={
                     kind: {"mask_data": enlarge(numbers), "class_labels": CLASSES}
-                    for kind, numbers in (("prediction", mask), ("ground_truth", truth))
+                    for kind, numbers in (("prediction", mask), ("ground_truth", label))
                 },
             )
-            for name, picture, truth, mask in zip(
-                self.names, self.pictures, self.truths, masks, strict=True
+            for name, picture, label, mask in zip(
+                self.names, self.pictures, self.labels, masks, strict=True
             )
         ]

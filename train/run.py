@@ -1,4 +1,4 @@
-"""One run: from an experiment and its data to a folder with everything it leaves."""
+"""One run: trains an experiment on its data and writes the run's folder."""
 
 from __future__ import annotations
 
@@ -26,218 +26,215 @@ from rich.text import Text
 from geoseg.atomic_files import atomic_write_text
 from geoseg.dataset import PatchDataset
 from train.checkpointing import CHECKPOINTS, RunCheckpointer, lock_folder
-from train.data import Data, with_toy_labels
+from train.data import TrainingData, with_toy_labels
 from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.experiments import Experiment
 from train.loop import Trainer
+from train.options import TrainOptions
 from train.prediction_samples import PredictionSamples
 from train.sampling import PreparedSet, prepare
 from train.signals import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
-from train.tracking import Tracker
+from train.tracking import UNTRACKED, Tracker
 from train.tuning import choose_tuning, describe_hardware
-from train.validation import Epoch
-from train.wandb_options import UNTRACKED, Tracking
+from train.validation import EpochResult
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What the runs of one command share.
+    """What the runs of one command share: its options, the device, and the processes."""
 
-    Attributes:
-        output: the folder that holds the runs' folders.
-        device, seed, ranks: as `Trainer` takes them.
-        precision, compile, without: as `choose_tuning` takes them.
-        tracking: with Weights & Biases as well, and how.
-        command: what was typed, kept in the checkpoint too.
-        resume: go on with what an earlier process left, instead of replacing it.
-        save_every: seconds between two saves.
-        teachers: checkpoints to learn from; where there are none, the experiment says from whom.
-    """
-
-    output: Path
+    options: TrainOptions
     device: torch.device
-    seed: int = 0
-    ranks: ProcessGroup = SINGLE_PROCESS
-    precision: str = "auto"
-    compile: bool = False
-    without: tuple[str, ...] = ()
-    tracking: Tracking = UNTRACKED
-    command: str = ""
-    resume: bool = False
-    save_every: float = 10.0
-    teachers: tuple[Path, ...] = ()
+    group: ProcessGroup = SINGLE_PROCESS
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a run has left anything worth keeping in `folder`."""
+def has_run(folder: Path) -> bool:
+    """Return whether `folder` holds a checkpoint or a line of metrics."""
     lines = folder / "metrics.jsonl"
     return any((folder / name).exists() for name in CHECKPOINTS) or (
         lines.exists() and lines.stat().st_size > 0
     )
 
 
-def run(
-    experiment: Experiment, data: Data, setting: RunSettings, stop: StopRequest, console: Console
+def run_experiment(
+    experiment: Experiment,
+    data: TrainingData,
+    settings: RunSettings,
+    stop: StopRequest,
+    console: Console,
 ) -> dict[str, Any]:
-    """Train one experiment to its end; gives the report, which report.json in its folder holds.
+    """Train one experiment to its end; return the report that is written to report.json.
 
-    Writes config.json, metrics.jsonl, best.safetensors and last.safetensors, and resume/. Raises
-    Interrupted, with everything saved, when a signal stops it; TrainingError where it cannot go on,
-    StateError where it cannot be resumed, CheckpointError where its teacher is missing or of no
-    use, OSError where it cannot be written.
+    The run's folder gets config.json, metrics.jsonl, best.safetensors, last.safetensors and
+    resume/. Raise Interrupted, with everything saved, if a signal stops the run; TrainingError if
+    it cannot continue; StateError if it cannot be resumed; CheckpointError if its teacher is
+    missing or does not fit; OSError if a file cannot be written.
     """
     if experiment.toy_labels:
         data = with_toy_labels(data, experiment.toy_labels)
-    folder = setting.output / f"{experiment.run_name}{data.suffix}"
+    folder = settings.options.output / f"{experiment.run_name}{data.suffix}"
 
-    trainer = _make_trainer(experiment, data, setting)
-    config = _config(experiment, data, setting, trainer)
-    keeper = RunCheckpointer(folder, trainer, config, experiment.normalisation, setting.save_every)
-    writes = setting.ranks.rank == 0
-    with lock_folder(folder) if writes else nullcontext():
-        console.print(_headline(folder, config, trainer), soft_wrap=True)
-        _begin(keeper, setting, console)
-        tracking = setting.tracking if trainer.epoch < experiment.epochs else UNTRACKED
+    trainer = _make_trainer(experiment, data, settings)
+    config = _make_config(experiment, data, settings, trainer)
+    checkpointer = RunCheckpointer(
+        folder, trainer, config, experiment.normalisation, settings.options.save_every
+    )
+    is_writer = settings.group.rank == 0
+    with lock_folder(folder) if is_writer else nullcontext():
+        console.print(_describe_start(folder, config, trainer), soft_wrap=True)
+        _resume_or_start(checkpointer, settings, console)
+        tracking = settings.options.tracking if trainer.epoch < experiment.epochs else UNTRACKED
         samples = (
-            PredictionSamples(data.validation, trainer.validation) if tracking.wanted else None
+            PredictionSamples(data.validation, trainer.validation_set) if tracking.enabled else None
         )
         with (
             Tracker(
-                folder, config, keeper.records, tracking=tracking, samples=samples, console=console
+                *(folder, config, checkpointer.history),
+                options=tracking,
+                samples=samples,
+                console=console,
             )
-            if writes
+            if is_writer
             else nullcontext() as tracker,
-            _progress(console) as progress,
+            _make_progress(console) as progress,
         ):
-            _train(trainer, keeper, tracker, samples, progress, stop, console)
-            report = {
-                "run": folder.name,
-                "data": data.description,
-                "seed": setting.seed,
-                "parameters": trainer.model.count_parameters(),
-                "epochs": trainer.epoch,
-                "seconds": round(keeper.seconds, 1),
-                "best": keeper.best,
-                "last": keeper.records[-1],
-            }
-            if writes:
+            _train(trainer, checkpointer, tracker, samples, progress, stop, console)
+            report = _make_report(data, trainer, checkpointer)
+            if is_writer:
                 atomic_write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
-    console.print(f"{folder.name}: {summary(report)}", soft_wrap=True)
+    console.print(f"{folder.name}: {describe_report(report)}", soft_wrap=True)
     return report
 
 
-def summary(report: dict[str, Any]) -> str:
-    """A report in words, with a score a well."""
+def _make_report(
+    data: TrainingData, trainer: Trainer, checkpointer: RunCheckpointer
+) -> dict[str, Any]:
+    return {
+        "run": checkpointer.folder.name,
+        "data": data.description,
+        "seed": trainer.seed,
+        "parameters": trainer.model.count_parameters(),
+        "epochs": trainer.epoch,
+        "seconds": round(checkpointer.seconds, 1),
+        "best": checkpointer.best,
+        "last": checkpointer.history[-1],
+    }
+
+
+def describe_report(report: dict[str, Any]) -> str:
+    """Describe a report in one line, with the score of each well."""
     best = report["best"]
     wells = ", ".join(f"{well} {iou:.3f}" for well, iou in best["wells"].items())
     return (
         f"best validation IoU {best['iou']:.4f} at epoch {best['epoch']} of {report['epochs']}, "
-        f"{report['seconds']:,.0f} s in all; by well: {wells}"
+        f"{report['seconds']:,.0f} s in total; by well: {wells}"
     )
 
 
-def _make_trainer(experiment: Experiment, data: Data, setting: RunSettings) -> Trainer:
-    def ready(dataset: PatchDataset) -> PreparedSet:
-        return prepare(dataset, experiment.normalisation, setting.device)
+def _make_trainer(experiment: Experiment, data: TrainingData, settings: RunSettings) -> Trainer:
+    def prepare_set(dataset: PatchDataset) -> PreparedSet:
+        return prepare(dataset, experiment.normalisation, settings.device)
 
-    renew = data.renew
+    make_train_set, options = data.make_train_set, settings.options
     return Trainer(
         experiment,
-        ready(data.train),
-        ready(data.validation),
-        renew=renew and (lambda epoch: ready(renew(epoch))),
-        seed=setting.seed,
-        ranks=setting.ranks,
+        prepare_set(data.train),
+        prepare_set(data.validation),
+        make_train_set=make_train_set and (lambda epoch: prepare_set(make_train_set(epoch))),
+        seed=options.seed,
+        group=settings.group,
         teacher=load_teacher(
-            setting.teachers or find_teacher(experiment, setting.output, data.suffix),
+            options.teachers or find_teacher(experiment, options.output, data.suffix),
             experiment.normalisation,
-            setting.device,
+            settings.device,
         ),
         tuning=choose_tuning(
-            setting.device,
+            settings.device,
             experiment.epochs * len(data.train),
-            precision=setting.precision,
-            compile=setting.compile,
-            without=setting.without,
+            precision=options.precision,
+            compile=options.compile,
+            without=options.without,
         ),
     )
 
 
-def _begin(keeper: RunCheckpointer, setting: RunSettings, console: Console) -> None:
-    """Take up what there is to resume, or start afresh."""
-    notes = keeper.resume() if setting.resume else None
-    for note in notes or []:
-        console.print(f"Resuming: {note}.", soft_wrap=True)
+def _resume_or_start(
+    checkpointer: RunCheckpointer, settings: RunSettings, console: Console
+) -> None:
+    """Resume if requested and possible, else start afresh."""
+    folder = checkpointer.folder
+    notes = checkpointer.resume() if settings.options.resume else None
     if notes is not None:
-        console.print(f"Resuming {keeper.folder} {keeper.position}.", soft_wrap=True)
+        for note in notes:
+            console.print(f"Resuming: {note}.", soft_wrap=True)
+        progress = checkpointer.describe_progress()
+        console.print(f"Resuming {folder} {progress}.", soft_wrap=True)
         return
-    if setting.resume:
-        console.print(f"Nothing to resume in {keeper.folder}: starting afresh.", soft_wrap=True)
-    if setting.ranks.rank == 0:
-        keeper.begin()
+    if settings.options.resume:
+        console.print(f"Nothing to resume in {folder}: starting afresh.", soft_wrap=True)
+    if settings.group.rank == 0:
+        checkpointer.start_fresh()
 
 
 def _train(
     trainer: Trainer,
-    keeper: RunCheckpointer,
+    checkpointer: RunCheckpointer,
     tracker: Tracker | None,
     samples: PredictionSamples | None,
     progress: Progress,
     stop: StopRequest,
     console: Console,
 ) -> None:
-    """Run what is left of the epochs; `tracker` is None in a process that does not write."""
-    epochs = trainer.experiment.epochs
-    task = progress.add_task("", total=len(trainer.train))
-    if tracker and trainer.epoch == epochs and not (keeper.folder / "last.safetensors").exists():
-        keeper.save()
+    """Run the remaining epochs; `tracker` is None in a process that does not write."""
+    epochs, patches = trainer.experiment.epochs, len(trainer.train_set)
+    task = progress.add_task("", total=patches)
+    has_last = (checkpointer.folder / "last.safetensors").exists()
+    if tracker and trainer.epoch == epochs and not has_last:
+        checkpointer.save()
 
-    def on_step(patches: int) -> bool:
-        progress.advance(task, patches)
-        if tracker and not stop.number:
-            keeper.save_when_due()
-        return not stop.number
+    def on_step(step_patches: int) -> bool:
+        progress.advance(task, step_patches)
+        if tracker and not stop.signal_number:
+            checkpointer.save_when_due()
+        return not stop.signal_number
 
     while trainer.epoch < epochs:
-        done = min(trainer.step * trainer.experiment.batch, len(trainer.train))
+        done = min(trainer.step * trainer.experiment.batch, patches)
         progress.reset(task, description=f"epoch {trainer.epoch + 1}/{epochs}", completed=done)
-        epoch = trainer.run_epoch(on_step)
-        if epoch:
-            keeper.note(epoch)
-            console.print(_line(epoch, epochs), soft_wrap=True)
-            record = keeper.records[-1]
-            masks = samples.segment(trainer) if samples and keeper.best is record else None
+        result = trainer.run_epoch(on_step)
+        if result:
+            checkpointer.add_epoch(result)
+            console.print(_describe_epoch(result, epochs), soft_wrap=True)
+            is_best = checkpointer.best is checkpointer.history[-1]
+            masks = samples.segment(trainer) if samples and is_best else None
             if tracker:
-                tracker.log(record, masks)
-        # All processes stop together, though another one may have been asked.
-        stops = epoch is None or trainer.ranks.any(stop.number > 0, trainer.device)
+                tracker.log_epoch(checkpointer.history[-1], masks)
+        # All processes stop together, even if only one of them got the signal.
+        stops = result is None or trainer.group.any(stop.signal_number > 0, trainer.device)
         if tracker and (stops or trainer.epoch == epochs):
-            keeper.save()
-            _conclude(tracker, keeper, trainer)
+            checkpointer.save()
+            last = checkpointer.history[-1] if checkpointer.history else None
+            wells = Counter(trainer.validation_set.wells.tolist())
+            tracker.log_results(checkpointer.best, last, wells)
         if stops:
-            raise Interrupted(stop.number or signal.SIGTERM)
+            raise Interrupted(stop.signal_number or signal.SIGTERM)
 
 
-def _conclude(tracker: Tracker, keeper: RunCheckpointer, trainer: Trainer) -> None:
-    last = keeper.records[-1] if keeper.records else None
-    tracker.conclude(keeper.best, last, Counter(trainer.validation.wells.tolist()))
-
-
-def _config(
-    experiment: Experiment, data: Data, setting: RunSettings, trainer: Trainer
+def _make_config(
+    experiment: Experiment, data: TrainingData, settings: RunSettings, trainer: Trainer
 ) -> dict[str, Any]:
-    """Everything that makes the run what it is, as JSON values."""
+    """Return everything that determines the run, as JSON values."""
     tuning = asdict(trainer.tuning)
     return {
         **asdict(experiment),
-        "command": setting.command,
-        "seed": setting.seed,
-        "device": str(setting.device),
-        "hardware": describe_hardware(setting.device),
+        "command": settings.options.command,
+        "seed": settings.options.seed,
+        "device": str(settings.device),
+        "hardware": describe_hardware(settings.device),
         "precision": str(tuning.pop("precision")).removeprefix("torch."),
         "tuning": [name for name, chosen in tuning.items() if chosen],
-        "processes": setting.ranks.world,
+        "processes": settings.group.world_size,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "data": data.description,
@@ -245,7 +242,7 @@ def _config(
     }
 
 
-def _headline(folder: Path, config: dict[str, Any], trainer: Trainer) -> str:
+def _describe_start(folder: Path, config: dict[str, Any], trainer: Trainer) -> str:
     processes = f" in {config['processes']} processes" * (config["processes"] > 1)
     return (
         f"{folder.name}: {trainer.model.count_parameters():,} parameters, "
@@ -254,29 +251,29 @@ def _headline(folder: Path, config: dict[str, Any], trainer: Trainer) -> str:
     )
 
 
-class _Rate(ProgressColumn):
+class _SpeedColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"patches, {task.finished_speed or task.speed or 0:,.0f}/s")
 
 
-def _progress(console: Console) -> Progress:
+def _make_progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _Rate(),
+        _SpeedColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,  # the lines of the epochs are enough for a log file
+        disable=not console.is_terminal,  # a log file gets only the lines of the epochs
     )
 
 
-def _line(epoch: Epoch, epochs: int) -> str:
+def _describe_epoch(result: EpochResult, epochs: int) -> str:
     width = len(str(epochs))
-    metrics = "  ".join(f"{name} {value:.3f}" for name, value in epoch.metrics.items())
+    metrics = "  ".join(f"{name} {value:.3f}" for name, value in result.metrics.items())
     return (
-        f"epoch {epoch.number:{width}}/{epochs}  loss {epoch.loss:.4f}  validation "
-        f"{epoch.validation_loss:.4f}  {metrics}  rate {epoch.learning_rate:.1e}  "
-        f"{epoch.patches_per_second:,.0f} patches/s"
+        f"epoch {result.number:{width}}/{epochs}  loss {result.loss:.4f}  validation "
+        f"{result.validation_loss:.4f}  {metrics}  rate {result.learning_rate:.1e}  "
+        f"{result.patches_per_second:,.0f} patches/s"
     )

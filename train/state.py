@@ -1,7 +1,7 @@
-"""What a run must save to go on bit for bit, and how it is kept safe.
+"""The saved state of a run: all that it needs to resume bit for bit.
 
-A state is tensors and JSON values. The last two are kept, each in a file of its own, with a
-checksum: what is damaged is found out, and the one before is used.
+A state is tensors and JSON values. The last two are kept, each in its own file with a checksum; if
+the newest is damaged, the one before is used.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from torch import Tensor
 
 from geoseg.atomic_files import atomic_write
 
-KEPT = 2
+KEPT_STATES = 2
 
 
 class StateError(ValueError):
-    """A run that cannot be resumed; the message says why and what to do."""
+    """A run cannot be resumed; the message gives the reason and the remedy."""
 
 
 class State(NamedTuple):
-    """Tensors by name, and what is not a tensor, as JSON values."""
+    """Tensors by name, and JSON values."""
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
 
     def digest(self) -> str:
-        """SHA-256 over everything, in hexadecimal."""
+        """Return the SHA-256 of everything, in hexadecimal."""
         total = hashlib.sha256(json.dumps(self.values, sort_keys=True).encode())
         for name in sorted(self.tensors):
             tensor = self.tensors[name].detach().cpu().contiguous()
@@ -42,15 +42,15 @@ class State(NamedTuple):
 
 
 class StateStore:
-    """The saved states of one run, in `folder`; their names sort by progress."""
+    """The saved states of one run in `folder`; their names sort by the number of steps."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def save(self, steps: int, state: State) -> None:
-        """Write the state after `steps` steps, atomically, and forget all but the last two.
+        """Write the state after `steps` steps atomically, and delete all but the last two.
 
-        OSError where it cannot be written; the states before are then unharmed.
+        Raise OSError if it cannot be written; the earlier states are then unharmed.
         """
         path = self.folder / f"{steps:012}.safetensors"
         tensors = {k: v.detach().cpu().contiguous() for k, v in state.tensors.items()}
@@ -61,43 +61,43 @@ class StateStore:
         except (OSError, SafetensorError) as error:  # either may report a full disk
             raise OSError(f"{path} cannot be written: {error}") from error
         files = self._files()
-        place = files.index(path)  # what is ahead of it was damaged, or it would have been used
-        for old in (*files[:place], *files[place + KEPT :]):
+        position = files.index(path)  # files ahead of it are damaged, or the run had used them
+        for old in (*files[:position], *files[position + KEPT_STATES :]):
             old.unlink(missing_ok=True)
 
     def load(self) -> tuple[State | None, list[str]]:
-        """The newest whole state, or None where there is none at all; and what was passed over.
+        """Return the newest intact state and a message for each damaged file skipped.
 
-        StateError where there are some and all are damaged.
+        The state is None if there is no file. Raise StateError if all files are damaged.
         """
         damaged: list[str] = []
         for path in self._files():
             try:
-                return _read(path), damaged
+                return _read_state(path), damaged
             except (OSError, SafetensorError, KeyError, ValueError) as error:
                 damaged.append(f"{path} is damaged ({error})")
         if damaged:
             raise StateError(
-                f"no saved state is whole: {'; '.join(damaged)}; --overwrite starts afresh"
+                f"every saved state is damaged: {'; '.join(damaged)}; --overwrite starts afresh"
             )
         return None, []
 
     def clear(self) -> None:
-        """Forget every state."""
+        """Delete every state."""
         for path in self._files():
             path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        """The newest first."""
+        """List the files, the newest first."""
         return sorted(self.folder.glob("*.safetensors"), reverse=True)
 
 
-def _read(path: Path) -> State:
+def _read_state(path: Path) -> State:
     with safe_open(path, "pt") as file:
         metadata: Mapping[str, str] = file.metadata() or {}
-        names = file.keys()  # a safetensors file is no dict, to be walked itself
+        names = file.keys()  # safe_open returns no dict and cannot be iterated itself
         tensors = {name: file.get_tensor(name) for name in names}
     state = State(tensors, json.loads(metadata["values"]))
     if state.digest() != metadata["sha256"]:
-        raise ValueError("its checksum does not fit its content")
+        raise ValueError("its checksum does not match its content")
     return state

@@ -1,4 +1,4 @@
-"""Trained models that a run learns from, beside its labels.
+"""Teachers: trained models that a run learns from besides the labels.
 
 B batch, C channel, Z depth, A azimuth.
 """
@@ -18,14 +18,14 @@ from geoseg.normalisation import Normalisation
 from train.experiments import Experiment, find_experiments
 from train.sampling import IGNORED
 
-CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+SHIPPED_CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 
 
 class Teacher(nn.Module):
-    """One or several models, in evaluation mode and never changed, that answer as one.
+    """One or several frozen models in evaluation mode; the output is the mean of their logits.
 
     Args:
-        models: of one output channel; those of two input channels see which pixels were measured.
+        models: with one output channel; models with two input channels also get the valid mask.
         files: the SHA-256 of each model's checkpoint, by its path.
     """
 
@@ -36,37 +36,37 @@ class Teacher(nn.Module):
         self._channels = [model.arguments["in_channels"] for model in models]
 
     @torch.no_grad()
-    def forward(self, patches: Tensor) -> Tensor:
-        """Patches as a step sees them, (B, C + 1, Z, A), the truth last -> mean logits (B, 1, ...).
+    def forward(self, pairs: Tensor) -> Tensor:
+        """Return mean logits (B, 1, Z, A) for a training batch (B, C + 1, Z, A), labels last.
 
-        Whatever the student sees of it, the first channel is the image, and what is not void in the
-        truth has been measured.
+        The first channel is always the image, and a pixel is valid if its label is not IGNORED,
+        whatever input channels the student has.
         """
-        inputs = torch.cat((patches[:, :1], patches[:, -1:] != IGNORED), 1)
-        answers = [
+        inputs = torch.cat((pairs[:, :1], pairs[:, -1:] != IGNORED), 1)
+        logits = [
             model(inputs[:, :channels]).float()
             for model, channels in zip(self.models, self._channels, strict=True)
         ]
-        return torch.stack(answers).mean(0)
+        return torch.stack(logits).mean(0)
 
 
 def find_teacher(experiment: Experiment, output: Path, suffix: str = "") -> list[Path]:
-    """The checkpoint of the experiment that `experiment` learns from; none where it needs none.
+    """Return the checkpoint of the experiment's own teacher; an empty list if it has none.
 
-    It is the best one of the run in the folder `output`, for a fold the run on the same fold, as
-    any other has seen its validation wells; else, but for folds, the one in `checkpoints`.
-    CheckpointError, saying what to do, where there is none.
+    The best checkpoint of the teacher's run in `output` comes first, then the shipped one. A fold
+    (with a `suffix`) takes only the run on the same fold, because any other teacher has seen its
+    validation wells. Raise CheckpointError, with the remedy, if there is no checkpoint.
     """
     if experiment.teacher is None:
         return []
     (teacher,) = find_experiments([str(experiment.teacher)])
-    places = [output / f"{teacher.run_name}{suffix}" / "best.safetensors"]
+    candidates = [output / f"{teacher.run_name}{suffix}" / "best.safetensors"]
     if not suffix:
-        places.append(CHECKPOINTS / f"{teacher.run_name}.safetensors")
-    for path in places:
+        candidates.append(SHIPPED_CHECKPOINTS / f"{teacher.run_name}.safetensors")
+    for path in candidates:
         if path.exists():
             return [path]
-    missing = " nor ".join(map(str, places))
+    missing = " nor ".join(map(str, candidates))
     raise CheckpointError(
         f"{experiment.run_name} learns from {teacher.run_name}, and there is no {missing}; train "
         f"that first (-e {teacher.id}), or name another teacher with --teacher FILE"
@@ -76,10 +76,10 @@ def find_teacher(experiment: Experiment, output: Path, suffix: str = "") -> list
 def load_teacher(
     paths: Sequence[Path], normalisation: Normalisation, device: torch.device
 ) -> Teacher | None:
-    """The teacher that the checkpoints make together, on `device`; None for no checkpoints.
+    """Load checkpoints as one teacher on `device`; return None if `paths` is empty.
 
-    CheckpointError for a file that cannot be read, or whose model cannot see what a student sees
-    whose input is made by `normalisation`.
+    Raise CheckpointError if a file cannot be read, or if its model does not fit a student whose
+    input is made by `normalisation`.
     """
     if not paths:
         return None
@@ -93,21 +93,21 @@ def load_teacher(
             raise CheckpointError(f"teacher {path}: {error.strerror}") from error
     models = [load_checkpoint(path) for path in paths]
     for path, model in zip(paths, models, strict=True):
-        _check(path, model, normalisation)
+        _check_teacher(path, model, normalisation)
     return Teacher(models, files).to(device)
 
 
-def _check(path: Path, model: Model, student: Normalisation) -> None:
+def _check_teacher(path: Path, model: Model, student: Normalisation) -> None:
     assert model.card
     own = model.card.normalisation
     if (own.scale, own.compress) != (student.scale, student.compress):
         raise CheckpointError(
-            f"teacher {path} was trained on patches of {own}, the student sees {student}; only "
-            "the mask may differ: take a teacher that was trained as the student will be"
+            f"teacher {path} was trained on patches of {own}, the student on {student}; only the "
+            "mask may differ: choose a teacher with the student's normalisation"
         )
     channels = (model.arguments["in_channels"], model.arguments["out_channels"])
     if channels not in {(1, 1), (2, 1)}:
         raise CheckpointError(
-            f"teacher {path} takes {channels[0]} channels and gives {channels[1]}; it must take 1, "
-            "or 2 with the mask, and give 1"
+            f"teacher {path} has {channels[0]} input and {channels[1]} output channels; it must "
+            "have 1 input channel, or 2 with the mask, and 1 output channel"
         )

@@ -1,4 +1,4 @@
-"""How a run uses its hardware: chosen by itself, and every choice can be turned off."""
+"""Hardware tuning: chosen automatically, and each choice can be turned off."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from torch import Tensor, nn
 from geoseg.inference import native_precision
 
 CHOICES = ("bf16", "channels-last", "fused", "compile", "graph", "memory")
-# Compiling takes up to a minute: it must not outlast what it saves.
+# Compiling takes up to a minute, which a short run does not win back.
 _PATCHES_WORTH_COMPILING = 500_000
-# glibc's names for two of its settings, and the most to which it raises them by itself.
+# glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, and the most to which it raises them itself.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _GLIBC_MMAP, _GLIBC_TRIM = 32 << 20, 64 << 20
-_ALL = (1 << 31) - 1
+_UNLIMITED = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is done for speed. The default is none of it.
+    """The choices made for speed. The default is none of them.
 
     Attributes:
-        precision: of the convolutions; weights, losses and optimiser stay float32.
-        channels_last: keep the channels of a pixel together.
-        fused: update all weights in one kernel.
-        compile: let Inductor write the model's kernels.
-        graph: on a GPU, record a whole step once and replay it.
-        memory: on Linux, keep freed memory instead of returning it to the system at every step.
+        precision: of the convolutions; weights, losses and optimiser state stay float32.
+        channels_last: store the channels of a pixel together.
+        fused: let the optimiser update all weights in one kernel.
+        compile: compile the model with Inductor.
+        graph: on a GPU, record a whole step as a CUDA graph and replay it.
+        memory: on Linux, keep freed memory in the process instead of returning it at every step.
     """
 
     precision: torch.dtype = torch.float32
@@ -43,7 +43,7 @@ class Tuning:
     memory: bool = False
 
 
-PLAIN = Tuning()
+NO_TUNING = Tuning()
 
 
 def choose_tuning(
@@ -54,30 +54,30 @@ def choose_tuning(
     compile: bool = False,
     without: Collection[str] = (),
 ) -> Tuning:
-    """What pays on `device` for a run that sees `patches` in all.
+    """Choose the tuning for a run that sees `patches` in all on `device`.
 
     Args:
         precision: as `choose_precision` takes it.
-        compile: ask for it where it would not be chosen: it is for long runs on a GPU only, as it
-            takes up to a minute.
-        without: names of CHOICES to leave out.
+        compile: compile in any case; by default only long runs on a GPU do, as it takes up to a
+            minute.
+        without: names of CHOICES to turn off.
     """
-    gpu = device.type == "cuda"
+    is_gpu = device.type == "cuda"
     return Tuning(
         torch.float32 if "bf16" in without else choose_precision(precision, device),
         channels_last="channels-last" not in without,
         fused="fused" not in without,
         compile="compile" not in without
-        and (compile or (gpu and patches >= _PATCHES_WORTH_COMPILING)),
-        graph=gpu and "graph" not in without,
+        and (compile or (is_gpu and patches >= _PATCHES_WORTH_COMPILING)),
+        graph=is_gpu and "graph" not in without,
         memory="memory" not in without,
     )
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Turn "auto", "bf16" or "fp32" into a dtype.
+    """Convert "auto", "bf16" or "fp32" to a dtype.
 
-    "auto" is bfloat16 where the processor multiplies it natively, else float32.
+    "auto" is bfloat16 if the processor multiplies it natively, else float32.
     """
     if name != "auto":
         return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
@@ -85,74 +85,75 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def describe_hardware(device: torch.device) -> str:
-    """What computes: other hardware, other bits."""
+    """Return the name of the hardware; other hardware gives other last bits."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def keep_memory(keep: bool) -> None:
-    """Tell glibc to keep all freed memory in this process, or as much as it ever does by itself.
+def keep_freed_memory(keep: bool) -> None:
+    """Let glibc keep all freed memory in this process, or only as much as its defaults allow.
 
-    By itself it returns blocks above 32 MB to the system, at the latest, which fills each page with
-    zeros when the next step asks for it again: a tenth of the time of a step. Elsewhere than on
-    glibc nothing happens.
+    By default glibc returns every block above 32 MB to the system, which then fills each page with
+    zeros when the next step allocates it again: a tenth of the time of a step. Without glibc this
+    does nothing.
     """
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
-        mallopt(_MMAP_THRESHOLD, _ALL if keep else _GLIBC_MMAP)
-        mallopt(_TRIM_THRESHOLD, _ALL if keep else _GLIBC_TRIM)
+        mallopt(_MMAP_THRESHOLD, _UNLIMITED if keep else _GLIBC_MMAP)
+        mallopt(_TRIM_THRESHOLD, _UNLIMITED if keep else _GLIBC_TRIM)
 
 
 def compile_model(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The model's forward pass by Inductor, compiled at its first call and cached between runs.
+    """Return the model's forward pass compiled by Inductor.
 
-    Where that fails, for want of a C++ compiler say, torch warns and the plain model is used.
+    It is compiled at the first call and cached between runs. If that fails, for example without a
+    C++ compiler, torch warns and uses the plain model.
     """
-    import torch._dynamo  # takes a second, which a run without it should not pay
+    import torch._dynamo  # imported here because it takes a second
 
     torch._dynamo.config.suppress_errors = True
     return torch.compile(model, dynamic=False)
 
 
 class RecordedStep:
-    """A training step as one CUDA graph: the processor starts it whole, not kernel by kernel.
+    """A training step as one CUDA graph, which the CPU launches at once, not kernel by kernel.
 
     Args:
-        step: takes tensors, changes weights and optimiser state in place and gives a tensor; must
-            not ask the GPU for a value.
-        inputs: of the shapes that every call will have.
-        state: gives everything the step changes, and may be asked at any time. Recording needs
-            steps to warm up; they leave no trace there.
+        step: takes tensors, changes weights and optimiser state in place and returns a tensor; it
+            must not read a value from the GPU.
+        inputs: with the shapes of every later call.
+        get_state: returns all tensors that the step changes. Recording needs warm-up steps; their
+            effect on these tensors is undone.
     """
 
     def __init__(
         self,
         step: Callable[..., Tensor],
         inputs: Sequence[Tensor],
-        state: Callable[[], dict[str, Tensor]],
+        get_state: Callable[[], dict[str, Tensor]],
     ) -> None:
         self._inputs = [t.clone() for t in inputs]
-        before = {name: t.clone() for name, t in state().items()}
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):  # what is allocated or chosen once happens here
+        initial = {name: t.clone() for name, t in get_state().items()}
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # allocations and the choice of kernels happen here
                 step(*self._inputs)
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._answer = step(*self._inputs)
-        for name, t in state().items():
-            if name in before:
-                t.copy_(before[name])
-            else:  # moments and counters begin at zero
+            self._output = step(*self._inputs)
+        for name, t in get_state().items():
+            if name in initial:
+                t.copy_(initial[name])
+            else:  # moments and counters start at zero
                 t.zero_()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Replay the step on `inputs`; what it gives is overwritten by the next call."""
+        """Replay the step on `inputs`; the next call overwrites the returned tensor."""
         torch._foreach_copy_(self._inputs, list(inputs))
         self._graph.replay()
-        return self._answer
+        return self._output

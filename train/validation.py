@@ -1,4 +1,4 @@
-"""How good a model is on the wells that were left out, after an epoch.
+"""Validation scores of a model after an epoch.
 
 N patches of a set, Z depth, A azimuth.
 """
@@ -16,8 +16,8 @@ from train.sampling import IGNORED, PreparedSet
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
 
-class Scores(NamedTuple):
-    """What a validation finds; the fields are those of `Epoch`."""
+class ValidationScores(NamedTuple):
+    """The result of a validation: four fields of `EpochResult`, in its order."""
 
     loss: float
     metrics: dict[str, float]
@@ -26,12 +26,19 @@ class Scores(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What one epoch brought.
+class EpochResult:
+    """The result of one epoch.
 
-    `metrics` are the five of the validation set, the mean over patches by the challenge's rule, at
-    a probability of 0.5, and `wells` the IoU of each of its wells; `threshold` would have given the
-    best IoU of all pixels pooled; `patches_per_second` is that of the training steps alone.
+    Attributes:
+        number: of the epoch, from 1.
+        loss, validation_loss: the means over the training and the validation set.
+        metrics: the five metrics of the validation set at a probability of 0.5, each the mean over
+            patches by the challenge's rule.
+        wells: the IoU of each validation well, by the same rule.
+        threshold: the one with the best IoU over all validation pixels pooled.
+        learning_rate: Adam's, in the last step.
+        patches_per_second: of the training steps alone.
+        seconds: of the whole epoch.
     """
 
     number: int
@@ -44,37 +51,41 @@ class Epoch:
     patches_per_second: float
     seconds: float
 
-    def record(self) -> dict[str, Any]:
-        """As one line of metrics.jsonl has it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON values of one line of metrics.jsonl."""
         values = asdict(self)
         return {"epoch": values.pop("number"), **values.pop("metrics"), **values}
 
 
-def score(logits: Tensor, patches: PreparedSet, loss: float) -> Scores:
-    """Score logits (N, 1, Z, A) of a whole set, whose loss is known."""
-    truth, wells = patches.truth, patches.wells
-    counts = count(logits > 0, truth == 1, truth != IGNORED)
+def compute_scores(logits: Tensor, patches: PreparedSet, loss: float) -> ValidationScores:
+    """Score the logits (N, 1, Z, A) of a whole set with a known loss."""
+    labels, wells = patches.labels, patches.wells
+    counts = count(logits > 0, labels == 1, labels != IGNORED)
     by_well = {
         str(well): average_scores(Counts(*(n[wells == well] for n in counts)))["iou"]
         for well in wells.unique().tolist()
     }
-    return Scores(loss, average_scores(counts), by_well, best_threshold(logits, truth))
+    threshold = find_best_threshold(logits, labels)
+    return ValidationScores(loss, average_scores(counts), by_well, threshold)
 
 
-def best_threshold(logits: Tensor, truth: Tensor) -> float:
-    """The threshold on probability with the best IoU of all pixels pooled.
+def find_best_threshold(logits: Tensor, labels: Tensor) -> float:
+    """Return the probability threshold with the best IoU over all pixels pooled.
 
-    Not with the best mean over patches: that hangs on the few without a groove, each worth 0 or 1,
-    and where they are many seeing less is always better.
+    The mean over patches is not used here: it depends on the few patches without a groove, each of
+    which scores 0 or 1, and if there are many of them it always prefers the higher threshold.
 
-    Args: logits (N, ..., Z, A); truth, the same shape, of 0, 1 and VOID. Tried: 0.05 to 0.95 in
-    steps of 0.05.
+    Args:
+        logits: (N, ..., Z, A).
+        labels: 0, 1 or IGNORED, of the same shape.
+
+    The candidates are 0.05 to 0.95 in steps of 0.05. Of equal ones the nearest to 0.5 wins, since
+    the scores of a confident model are the same over a wide range.
     """
-    probability, groove, valid = logits.sigmoid(), truth == 1, truth != IGNORED
+    probability, groove, valid = logits.sigmoid(), labels == 1, labels != IGNORED
 
-    def iou(threshold: float) -> float:
+    def pooled_iou(threshold: float) -> float:
         counts = count(probability > threshold, groove, valid)
         return average_scores(counts, average="micro")["iou"]
 
-    # Of equals the one nearest to 0.5: a sure model leaves a wide choice.
-    return max(THRESHOLDS, key=lambda threshold: (iou(threshold), -abs(threshold - 0.5)))
+    return max(THRESHOLDS, key=lambda threshold: (pooled_iou(threshold), -abs(threshold - 0.5)))

@@ -1,4 +1,4 @@
-"""What Weights & Biases is told: a server on loopback for it, and a reader of its offline files."""
+"""A local server for the client of Weights & Biases, and a reader of its offline files."""
 
 import json
 import re
@@ -10,27 +10,27 @@ from pathlib import Path
 
 from wandb.proto.wandb_internal_pb2 import Record
 
-_BLOCK, _HEAD = 32_768, 7
+_BLOCK, _HEADER = 32_768, 7
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The records of a .wandb file: LevelDB's log format behind seven bytes of wandb's own."""
-    content, place, record = path.read_bytes(), _HEAD, b""
-    while place + _HEAD <= len(content):
-        if (room := _BLOCK - place % _BLOCK) < _HEAD:
-            place += room  # no head begins so near to the end of a block
+    """Yield the records of a .wandb file: LevelDB's log format after a header of seven bytes."""
+    content, position, record = path.read_bytes(), _HEADER, b""
+    while position + _HEADER <= len(content):
+        if (rest := _BLOCK - position % _BLOCK) < _HEADER:
+            position += rest  # a header does not cross the end of a block
             continue
-        size = int.from_bytes(content[place + 4 : place + 6], "little")
-        kind, start = content[place + 6], place + _HEAD
+        size = int.from_bytes(content[position + 4 : position + 6], "little")
+        kind, start = content[position + 6], position + _HEADER
         record += content[start : start + size]
-        place = start + size
-        if kind in (1, 4):  # whole, or the last part
+        position = start + size
+        if kind in (1, 4):  # a whole record, or its last part
             yield Record.FromString(record)
             record = b""
 
 
 class Run:
-    """A run as its .wandb file tells it."""
+    """A run, read from its .wandb file."""
 
     def __init__(self, path: Path) -> None:
         self.history, self.summary, self.metrics = [], {}, []
@@ -55,7 +55,7 @@ class Run:
 
 
 def _values(items) -> dict:
-    """Keys with their values; a nested key is one of a dict."""
+    """Collect keys and values; a nested key becomes a dict."""
     values = {}
     for item in items:
         first, *rest = item.nested_key or [item.key]
@@ -68,19 +68,19 @@ def _values(items) -> dict:
 
 
 class Server:
-    """Answers as the server does where all goes well, and keeps what it hears.
+    """Answers like the real server, and records the requests.
 
     Attributes:
         url: for WANDB_BASE_URL.
-        asked: the variables of every GraphQL request, by its name.
-        history: the lines that came by the file stream.
-        status: of every answer; where it is no success, nothing is kept.
-        lost_after: the request after which it is heard of no more.
+        requests: the variables of every GraphQL request, by its name.
+        history: the lines received by the file stream.
+        status: of every answer; if it is not 200, nothing is recorded.
+        silent_after: the name of the last request that is answered.
     """
 
     def __init__(self) -> None:
-        self.asked, self.history = defaultdict(list), []
-        self.status, self.lost_after, self._run = 200, None, None
+        self.requests, self.history = defaultdict(list), []
+        self.status, self.silent_after, self._run = 200, None, None
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -103,8 +103,8 @@ class Server:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def keep_run(self, name: str, epoch: int, lines: int) -> None:
-        """Have a run of so many lines, the last one of `epoch`, for whoever resumes it."""
+    def set_run(self, name: str, epoch: int, lines: int) -> None:
+        """Let the server hold a run with `lines` lines, the last one of `epoch`."""
         last = json.dumps({"_step": lines - 1, "epoch": epoch})
         counts = {"historyLineCount": lines, "logLineCount": 0, "eventsLineCount": 0}
         names = {"id": "3", "name": name, "displayName": "a run", "tags": [], "config": "{}"}
@@ -113,8 +113,8 @@ class Server:
         self._run = {**names, **counts, **tails, **summary}
 
     def answer(self, path: str, content: bytes) -> tuple[int, dict]:
-        """The status and the JSON of an answer."""
-        if self.status != 200 or self.asked.get(self.lost_after):
+        """Return the status and the JSON of an answer."""
+        if self.status != 200 or self.requests.get(self.silent_after):
             return (self.status if self.status != 200 else 503), {}
         if path.endswith("/file_stream"):
             files = json.loads(content).get("files") or {}
@@ -125,7 +125,7 @@ class Server:
         request = json.loads(content)
         name = re.search(r"(?:query|mutation)\s+(\w+)", request["query"])[1]
         variables = request.get("variables") or {}
-        self.asked[name].append(variables)
+        self.requests[name].append(variables)
         return 200, {"data": self._data(name, variables)}
 
     def _data(self, name: str, variables: dict) -> dict:

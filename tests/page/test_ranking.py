@@ -20,6 +20,7 @@ from geoseg.page.batches import Work
 from geoseg.page.browse import Entry
 from geoseg.page.ranking import Ranking, SetScores, Verdict
 from geoseg.segmenter import Segmenter
+from geoseg.synthetic import make_synthetic_dataset
 
 NAMES = ("200-stacked", "300-vanilla", "402-unet")
 
@@ -53,7 +54,7 @@ def ranking(segmenter) -> Ranking:
 @pytest.fixture
 def patches() -> PatchSet:
     """Return patches of two shapes in turn; one is all null, one has nulls, one has no label."""
-    made = synthetic_dataset(4, 9, seed=3)
+    made = make_synthetic_dataset(4, 9, seed=3)
     entries = []
     for i in range(9):
         patch, truth = make_patch(i + 1), made.masks[i].numpy().astype(np.uint8)
@@ -125,7 +126,7 @@ def test_masks_that_are_all_empty_agree():
 @pytest.fixture
 def agreeing(monkeypatch):
     """Return a set of two shapes whose models find every groove, and some labels are wrong."""
-    made = synthetic_dataset(4, 60, seed=11)
+    made = make_synthetic_dataset(4, 60, seed=11)
     keep = (made.masks.flatten(1).sum(1) > 60).nonzero().flatten()[:20]
     truths, entries = made.masks[keep] == 1, []
     for i, truth in enumerate(truths.numpy()):

@@ -1,4 +1,4 @@
-"""The table of experiments against the original's own."""
+"""The table of experiments, compared with the original project's."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from train.experiments import EXPERIMENTS, FAST, ORIGINAL, find_experiments
 
 
 def as_json(value):
-    """With lists for tuples."""
+    """Convert tuples to lists."""
     return json.loads(json.dumps(value))
 
 
@@ -24,16 +24,16 @@ def rows(original):
     return {int(row["id"]): row for row in rows}
 
 
-def test_every_row_is_there(rows):
+def test_table_holds_every_original_experiment(rows):
     assert [e.id for e in ORIGINAL] == sorted(rows)
 
 
-def test_numbers_and_names_are_unique():
+def test_ids_and_names_are_unique():
     assert len({e.id for e in EXPERIMENTS}) == len({e.name for e in EXPERIMENTS})
     assert len({e.name for e in EXPERIMENTS}) == len(EXPERIMENTS)
 
 
-def test_every_family_has_a_fast_recipe_for_the_same_model():
+def test_every_architecture_has_a_fast_recipe_for_the_same_model():
     assert {e.architecture for e in FAST} == {e.architecture for e in ORIGINAL}
     for fast in FAST:
         (original,) = find_experiments([str(fast.id)[1:]])
@@ -42,7 +42,7 @@ def test_every_family_has_a_fast_recipe_for_the_same_model():
 
 
 @pytest.mark.parametrize("experiment", ORIGINAL, ids=lambda e: e.run_name)
-def test_exactly_the_originals_hyperparameters(rows, experiment):
+def test_hyperparameters_are_the_originals(rows, experiment):
     row = rows[experiment.id]
     model = experiment.create_model()
     theirs = create_original(row["architecture"], json.loads(row["arguments"]))
@@ -68,7 +68,7 @@ def test_exactly_the_originals_hyperparameters(rows, experiment):
 
 
 def test_receptive_fields_are_the_originals(rows):
-    """Which looked no further than 128 pixels; the width of a model changes nothing."""
+    """The original measured up to 128 pixels; the width of a model has no influence."""
     found = {}
     for experiment in ORIGINAL:
         arguments = {k: v for k, v in experiment.arguments.items() if k != "width"}
@@ -82,11 +82,11 @@ def test_receptive_fields_are_the_originals(rows):
         assert tuple(min(extent, 128) for extent in found[key]) == field, experiment.run_name
 
 
-def test_found_by_number_name_or_both_and_once():
+def test_experiments_are_found_once_by_id_name_or_both():
     found = find_experiments(["300", "unet", "402", "200-stacked"])
     assert [e.id for e in found] == [300, 402, 200]
 
 
-def test_an_unknown_one_lists_the_choices():
+def test_unknown_experiment_lists_the_choices():
     with pytest.raises(ValueError, match=r"no experiment '999'.* 402 unet"):
         find_experiments(["999"])

@@ -1,6 +1,6 @@
-"""The committed loss curves, which no refactoring may change.
+"""The committed loss curves, which a refactoring must reproduce.
 
-Where the arithmetic is meant to change, `python tests/train/test_loss_curve.py` writes them anew.
+If the arithmetic changes on purpose, `python tests/train/test_loss_curve.py` rewrites them.
 """
 
 import json
@@ -34,7 +34,7 @@ EXPERIMENTS = (
         {"width": 4},
         learning_rate=2e-3,
         schedule=Linear(warmup=0.25),
-        muon=0.003,  # higher, and bfloat16 in torch's Muon tells processors apart by more than 1e-4
+        muon=0.003,  # with more, bfloat16 in torch's Muon differs by over 1e-4 between CPUs
         average=0.9,
         cycle=True,
         noise=0.1,
@@ -45,7 +45,7 @@ EXPERIMENTS = (
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """So small a model gains nothing from more, and waits long for them where others work."""
+    """Use one thread: more do not help so small a model, and slow it down on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -53,7 +53,7 @@ def one_thread():
 
 
 def train(experiment):
-    """The loss of every step, and of the validation after every epoch."""
+    """Return the training loss of every step and the validation loss of every epoch."""
     dataset = make_synthetic_dataset(4, 210, seed=5)
     validation = torch.tensor([split == "validation" for split in dataset.splits])
     trainer = Trainer(
@@ -75,13 +75,13 @@ def train(experiment):
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
-def test_the_losses_are_those_of_the_committed_curve(experiment):
-    """But for the last bits, in which processors differ."""
+def test_losses_match_the_committed_curve(experiment):
+    """The last bits differ between processors."""
     curve = json.loads(CURVES.read_text())[experiment.name]
-    again = train(experiment)
-    assert len(again["training"]) == 40
+    found = train(experiment)
+    assert len(found["training"]) == 40
     for kind, losses in curve.items():
-        assert again[kind] == pytest.approx(losses, rel=1e-4), kind
+        assert found[kind] == pytest.approx(losses, rel=1e-4), kind
 
 
 if __name__ == "__main__":

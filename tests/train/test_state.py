@@ -1,4 +1,4 @@
-"""The state of a run: whole or found out, the last two kept, and enough to go on bit for bit."""
+"""States of a run: damage is detected, the last two are kept, and resuming is exact."""
 
 from dataclasses import replace
 from random import Random
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def make_state(seed):
-    """A small state with every kind of tensor and value that a run has, and some more."""
+    """Make a small state with every kind of tensor and value that a run has, and some more."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(3, 2, 2, 2, generator=generator)
     tensors = {
@@ -33,7 +33,7 @@ def make_state(seed):
 
 
 def bits(state):
-    """All of a state, as values that compare."""
+    """Return a state as values that can be compared."""
     tensors = {
         name: (t.dtype, tuple(t.shape), t.contiguous().numpy().tobytes())
         for name, t in state.tensors.items()
@@ -47,7 +47,7 @@ def contents(folder):
 
 @pytest.fixture
 def states(tmp_path):
-    """Two states, after 9 and 10 steps."""
+    """Return a store of two states, after 9 and 10 steps."""
     states = StateStore(tmp_path / "resume")
     for steps in (9, 10):
         states.save(steps, make_state(steps))
@@ -58,24 +58,24 @@ def newest(states):
     return states.folder / f"{10:012}.safetensors"
 
 
-def test_what_is_saved_comes_back_to_the_bit(states):
+def test_saved_state_loads_bit_for_bit(states):
     state, damaged = states.load()
     assert bits(state) == bits(make_state(10))
     assert not damaged
 
 
-def test_where_nothing_was_saved_there_is_nothing(tmp_path):
+def test_empty_store_has_no_state(tmp_path):
     assert StateStore(tmp_path / "none").load() == (None, [])
 
 
-def test_the_last_two_are_kept_by_progress(states):
+def test_two_newest_states_are_kept(states):
     for steps in (99, 100, 1_000_000_000):
         states.save(steps, make_state(steps))
     assert [int(path.stem) for path in sorted(states.folder.iterdir())] == [100, 1_000_000_000]
     assert bits(states.load()[0]) == bits(make_state(1_000_000_000))
 
 
-def test_the_digest_covers_everything():
+def test_digest_covers_everything():
     state = make_state(1)
     digest = state.digest()
     assert make_state(1).digest() == digest
@@ -107,13 +107,13 @@ def shorten(data):
 
 
 def flip_tensors(data):
-    """The lowest bit of the first weight, which stays a sound number."""
+    """Flip the lowest bit of the first weight, which stays a valid number."""
     at = 8 + int.from_bytes(data[:8], "little")
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 def flip_values(data):
-    """A bit of a number among the values, which stays sound JSON."""
+    """Flip a bit of a number in the values, which stay valid JSON."""
     at = data.index(b"0.0001")
     return data[: at + 5] + b"0" + data[at + 6 :]
 
@@ -123,15 +123,15 @@ def flip_checksum(data):
     return data[:at] + (b"1" if data[at : at + 1] == b"0" else b"0") + data[at + 1 :]
 
 
-def rubbish(data):
+def randomise(data):
     return Random(1).randbytes(len(data))
 
 
-DAMAGE = [empty, truncate, shorten, flip_tensors, flip_values, flip_checksum, rubbish]
+DAMAGE = [empty, truncate, shorten, flip_tensors, flip_values, flip_checksum, randomise]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_what_is_damaged_is_said_and_the_one_before_is_used(damage, states):
+def test_damaged_state_falls_back_to_previous(damage, states):
     path = newest(states)
     path.write_bytes(damage(path.read_bytes()))
     state, damaged = states.load()
@@ -140,43 +140,45 @@ def test_what_is_damaged_is_said_and_the_one_before_is_used(damage, states):
     assert f"{path} is damaged" in damaged[0]
 
 
-def test_no_flipped_bit_goes_unnoticed(states):
-    """One bit of every byte, unless it says the same as before, such as 1E5 for 1e5."""
+def test_every_flipped_bit_is_detected(states):
+    """One bit of every byte is flipped; a few mean the same as before, such as 1E5 for 1e5."""
     path, random = newest(states), Random(5)
-    sound, expected = path.read_bytes(), bits(make_state(10))
-    unnoticed = 0
-    for at, byte in enumerate(sound):
-        path.write_bytes(sound[:at] + bytes([byte ^ 1 << random.randrange(8)]) + sound[at + 1 :])
+    content, expected = path.read_bytes(), bits(make_state(10))
+    undetected = 0
+    for at, byte in enumerate(content):
+        path.write_bytes(
+            content[:at] + bytes([byte ^ 1 << random.randrange(8)]) + content[at + 1 :]
+        )
         state, damaged = states.load()
         if not damaged:
-            unnoticed += 1
+            undetected += 1
             assert bits(state) == expected
-    assert unnoticed < 10
+    assert undetected < 10
 
 
-def test_no_missing_end_goes_unnoticed(states):
+def test_every_truncation_is_detected(states):
     path = newest(states)
-    sound = path.read_bytes()
-    for length in range(0, len(sound), 13):
-        path.write_bytes(sound[:length])
+    content = path.read_bytes()
+    for length in range(0, len(content), 13):
+        path.write_bytes(content[:length])
         state, damaged = states.load()
         assert state.tensors["model.batches"] == 9
         assert damaged
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_where_all_are_damaged_nothing_is_deleted(damage, states):
+def test_store_with_only_damaged_states_deletes_nothing(damage, states):
     for path in states.folder.iterdir():
         path.write_bytes(damage(path.read_bytes()))
     before = contents(states.folder)
-    with pytest.raises(StateError, match="no saved state is whole") as caught:
+    with pytest.raises(StateError, match="every saved state is damaged") as caught:
         states.load()
     assert all(name in str(caught.value) for name in before)
     assert "--overwrite" in str(caught.value)
     assert contents(states.folder) == before
 
 
-def test_a_damaged_one_ahead_does_not_take_the_place_of_a_whole_one(states):
+def test_damaged_newer_state_does_not_displace_an_intact_one(states):
     path = newest(states)
     states.save(12, make_state(12))
     ahead = states.folder / f"{12:012}.safetensors"
@@ -188,29 +190,29 @@ def test_a_damaged_one_ahead_does_not_take_the_place_of_a_whole_one(states):
 
 
 @pytest.mark.parametrize("error", [SafetensorError("I/O error: full"), OSError("full")])
-def test_a_save_that_fails_is_an_oserror_and_harms_nothing(error, states, monkeypatch):
-    def half(_, path, __):
+def test_failed_save_is_an_oserror_and_harms_nothing(error, states, monkeypatch):
+    def write_half(_, path, __):
         path.write_bytes(newest(states).read_bytes()[:300])
         raise error
 
     before = contents(states.folder)
-    monkeypatch.setattr("train.state.save_file", half)
+    monkeypatch.setattr("train.state.save_file", write_half)
     for steps in (10, 11):
         with pytest.raises(OSError, match=f"{steps}.safetensors cannot be written: .*full"):
             states.save(steps, make_state(0))
     assert contents(states.folder) == before
 
 
-def test_clear_forgets_everything(states):
+def test_clear_deletes_everything(states):
     states.clear()
     assert not contents(states.folder)
     assert states.load() == (None, [])
 
 
 # Four epochs of three steps, the last step smaller.
-PLAIN = Experiment(
+SIMPLE = Experiment(
     9000,
-    "plain",
+    "simple",
     "unet",
     {"width": 4},
     epochs=4,
@@ -221,7 +223,7 @@ PLAIN = Experiment(
     flip=True,
 )
 RICH = replace(
-    PLAIN,
+    SIMPLE,
     schedule=Linear(warmup=0.25),
     muon=0.02,
     average=0.99,
@@ -240,10 +242,10 @@ def without_timing(record):
     return {k: v for k, v in record.items() if k not in {"seconds", "patches_per_second"}}
 
 
-def go_on(trainer, steps=1_000):
-    """Run until `steps` steps of the whole run are done; gives the records of complete epochs.
+def train_until(trainer, steps=1_000):
+    """Train until `steps` steps of the run are done; return the lines of complete epochs.
 
-    Where they end an epoch it is left before its validation.
+    If the last step ends an epoch, it stops before the validation.
     """
     records = []
 
@@ -254,61 +256,58 @@ def go_on(trainer, steps=1_000):
         epoch = trainer.run_epoch(on_step)
         if epoch is None:
             break
-        records.append(without_timing(epoch.record()))
+        records.append(without_timing(epoch.to_json()))
     return records
 
 
-CASES = pytest.mark.parametrize(
+STACKED = replace(RICH, architecture="stacked", loss="dice_bce")
+UNFUSED = replace(TUNED, fused=False)
+CASES = [(SIMPLE, Tuning()), (RICH, TUNED)]
+MORE_CASES = [(SIMPLE, TUNED), (RICH, Tuning()), (STACKED, UNFUSED)]
+
+
+@pytest.mark.parametrize(
     ("experiment", "tuning"),
-    [
-        (PLAIN, Tuning()),
-        (PLAIN, TUNED),
-        (RICH, Tuning()),
-        (RICH, TUNED),
-        (replace(RICH, architecture="stacked", loss="dice_bce"), replace(TUNED, fused=False)),
-    ],
+    [*CASES, *(pytest.param(*case, marks=pytest.mark.long) for case in MORE_CASES)],
 )
-
-
-@CASES
-def test_a_trainer_stopped_after_any_step_goes_on_bit_for_bit(experiment, tuning, sets, tmp_path):
+def test_trainer_resumes_bit_for_bit_after_any_step(experiment, tuning, sets, tmp_path):
     def trainer():
         return Trainer(experiment, *sets, tuning=tuning)
 
     straight = trainer()
-    expected = go_on(straight)
+    expected = train_until(straight)
     total = experiment.epochs * straight.steps
     assert (straight.steps, total) == (3, 12)
     rates = {record["learning_rate"] for record in expected}
-    assert len(rates) > 1  # so that the schedule matters
+    assert len(rates) > 1  # else the schedule would not matter
     stopped, records = trainer(), []
     for steps in range(total + 1):
-        records += go_on(stopped, steps) if steps else []
+        records += train_until(stopped, steps) if steps else []
         states = StateStore(tmp_path / str(steps))
         states.save(steps, stopped.state())
         resumed = trainer()
         resumed.restore(states.load()[0])
-        assert records + go_on(resumed) == expected, steps
+        assert records + train_until(resumed) == expected, steps
         assert bits(resumed.state()) == bits(straight.state()), steps
 
 
-@CASES
-def test_a_trainer_stopped_after_every_step_goes_on_bit_for_bit(experiment, tuning, sets, tmp_path):
+@pytest.mark.parametrize(("experiment", "tuning"), CASES + MORE_CASES)
+def test_trainer_resumes_bit_for_bit_after_every_step(experiment, tuning, sets, tmp_path):
     straight = Trainer(experiment, *sets, tuning=tuning)
-    expected = go_on(straight)
+    expected = train_until(straight)
     states, records = StateStore(tmp_path), []
     for steps in range(1, experiment.epochs * straight.steps + 2):
         trainer = Trainer(experiment, *sets, tuning=tuning)
         if steps > 1:
             trainer.restore(states.load()[0])
-        records += go_on(trainer, steps)
+        records += train_until(trainer, steps)
         states.save(steps, trainer.state())
     assert records == expected
     assert bits(trainer.state()) == bits(straight.state())
 
 
-def test_a_plateaus_state_can_be_saved_where_rates_are_tensors(sets, tmp_path):
-    """As CUDA graphs need them; making such a Trainer takes no GPU."""
+def test_plateau_state_is_saved_if_rates_are_tensors(sets, tmp_path):
+    """CUDA graphs need such rates; making the Trainer needs no GPU."""
     experiment = Experiment(1, "small", "unet", {"width": 3}, schedule=Plateau(0.5, 1))
     trainer, other = (Trainer(experiment, *sets, tuning=Tuning(graph=True)) for _ in range(2))
     trainer._plateau.step(0.25)
@@ -319,13 +318,13 @@ def test_a_plateaus_state_can_be_saved_where_rates_are_tensors(sets, tmp_path):
     assert other.state().values == trainer.state().values
 
 
-def test_a_state_is_all_that_a_trainer_has(sets):
-    """A trainer that has been elsewhere, once restored, is where the state was taken."""
-    straight, stray = (Trainer(RICH, *sets, tuning=TUNED) for _ in range(2))
-    go_on(straight, 4)
-    go_on(stray, 7)
+def test_state_holds_all_that_a_trainer_has(sets):
+    """A restored trainer continues like the one that the state was taken from."""
+    straight, other = (Trainer(RICH, *sets, tuning=TUNED) for _ in range(2))
+    train_until(straight, 4)
+    train_until(other, 7)
     saved = straight.state()
-    stray.restore(State({k: t.clone() for k, t in saved.tensors.items()}, saved.values))
-    assert bits(stray.state()) == bits(straight.state())
-    assert go_on(stray) == go_on(straight)
-    assert bits(stray.state()) == bits(straight.state())
+    other.restore(State({k: t.clone() for k, t in saved.tensors.items()}, saved.values))
+    assert bits(other.state()) == bits(straight.state())
+    assert train_until(other) == train_until(straight)
+    assert bits(other.state()) == bits(straight.state())

@@ -1,5 +1,6 @@
-"""The training program as its user meets it: a process, its folder, its exit code."""
+"""`python -m train`: processes, the run's folder, messages and exit codes."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,7 +14,8 @@ from safetensors import SafetensorError
 
 from geoseg import Segmenter, load_checkpoint, read_card
 from tests.helpers import ROOT
-from tests.helpers.synthetic_data import make_data
+from tests.helpers.run_folders import read_lines
+from tests.helpers.train_process import wait_until
 from train import cards
 from train.__main__ import main
 from train.evaluate import __main__ as evaluate
@@ -23,32 +25,15 @@ START, END = "<!-- checkpoints: python -m train.cards -->", "<!-- /checkpoints -
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("set") / "data", 5, 60)
-
-
-@pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
-    """A finished run of the smallest experiment."""
+    """Train the smallest experiment."""
     output = tmp_path_factory.mktemp("runs")
     command = ["-e", "3", "-nowb", "--cpu", "--data", str(data), "-o", str(output)]
     assert main([*command, "--epochs", "2", "--precision", "fp32", "--seed", "4"]) == 0
     return output / "3-unet-8-halving"
 
 
-def start(*arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", "train", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def test_a_run_leaves_its_folder(run):
+def test_run_writes_its_folder(run):
     assert sorted(p.name for p in run.iterdir()) == [
         *("best.safetensors", "config.json", "last.safetensors", "metrics.jsonl"),
         *("report.json", "resume"),
@@ -56,28 +41,28 @@ def test_a_run_leaves_its_folder(run):
     config = json.loads((run / "config.json").read_text())
     assert (config["id"], config["epochs"], config["seed"]) == (3, 2, 4)
     assert config["command"].startswith("python -m train -e 3 -nowb")
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = read_lines(run)
     assert [line["epoch"] for line in lines] == [1, 2]
     expected = {"accuracy", "precision", "recall", "dice", "iou", "loss", "validation_loss"}
     expected |= {"learning_rate", "patches_per_second", "seconds", "epoch", "threshold", "wells"}
     assert set(lines[0]) == expected
 
 
-def test_checkpoints_know_how_they_came_to_be(run):
+def test_checkpoints_record_their_training(run):
     best, last = (read_card(run / f"{name}.safetensors") for name in ("best", "last"))
     assert last.experiment["epochs_done"] == 2
     assert (last.experiment["id"], last.experiment["name"]) == (3, "unet-8-halving")
     assert last.experiment["seed"] == 4
     assert "48 to train, 12 to validate" in last.data
     assert 0 < best.threshold < 1
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = read_lines(run)
     assert best.metrics["validation"]["iou"] == max(line["iou"] for line in lines)
     model = load_checkpoint(run / "best.safetensors")
     assert model.count_parameters() == 12_250
     assert Segmenter([run / "best.safetensors"]).names == ("3-unet-8-halving",)
 
 
-def test_an_existing_run_is_not_overwritten_by_accident(run, data, capsys):
+def test_existing_run_is_not_overwritten_by_accident(run, data, capsys):
     before = (run / "best.safetensors").read_bytes()
     command = ["-e", "3", "-nowb", "--cpu", "--data", str(data), "-o", str(run.parent)]
     assert main(command) == 2
@@ -85,19 +70,16 @@ def test_an_existing_run_is_not_overwritten_by_accident(run, data, capsys):
     assert (run / "best.safetensors").read_bytes() == before
 
 
-def test_what_an_overwritten_run_left_does_not_pass_for_the_new_one(run, data, tmp_path):
+def test_overwriting_deletes_the_old_checkpoints_first(run, data, tmp_path, start_process):
     folder = tmp_path / "3-unet-8-halving"
     shutil.copytree(run, folder)
-    process = start(
+    process = start_process(
         *("-e", 3, "-nowb", "--cpu", "--overwrite", "--seed", 7, "--epochs", 10_000),
         *("--data", data, "-o", tmp_path),
     )
-    for line in process.stdout:
-        if "writing" in line:
-            break
+    wait_until(lambda: "writing" in process.read_output(), process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.wait() == 130
     for path in folder.glob("*.safetensors"):
         assert read_card(path).experiment["seed"] == 7
 
@@ -156,12 +138,12 @@ def test_list_shows_every_experiment(capsys):
     assert len(lines) == len(EXPERIMENTS)
     assert all(e.name in line for e, line in zip(EXPERIMENTS, lines, strict=True))
     by_id = {line.split()[0]: line for line in lines}
-    assert by_id["621"].endswith("roll flip, trivial toys")
-    assert by_id["1004"].endswith("taught by 53 (temperature 4, weight 0.8)")
-    assert "taught" not in by_id["2001"]
+    assert by_id["621"].endswith("roll flip, trivial toy labels")
+    assert by_id["1004"].endswith("teacher 53 (temperature 4, weight 0.8)")
+    assert "teacher" not in by_id["2001"]
 
 
-def test_leave_out_and_fold_and_leaky_split(data, tmp_path, capsys):
+def test_splits_by_wells_folds_and_patches(data, tmp_path, capsys):
     command = ["-e", "3", "-nowb", "--cpu", "--epochs", "1", "--data", str(data)]
     assert main([*command, "-o", str(tmp_path / "a"), "--leave-out", "1", "2"]) == 0
     assert "validation wells 1, 2" in capsys.readouterr().out
@@ -180,7 +162,7 @@ def test_leave_out_and_fold_and_leaky_split(data, tmp_path, capsys):
     assert "RANDOM" in capsys.readouterr().out
 
 
-def test_folders_that_leak_are_refused_unless_allowed(data, tmp_path, capsys):
+def test_leaking_folders_are_refused_unless_allowed(data, tmp_path, capsys):
     leaky = tmp_path / "leaky"
     shutil.copytree(data, leaky)
     for kind in ("images", "labels"):
@@ -192,24 +174,24 @@ def test_folders_that_leak_are_refused_unless_allowed(data, tmp_path, capsys):
     assert main([*command, "-o", str(tmp_path / "b"), "--allow-leakage"]) == 0
 
 
-def test_paths_are_said_as_they_are(data, tmp_path, capsys):
-    """Square brackets are no markup."""
+def test_paths_are_printed_verbatim(data, tmp_path, capsys):
+    """Square brackets are not markup."""
     output = tmp_path / "[bold]a[/b] é"
     shutil.copytree(data, tmp_path / "data[old] [x]")
     command = ["-e", "3", "-nowb", "--cpu", "--epochs", "1", "-o", str(output)]
     assert main([*command, "--data", str(tmp_path / "data[old] [x]")]) == 0
-    said = capsys.readouterr().out
-    assert f"writing {output}" in said
-    assert "patches of data[old] [x];" in said
+    text = capsys.readouterr().out
+    assert f"writing {output}" in text
+    assert "patches of data[old] [x];" in text
 
 
-def test_two_experiments_one_after_the_other(data, tmp_path, capsys):
+def test_two_experiments_run_one_after_the_other(data, tmp_path, capsys):
     command = ["-e", "3", "unet-24-short", "-nowb", "--cpu", "--epochs", "1", "--data", str(data)]
     assert main([*command, "-o", str(tmp_path)]) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0-unet-24-short", "3-unet-8-halving"]
 
 
-def test_a_full_disk_is_one_line_and_harms_nothing(run, data, tmp_path, capsys, monkeypatch):
+def test_full_disk_is_one_line_and_harms_nothing(run, data, tmp_path, capsys, monkeypatch):
     def full(*_):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
@@ -222,63 +204,67 @@ def test_a_full_disk_is_one_line_and_harms_nothing(run, data, tmp_path, capsys, 
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_without_a_terminal_there_are_plain_lines_only(data, tmp_path):
-    process = start("-e", 3, "-nowb", "--epochs", 1, "--data", data, "-o", tmp_path)
-    text, _ = process.communicate(timeout=120)
+def test_output_without_a_terminal_is_plain_lines(data, tmp_path):
+    command = ["-e", "3", "-nowb", "--epochs", "1", "--data", str(data), "-o", str(tmp_path)]
+    process = subprocess.run(
+        [sys.executable, "-m", "train", *command],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    text = process.stdout + process.stderr
     assert process.returncode == 0, text
     assert "epoch 1/1  loss" in text
     assert "\x1b" not in text
     assert "\r" not in text
 
 
-def test_on_a_terminal_the_steps_are_live(data, tmp_path):
+def test_terminal_shows_live_progress(data, tmp_path, start_process):
     pty = pytest.importorskip("pty", reason="needs a POSIX terminal")
     outside, inside = pty.openpty()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "train", "-e", "3", "-nowb", "--epochs", "2", "--cpu"),
-            *("--data", str(data), "-o", str(tmp_path)),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "120"},
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
+    process = start_process(
+        *("-e", 3, "-nowb", "--epochs", 2, "--cpu", "--data", data, "-o", tmp_path),
+        terminal=os.ttyname(inside),
+        environment={"TERM": "xterm", "COLUMNS": "120"},
     )
-    os.close(inside)
     shown = b""
-    try:
-        while piece := os.read(outside, 65536):
-            shown += piece
-    except OSError:  # how Linux says that the other side has gone
-        pass
+    os.set_blocking(outside, False)
+    while True:
+        ended = process.poll() is not None
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(outside, 65536):
+                shown += piece
+        if ended:
+            break
+        time.sleep(0.02)
+    os.close(inside)
     os.close(outside)
     text = shown.decode()
-    assert process.wait(60) == 0, text
+    assert process.returncode == 0, text
     assert "epoch 2/2  loss" in text
     assert "48/48" in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_a_usable_last_checkpoint(number, data, tmp_path):
+def test_signal_leaves_a_usable_last_checkpoint(number, data, tmp_path, start_process):
     command = ("-e", 3, "-nowb", "--epochs", 10_000, "--data", data, "-o", tmp_path)
-    process = start(*command)
+    process = start_process(*command)
     folder = tmp_path / "3-unet-8-halving"
     lines = folder / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (lines.exists() and lines.stat().st_size) and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: lines.exists() and lines.stat().st_size, process)
     process.send_signal(number)
-    text, _ = process.communicate(timeout=60)
+    text = "".join(process.communicate())
     assert process.returncode == 128 + number, text
     assert f"Stopped by {signal.Signals(number).name}" in text
     assert "Traceback" not in text
     card = load_checkpoint(folder / "last.safetensors").card
     assert card.experiment["epochs_done"] >= 1
-    # Stopped in the midst of an epoch, nobody has scored these weights.
+    # Within an epoch the weights have no scores.
     assert card.experiment["interrupted"] == (card.metrics == {})
-    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["epoch"] == 1
+    assert read_lines(folder)[0]["epoch"] == 1
 
 
 def test_evaluate_scores_and_records(run, data, tmp_path, capsys):
@@ -315,19 +301,19 @@ def test_evaluate_mistakes_exit_2(run, data, tmp_path, capsys):
     assert stop.value.code == 2
 
 
-def test_evaluate_says_what_was_rejected(run, data, tmp_path, capsys):
+def test_evaluate_reports_rejected_files(run, data, tmp_path, capsys):
     broken = tmp_path / "broken"
     shutil.copytree(data, broken)
-    gone = sorted((broken / "validation" / "labels").iterdir())[:5]
-    for path in gone:
+    deleted = sorted((broken / "validation" / "labels").iterdir())[:5]
+    for path in deleted:
         path.unlink()
     assert evaluate.main([str(run / "best.safetensors"), "--data", str(broken)]) == 0
-    said = capsys.readouterr().out
-    assert gone[0].name in said
-    assert "7 patches of broken/validation (5 files rejected)" in said
+    output = capsys.readouterr().out
+    assert deleted[0].name in output
+    assert "7 patches of broken/validation (5 files rejected)" in output
 
 
-def test_cards_renew_the_marked_table_and_nothing_else(run, tmp_path):
+def test_cards_rewrite_the_marked_table_only(run, tmp_path):
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     (folder / "3-unet-8-halving.safetensors").write_bytes((run / "best.safetensors").read_bytes())

@@ -1,9 +1,9 @@
-"""What is chosen for speed, and that every choice can be turned off."""
+"""Tuning: the defaults, and every choice can be turned off."""
 
 import pytest
 import torch
 
-from train.tuning import CHOICES, PLAIN, choose_precision, choose_tuning
+from train.tuning import CHOICES, NO_TUNING, choose_precision, choose_tuning
 
 CPU = torch.device("cpu")
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
         ({}, torch.float32),
     ],
 )
-def test_auto_precision_asks_the_processor(features, chosen, monkeypatch):
+def test_auto_precision_depends_on_the_processor(features, chosen, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
     assert choose_precision("auto", CPU) == chosen
     assert choose_precision("fp32", CPU) == torch.float32
@@ -24,7 +24,7 @@ def test_auto_precision_asks_the_processor(features, chosen, monkeypatch):
 
 
 def test_every_choice_can_be_turned_off():
-    assert choose_tuning(CPU, 1, precision="bf16", compile=True, without=CHOICES) == PLAIN
+    assert choose_tuning(CPU, 1, precision="bf16", compile=True, without=CHOICES) == NO_TUNING
     chosen = choose_tuning(CPU, 1, precision="fp32")
     assert chosen.channels_last
     assert chosen.fused
@@ -35,7 +35,7 @@ def test_every_choice_can_be_turned_off():
     assert not choose_tuning(CPU, 1, without=["fused"]).fused
 
 
-def test_a_gpu_records_its_steps_and_compiles_only_long_runs():
+def test_gpu_records_its_steps_and_compiles_only_long_runs():
     gpu = torch.device("cuda")
     short = choose_tuning(gpu, 10_000, precision="bf16")
     assert short.graph

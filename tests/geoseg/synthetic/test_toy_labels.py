@@ -9,7 +9,7 @@ from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.toy_labels import MODES, add_toy_labels, stamp_toy_labels
 from tests.helpers.synthetic_data import CPU, make_data
 from train.__main__ import main
-from train.data import Data, with_toy_labels
+from train.data import TrainingData, with_toy_labels
 from train.experiments import Experiment
 from train.loop import Trainer
 from train.sampling import prepare
@@ -76,7 +76,7 @@ def test_unknown_mode_and_small_patch_are_errors(images):
 
 
 def test_training_and_validation_get_different_letters(dataset):
-    data = with_toy_labels(Data(dataset, dataset, "pipes"), "easy")
+    data = with_toy_labels(TrainingData(dataset, dataset, "pipes"), "easy")
     assert "easy toys" in data.description
     assert not torch.equal(data.train.masks, data.validation.masks)
     assert torch.equal(data.train.wells, dataset.wells)
