@@ -176,14 +176,10 @@ def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> 
             f"no usable patch in {root}: {format_count(len(rejections), 'file')} rejected, the "
             f"first {first.name} ({first.reason})"
         )
-    images = np.stack([patch.image for patch in patches])
-    masks = np.zeros(images.shape, np.uint8)
-    for mask, patch in zip(masks, patches, strict=True):
-        if patch.mask is not None:
-            mask[:] = patch.mask
+    masks = [np.zeros(p.image.shape, np.uint8) if p.mask is None else p.mask for p in patches]
     return PatchDataset(
-        torch.from_numpy(images),
-        torch.from_numpy(masks),
+        torch.from_numpy(np.stack([patch.image for patch in patches])),
+        torch.from_numpy(np.stack(masks)),
         torch.tensor([patch.mask is not None for patch in patches]),
         torch.tensor([patch.well for patch in patches]),
         torch.tensor([patch.index for patch in patches]),

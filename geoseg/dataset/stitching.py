@@ -92,15 +92,11 @@ def find_wells(
     Raises:
         DatasetError: a well does not exist, or the overlap is impossible.
     """
-    names, numbers, depths = (
-        get_well_names(dataset),
-        dataset.wells.tolist(),
-        dataset.indices.tolist(),
-    )
+    in_test = [split == "test" for split in dataset.splits]
+    keys = list(zip(in_test, dataset.wells.tolist(), dataset.indices.tolist(), strict=True))
+    names = get_well_names(dataset)
     wells: dict[str, list[int]] = {}
-    for i in sorted(
-        range(len(names)), key=lambda i: (dataset.splits[i] == "test", numbers[i], depths[i])
-    ):
+    for i in sorted(range(len(keys)), key=keys.__getitem__):
         wells.setdefault(names[i], []).append(i)
     if unknown := sorted(set(twins or ()) - wells.keys()):
         raise DatasetError(f"there is no well {unknown[0]!r}; the wells are {', '.join(wells)}")
@@ -120,11 +116,13 @@ def _find_well(
     name: str, patches: PatchDataset, twins: Collection[str] | None, overlap: int | None
 ) -> Well:
     images, indices = patches.images.numpy(), patches.indices.numpy()
-    correlation, pairs = _correlate_twins(images, indices)
+    pairs = [pair for pair in _pair_indices(indices, 1) if indices[pair[0]] % 2 == 0]
+    even, odd = ([pair[side] for pair in pairs] for side in (0, 1))
+    correlation = twin_correlation(images[even], images[odd])  # NaN without a pair
     has_twins = bool(correlation >= TWIN_CORRELATION) if twins is None else name in twins
     if overlap is None:
         overlap = _find_overlap(images, indices, 2 if has_twins else 1)
-    return Well(name, patches, has_twins, correlation, pairs, overlap)
+    return Well(name, patches, has_twins, correlation, len(pairs), overlap)
 
 
 def stitch(well: Well) -> StitchedLog:
@@ -173,15 +171,6 @@ def _pair_indices(indices: NDArray[np.int64], step: int) -> list[tuple[int, int]
     """Return the positions of each patch and of the one whose index is `step` higher."""
     position = {index: i for i, index in enumerate(indices.tolist())}
     return [(i, position[k + step]) for k, i in position.items() if k + step in position]
-
-
-def _correlate_twins(images: NDArray[np.float32], indices: NDArray[np.int64]) -> tuple[float, int]:
-    """Return `twin_correlation` of the patches 2k and 2k + 1, and the number of such pairs."""
-    pairs = [pair for pair in _pair_indices(indices, 1) if indices[pair[0]] % 2 == 0]
-    if not pairs:
-        return float("nan"), 0
-    even, odd = np.array(pairs).T
-    return twin_correlation(images[even], images[odd]), len(pairs)
 
 
 def _find_overlap(images: NDArray[np.float32], indices: NDArray[np.int64], twin_count: int) -> int:
