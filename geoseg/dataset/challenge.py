@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,83 +44,73 @@ def read_masks(
 
     Rejected are rows with another length than the name and `pixels` values, with other values than
     0 and 1, or with a name that occurs more than once. Raise DatasetError if the file is unreadable
-    or has few usable rows or none.
+    or has no usable row.
     """
-    masks, rejections, _ = _read_rows(path, pixels)
+    masks: dict[str, NDArray[np.uint8]] = {}
+    rejections: list[Rejection] = []
+    names: set[str] = set()
+    for number, name, cells in _read_rows(path):
+        row = f"row {number} ({name[:60]})"
+        wrong = [cell for cell in cells if cell not in _VALUES]
+        if name in names:
+            masks.pop(name, None)
+            reason = "has the name of an earlier row; keep the right one only"
+            rejections.append(Rejection(row, reason, "name more than once"))
+        elif len(cells) != pixels:
+            reason = f"has {len(cells):,} values after its name, not {pixels:,}; export it again"
+            rejections.append(Rejection(row, reason, "misaligned row"))
+        elif wrong:
+            reason = f"holds {wrong[0][:20]!r}; only 0 and 1 are allowed"
+            rejections.append(Rejection(row, reason, "other values than 0 and 1"))
+        else:
+            masks[name] = np.array([_VALUES[cell] for cell in cells], np.uint8)
+        names.add(name)
+    if not masks:
+        first = f", the first {rejections[0].name}: {rejections[0].reason}" if rejections else ""
+        raise DatasetError(
+            f"{path} has no usable row{first}; expected a name such as well_1_patch_0 and then "
+            f"{pixels:,} values of 0 and 1"
+        )
     return masks, rejections
 
 
-def _read_rows(
-    path: str | os.PathLike[str], pixels: int
-) -> tuple[dict[str, NDArray[np.uint8]], list[Rejection], set[str]]:
-    """Return as `read_masks`, and every name that has a row, usable or not."""
-    masks: dict[str, NDArray[np.uint8]] = {}
-    rejections: list[Rejection] = []
-    names: Counter[str] = Counter()
+def _read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield the number, the name and the values of each row."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             for number, (label, *cells) in enumerate(filter(None, csv.reader(file)), 1):
                 name = printable_name(label).removesuffix(".npy")
-                if number == 1 and not name.startswith("well_"):
-                    continue
-                names[name] += 1
-                fault = _find_fault(cells, pixels)
-                if fault:
-                    rejections.append(Rejection(f"row {number} ({name[:60]})", *fault))
-                else:
-                    masks[name] = np.array([_VALUES[cell] for cell in cells], np.uint8)
+                if number > 1 or name.startswith("well_"):
+                    yield number, name, cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as csv ({error}); export it again") from error
-    for name in [name for name, count in names.items() if count > 1]:
-        reason = f"occurs {names[name]} times; keep the right row only"
-        rejections.append(Rejection(name, reason, "name more than once"))
-        masks.pop(name, None)
-    if 3 * len(masks) < len(rejections) or not masks:
-        first = f", the first {rejections[0].name}: {rejections[0].reason}" if rejections else ""
-        raise DatasetError(
-            f"{path} has {len(masks):,} usable rows{first}; expected a name such as "
-            f"well_1_patch_0 and then {pixels:,} values of 0 and 1"
-        )
-    return masks, rejections, set(names)
-
-
-def _find_fault(cells: list[str], pixels: int) -> tuple[str, str] | None:
-    """Return what is wrong with a row and the rule that it breaks, or None."""
-    if len(cells) != pixels:
-        reason = f"has {len(cells):,} values after its name, but a patch has {pixels:,} pixels"
-        return f"{reason}; export it again", "misaligned row"
-    wrong = next((cell for cell in cells if cell not in _VALUES), None)
-    if wrong is None:
-        return None
-    return f"holds {wrong[:20]!r}; only 0 and 1 are allowed", "other values than 0 and 1"
 
 
 def replace_labels(dataset: PatchDataset, path: str | os.PathLike[str]) -> PatchDataset:
     """Replace the labels of a data set of one split with those of a csv.
 
-    `rejections` gets unusable rows, rows without an image, and images without a row, which become
-    unlabelled. Raise DatasetError if no row matches an image.
+    `rejections` gets unusable rows, rows without an image, and images without a usable row, which
+    become unlabelled. Raise DatasetError if no row matches an image.
     """
     rows, columns = dataset.images.shape[1:]
-    masks, rejections, row_names = _read_rows(path, rows * columns)
+    masks, rejections = read_masks(path, rows * columns)
     names = [Path(name).stem for name in dataset.names]
-    file = Path(path).name
-    rejections += _reject(masks.keys() - set(names), "has no image", "row without an image")
-    rejections += _reject(set(names) - row_names, f"has no row in {file}", "image without a row")
     labelled = torch.tensor([name in masks for name in names])
     if not labelled.any():
         raise DatasetError(
-            f"no row of {file} has the name of one of these {len(names):,} patches; its first row "
+            f"no row of {path} has the name of one of these {len(names):,} patches; its first row "
             f"is {next(iter(masks))}, the first image {names[0]}"
         )
+    for missing, kind, others in (
+        ("an image", "row without an image", masks.keys() - set(names)),
+        (f"a usable row in {Path(path).name}", "image without a row", set(names) - masks.keys()),
+    ):
+        reason = f"lacks {missing}; check its name"
+        rejections += [Rejection(name, reason, kind) for name in sorted(others)]
     labels = torch.zeros_like(dataset.masks)
-    for i, name in enumerate(names):
+    for label, name in zip(labels, names, strict=True):
         if name in masks:
-            labels[i] = torch.from_numpy(masks[name].reshape(rows, columns))
+            label.copy_(torch.from_numpy(masks[name].reshape(rows, columns)))
     return replace(
         dataset, masks=labels, labelled=labelled, rejections=(*dataset.rejections, *rejections)
     )
-
-
-def _reject(names: Iterable[str], reason: str, kind: str) -> list[Rejection]:
-    return [Rejection(name, f"{reason}; check its name", kind) for name in sorted(names)]

@@ -13,17 +13,17 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
+from geoseg.natural_sort import natural_key
 from geoseg.patches import AllNullError, PatchError, printable_name, read_mask, read_patch
+from geoseg.progress import track_progress
 
 SPLITS = ("train", "validation", "test")
 
@@ -33,7 +33,6 @@ SPLITS = ("train", "validation", "test")
 MAX_NULL_FRACTION = 0.5
 
 _RULES_VERSION = 1  # raise it with any change of what is rejected: it invalidates older caches
-_PROGRESS_FILES = 1000  # reading fewer files takes less time than a progress bar is useful for
 
 # Numbers without leading zeros, so that two files are never the same patch.
 _NAME = re.compile(r"well_(0|[1-9][0-9]{0,8})_patch_(0|[1-9][0-9]{0,8})\.npy")
@@ -49,8 +48,7 @@ class DatasetError(ValueError):
     """A folder or a split is unusable; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
-class Rejection:
+class Rejection(NamedTuple):
     """One rejected file.
 
     Attributes:
@@ -90,11 +88,8 @@ class SplitFiles(NamedTuple):
     labels: FileStates | None
 
 
-@dataclass(frozen=True, order=True)
-class _PatchFile:
+class _PatchFile(NamedTuple):
     split: str
-    well: int
-    index: int
     name: str
     labelled: bool
 
@@ -139,11 +134,8 @@ def read_patches(
         for file in _pair_files(split, names, rejections, keep_faulty)
     ]
     patches = []
-    for file in _track_progress(files, progress):
-        patch, rejection = _read_patch(root, file, keep_faulty)
-        if rejection:
-            rejections.append(rejection)
-        if patch:
+    for file in track_progress(files, "Reading patches") if progress else files:
+        if patch := _read_patch(root, file, keep_faulty, rejections):
             patches.append(patch)
     kept = list(_select_most_common_size(patches, rejections))
     return kept, sorted(rejections, key=lambda rejection: rejection.name)
@@ -156,11 +148,9 @@ def _list_files(folder: Path) -> FileStates | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        advice = "it must be a folder"
-        if isinstance(error, PermissionError):
-            advice = "ask its owner for permission to read it and the folders above it"
         raise DatasetError(
-            f"{printable_name(str(folder))} cannot be listed ({error.strerror}); {advice}"
+            f"{printable_name(str(folder))} cannot be listed ({error.strerror}); it must be a "
+            "folder that you may read"
         ) from error
 
 
@@ -175,63 +165,53 @@ def _get_state(entry: os.DirEntry[str]) -> tuple[int, int, int]:
 def _pair_files(
     split: str, files: SplitFiles, rejections: list[Rejection], keep_faulty: bool
 ) -> list[_PatchFile]:
-    """Pair the images of a split with their labels by name."""
-
-    def reject(kind: str, name: str, reason: str, folder: str = "images") -> None:
-        rejections.append(Rejection(f"{split}/{folder}/{printable_name(name)}", reason, kind))
-
-    misnamed = ("misnamed", "is not named well_K_patch_I.npy; rename or remove it")
-    pairs = []
-    for name in files.images:
-        match = _NAME.fullmatch(name)
-        if match is None:
-            reject(misnamed[0], name, misnamed[1])
-            continue
-        lacks_label = files.labels is not None and name not in files.labels
-        if lacks_label:
-            reject("without a label", name, f"has no label; add {split}/labels/{name}")
-        if keep_faulty or not lacks_label:
-            labelled = files.labels is not None and not lacks_label
-            pairs.append(_PatchFile(split, int(match[1]), int(match[2]), name, labelled))
-    for name in files.labels or ():
-        if _NAME.fullmatch(name) is None:
-            reject(misnamed[0], name, misnamed[1], "labels")
-        elif name not in files.images:
-            reason = f"has no image; add {split}/images/{name}"
-            reject("label without an image", name, reason, "labels")
-    return sorted(pairs)
-
-
-def _track_progress(files: list[_PatchFile], progress: bool) -> Iterable[_PatchFile]:
-    """Yield the files, with a progress bar on a terminal and one line elsewhere."""
-    if not progress or len(files) < _PROGRESS_FILES:
-        return files
-    console = Console(stderr=True)
-    if console.is_terminal:
-        return track(files, "Reading patches", console=console)
-    console.print(f"Reading {len(files):,} patches")
-    return files
+    """Pair the images of a split with their labels by name; return them by well and depth."""
+    images, labels = files.images.keys(), (files.labels or {}).keys()
+    misnamed = {name for name in images | labels if not _NAME.fullmatch(name)}
+    unlabelled = set() if files.labels is None else images - labels - misnamed
+    rename = "is not named well_K_patch_I.npy; rename or remove it"
+    for kind, reason, folder, names in (
+        ("misnamed", rename, "images", images & misnamed),
+        ("misnamed", rename, "labels", labels & misnamed),
+        ("without a label", f"has no label; add it to {split}/labels", "images", unlabelled),
+        (
+            "label without an image",
+            f"has no image; add it to {split}/images",
+            "labels",
+            labels - images - misnamed,
+        ),
+    ):
+        paths = (f"{split}/{folder}/{printable_name(name)}" for name in names)
+        rejections += [Rejection(path, reason, kind) for path in paths]
+    usable = images - misnamed - (set() if keep_faulty else unlabelled)
+    return [_PatchFile(split, name, name in labels) for name in sorted(usable, key=natural_key)]
 
 
 def _read_patch(
-    root: Path, file: _PatchFile, keep_faulty: bool
-) -> tuple[Patch | None, Rejection | None]:
-    """Return the patch unless it is rejected, and what is wrong with it or its label."""
+    root: Path, file: _PatchFile, keep_faulty: bool, rejections: list[Rejection]
+) -> Patch | None:
+    """Return the patch unless it is rejected; add what is wrong with it or its label."""
     name = f"{file.split}/images/{file.name}"
     try:
         image = read_patch(root / name)
-    except AllNullError:
-        return None, Rejection(name, "every pixel is null", "null everywhere")
     except PatchError as error:
-        return None, Rejection(name, _get_reason(error, file.name), "unreadable image")
+        kind = "null everywhere" if isinstance(error, AllNullError) else "unreadable image"
+        rejections.append(Rejection(name, _get_reason(error, file.name), kind))
+        return None
     nulls = float(np.isnan(image).mean())
     if nulls > MAX_NULL_FRACTION and not keep_faulty:
         reason = f"{nulls:.1%} of its pixels are null, more than {MAX_NULL_FRACTION:.0%}"
-        return None, Rejection(name, reason, "mostly null")
-    mask, rejection = _read_label(root, file, image.shape) if file.labelled else (None, None)
-    if rejection and not keep_faulty:
-        return None, rejection
-    return Patch(file.split, file.well, file.index, image, mask), rejection
+        rejections.append(Rejection(name, reason, "mostly null"))
+        return None
+    mask = None
+    if file.labelled:
+        mask, fault = _read_label(root, file, image.shape)
+        if fault:
+            rejections.append(fault)
+            if not keep_faulty:
+                return None
+    well, index = map(int, re.findall(r"\d+", file.name))
+    return Patch(file.split, well, index, image, mask)
 
 
 def _read_label(

@@ -5,13 +5,12 @@ Dimensions: N patches, Z depth, A azimuth.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,13 @@ from geoseg.dataset.folder import (
 )
 
 CACHE_NAME = ".geoseg-cache.safetensors"
-_COLUMNS = ("images", "masks", "labelled", "wells", "indices")
+_COLUMNS = {
+    "images": torch.float32,
+    "masks": torch.uint8,
+    "labelled": torch.bool,
+    "wells": torch.int64,
+    "indices": torch.int64,
+}
 _log = logging.getLogger(__name__)
 
 
@@ -66,18 +71,15 @@ class PatchDataset:
     rejections: tuple[Rejection, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        shape, count = tuple(self.images.shape), len(self.splits)
-        dtypes = (torch.float32, torch.uint8, torch.bool, torch.int64, torch.int64)
-        shapes = (shape, shape, (count,), (count,), (count,))
-        if len(shape) != 3 or shape[0] != count:
-            raise ValueError(f"images are {shape}; expected (N, Z, A) with N = {count} splits")
-        for name, *expected in zip(_COLUMNS, dtypes, shapes, strict=True):
+        shape = tuple(self.images.shape)
+        if len(shape) != 3 or shape[0] != len(self):
+            raise ValueError(f"images are {shape}; expected (N, Z, A) with N = {len(self)} splits")
+        for name, dtype in _COLUMNS.items():
             column: Tensor = getattr(self, name)
-            found = [column.dtype, tuple(column.shape)]
+            found = (column.dtype, tuple(column.shape))
+            expected = (dtype, shape if name in ("images", "masks") else shape[:1])
             if found != expected:
-                raise ValueError(
-                    f"{name} are {found[0]} {found[1]}; expected {expected[0]} {expected[1]}"
-                )
+                raise ValueError(f"{name} are {found}; expected {expected}")
 
     def __len__(self) -> int:
         return len(self.splits)
@@ -103,16 +105,14 @@ class PatchDataset:
         columns = {name: getattr(self, name)[positions] for name in _COLUMNS}
         return PatchDataset(**columns, splits=tuple(self.splits[i] for i in positions.tolist()))
 
-    def rejection_summary(self, examples: int = 3, verdict: str = "rejected") -> str:
-        """Format how many files broke which rule, with a few examples of each."""
+    def rejection_summary(self, verdict: str = "rejected") -> str:
+        """Format how many files broke which rule, with three examples of each."""
         kept = format_count(len(self), "patch")
         lines = [f"{kept} kept, {format_count(len(self.rejections), 'file')} {verdict}"]
         for kind, count in Counter(r.kind for r in self.rejections).most_common():
             lines.append(f"  {count:,} {kind}")
-            first = [r for r in self.rejections if r.kind == kind][:examples]
-            lines += [f"    {r.name}: {r.reason}" for r in first]
-            if count > examples:
-                lines.append(f"    and {count - examples:,} more")
+            examples = [r for r in self.rejections if r.kind == kind][:3]
+            lines += [f"    {r.name}: {r.reason}" for r in examples]
         return "\n".join(lines)
 
     @classmethod
@@ -140,9 +140,9 @@ class PatchDataset:
             labels: read the labels; without them every split is unlabelled.
             keep_faulty: keep patches that are mostly null, and, as unlabelled, those whose label is
                 missing or unusable; not for training, and not cached.
-            cache: cache the data set in `<root>/.geoseg-cache.safetensors` (or, if that is not
-                writable, in the user's cache folder) until a file's name, size or time changes.
-            progress: show the progress of reading many files on standard error.
+            cache: cache the data set in `<root>/.geoseg-cache.safetensors`, if that is writable,
+                until a file's name, size or time changes.
+            progress: show the progress of reading the files, if standard error is a terminal.
 
         Raises:
             DatasetError: the folder does not have this layout, a split does not exist, or no patch
@@ -163,13 +163,10 @@ class PatchDataset:
             dataset = _assemble(root, *read_patches(root, listing, progress, keep_faulty))
             if cache:
                 _save_cache(root, fingerprint, dataset)
-        return dataset if set(wanted) == set(listing) else _select_splits(dataset, wanted)
-
-
-def _select_splits(dataset: PatchDataset, splits: tuple[str, ...]) -> PatchDataset:
-    chosen = dataset.select(dataset.in_splits(*splits))
-    kept = tuple(r for r in dataset.rejections if r.name.split("/")[0] in splits)
-    return replace(chosen, rejections=kept)
+        if set(wanted) == set(listing):
+            return dataset
+        rejections = tuple(r for r in dataset.rejections if r.name.split("/")[0] in wanted)
+        return replace(dataset.select(dataset.in_splits(*wanted)), rejections=rejections)
 
 
 def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> PatchDataset:
@@ -179,14 +176,10 @@ def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> 
             f"no usable patch in {root}: {format_count(len(rejections), 'file')} rejected, the "
             f"first {first.name} ({first.reason})"
         )
-    images = np.stack([patch.image for patch in patches])
-    masks = np.zeros(images.shape, np.uint8)
-    for mask, patch in zip(masks, patches, strict=True):
-        if patch.mask is not None:
-            mask[:] = patch.mask
+    masks = [np.zeros(p.image.shape, np.uint8) if p.mask is None else p.mask for p in patches]
     return PatchDataset(
-        torch.from_numpy(images),
-        torch.from_numpy(masks),
+        torch.from_numpy(np.stack([patch.image for patch in patches])),
+        torch.from_numpy(np.stack(masks)),
         torch.tensor([patch.mask is not None for patch in patches]),
         torch.tensor([patch.well for patch in patches]),
         torch.tensor([patch.index for patch in patches]),
@@ -195,45 +188,29 @@ def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> 
     )
 
 
-def _cache_paths(root: Path) -> tuple[Path, Path]:
-    """Return a path beside the data, and one in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    key = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-    return root / CACHE_NAME, Path(home) / "geoseg" / f"{key}.safetensors"
-
-
 def _load_cache(root: Path, fingerprint: str) -> PatchDataset | None:
     """Return the cached data set, or None if there is none or it is outdated or damaged."""
-    for path in _cache_paths(root):
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("fingerprint") != fingerprint:
-                    continue
-                columns = {name: file.get_tensor(name) for name in _COLUMNS}
-                splits = tuple(SPLITS[code] for code in file.get_tensor("splits").tolist())
-            rejections = tuple(Rejection(**row) for row in json.loads(metadata["rejections"]))
-            return PatchDataset(**columns, splits=splits, rejections=rejections)
-        except (OSError, SafetensorError, LookupError, ValueError, TypeError):
-            continue
-    return None
+    try:
+        with safe_open(root / CACHE_NAME, "pt") as file:
+            metadata = file.metadata()
+            if metadata["fingerprint"] != fingerprint:
+                return None
+            columns = {name: file.get_tensor(name) for name in _COLUMNS}
+            splits = tuple(SPLITS[code] for code in file.get_tensor("splits").tolist())
+        rejections = tuple(Rejection(**row) for row in json.loads(metadata["rejections"]))
+        return PatchDataset(**columns, splits=splits, rejections=rejections)
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError):
+        return None
 
 
 def _save_cache(root: Path, fingerprint: str, dataset: PatchDataset) -> None:
-    tensors: dict[str, Tensor] = {name: getattr(dataset, name) for name in _COLUMNS}
     codes = [SPLITS.index(split) for split in dataset.splits]
+    tensors = {name: getattr(dataset, name) for name in _COLUMNS}
     tensors["splits"] = torch.tensor(codes, dtype=torch.uint8)
-    rejections = json.dumps([asdict(rejection) for rejection in dataset.rejections])
-    paths = _cache_paths(root)
-    for path in paths:
-        try:
-            with atomic_write(path) as temporary:
-                save_file(
-                    tensors, temporary, {"fingerprint": fingerprint, "rejections": rejections}
-                )
-        except (OSError, SafetensorError):
-            continue
-        if path == paths[1]:
-            _log.warning("%s is not writable; its cache is %s", root, path)
-        return
-    _log.warning("no cache of %s: neither it nor %s is writable", root, paths[1].parent)
+    rejections = json.dumps([rejection._asdict() for rejection in dataset.rejections])
+    metadata = {"fingerprint": fingerprint, "rejections": rejections}
+    try:
+        with atomic_write(root / CACHE_NAME) as temporary:
+            save_file(tensors, temporary, metadata)
+    except (OSError, SafetensorError) as error:
+        _log.warning("no cache of %s, so the next start reads it again: %s", root, error)

@@ -17,9 +17,6 @@ from geoseg.dataset.loading import PatchDataset
 from geoseg.patches import MAX_ELEMENTS, UNKNOWN_LABEL
 from geoseg.twins import TWIN_CORRELATION, twin_correlation
 
-# Values of `StitchedLog.row_splits` beside the indices of SPLITS.
-NO_SPLIT, SEVERAL_SPLITS = -1, len(SPLITS)
-
 
 @dataclass(frozen=True, eq=False)
 class Well:
@@ -58,15 +55,6 @@ class Well:
         height, width = self.patches.images.shape[1:]
         return int(self.first_rows.max()) + height, self.twin_count * width
 
-    def check_size(self) -> None:
-        """Raise DatasetError if the log is too large for `read_patch`."""
-        rows, columns = self.shape
-        if rows * columns > MAX_ELEMENTS:
-            raise DatasetError(
-                f"{self.name} has {rows:,} x {columns} pixels, more than {MAX_ELEMENTS:,}: its "
-                f"last patch has the number {self.patches.indices.max():,}; rename or remove it"
-            )
-
 
 @dataclass(frozen=True, eq=False)
 class StitchedLog:
@@ -75,13 +63,13 @@ class StitchedLog:
     Attributes:
         image: float32 (Z, A), NaN at nulls and missing patches.
         mask: uint8 (Z, A), 1 in a groove, 255 without a labelled patch; None without labels.
-        row_splits: int8 (Z,), index in SPLITS of each row's split, or NO_SPLIT or SEVERAL_SPLITS.
+        row_splits: bool (S, Z), whether each of SPLITS has a patch at each row.
         conflicts: number of pixels for which two patches have different values.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.uint8] | None
-    row_splits: NDArray[np.int8]
+    row_splits: NDArray[np.bool_]
     conflicts: int
 
 
@@ -104,11 +92,12 @@ def find_wells(
     Raises:
         DatasetError: a well does not exist, or the overlap is impossible.
     """
-    positions: dict[tuple[bool, int, str], list[int]] = {}
-    for i, name in enumerate(get_well_names(dataset)):
-        key = (dataset.splits[i] == "test", int(dataset.wells[i]), name)
-        positions.setdefault(key, []).append(i)
-    wells = {key[-1]: positions[key] for key in sorted(positions)}
+    in_test = [split == "test" for split in dataset.splits]
+    keys = list(zip(in_test, dataset.wells.tolist(), dataset.indices.tolist(), strict=True))
+    names = get_well_names(dataset)
+    wells: dict[str, list[int]] = {}
+    for i in sorted(range(len(keys)), key=keys.__getitem__):
+        wells.setdefault(names[i], []).append(i)
     if unknown := sorted(set(twins or ()) - wells.keys()):
         raise DatasetError(f"there is no well {unknown[0]!r}; the wells are {', '.join(wells)}")
     height = dataset.images.shape[1]
@@ -118,25 +107,22 @@ def find_wells(
             f"{height - 1}"
         )
     return [
-        _find_well(name, _select_by_depth(dataset, chosen), twins, overlap)
+        _find_well(name, dataset.select(torch.tensor(chosen)), twins, overlap)
         for name, chosen in wells.items()
     ]
-
-
-def _select_by_depth(dataset: PatchDataset, positions: list[int]) -> PatchDataset:
-    chosen = torch.tensor(positions)
-    return dataset.select(chosen[dataset.indices[chosen].argsort(stable=True)])
 
 
 def _find_well(
     name: str, patches: PatchDataset, twins: Collection[str] | None, overlap: int | None
 ) -> Well:
     images, indices = patches.images.numpy(), patches.indices.numpy()
-    correlation, pairs = _correlate_twins(images, indices)
+    pairs = [pair for pair in _pair_indices(indices, 1) if indices[pair[0]] % 2 == 0]
+    even, odd = ([pair[side] for pair in pairs] for side in (0, 1))
+    correlation = twin_correlation(images[even], images[odd])  # NaN without a pair
     has_twins = bool(correlation >= TWIN_CORRELATION) if twins is None else name in twins
     if overlap is None:
         overlap = _find_overlap(images, indices, 2 if has_twins else 1)
-    return Well(name, patches, has_twins, correlation, pairs, overlap)
+    return Well(name, patches, has_twins, correlation, len(pairs), overlap)
 
 
 def stitch(well: Well) -> StitchedLog:
@@ -146,24 +132,26 @@ def stitch(well: Well) -> StitchedLog:
     pixel is a groove if either label says so. Raise DatasetError if the log is too large for
     `read_patch`.
     """
-    well.check_size()
-    image, mask, conflicts = _place_patches(well)
-    return StitchedLog(image, mask, _find_row_splits(well), conflicts)
-
-
-def _place_patches(well: Well) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, int]:
-    """Return image and mask (Z, A) of the log, and the number of conflicting pixels."""
     patches, height = well.patches, well.patches.images.shape[1]
+    if well.shape[0] * well.shape[1] > MAX_ELEMENTS:
+        raise DatasetError(
+            f"{well.name} has {well.shape[0]:,} x {well.shape[1]} pixels, more than "
+            f"{MAX_ELEMENTS:,}: its last patch has the number {patches.indices.max():,}; rename or "
+            "remove it"
+        )
     total, count = np.zeros(well.shape), np.zeros(well.shape, np.uint16)
     mask = np.full(well.shape, UNKNOWN_LABEL, np.uint8)
+    row_splits = np.zeros((len(SPLITS), well.shape[0]), bool)
     conflicts = 0
-    rows = zip(
+    columns = zip(
         *(patches.images.numpy(), patches.masks.numpy(), patches.labelled.tolist()),
-        *(well.first_rows, patches.indices.numpy() % well.twin_count),
+        *(patches.splits, well.first_rows, patches.indices.numpy() % well.twin_count),
         strict=True,
     )
-    for patch, label, labelled, first_row, first_column in rows:
-        place = (slice(first_row, first_row + height), slice(first_column, None, well.twin_count))
+    for patch, label, labelled, split, first_row, first_column in columns:
+        rows = slice(first_row, first_row + height)
+        row_splits[SPLITS.index(split), rows] = True
+        place = (rows, slice(first_column, None, well.twin_count))
         valid = ~np.isnan(patch)
         both = valid & (count[place] > 0)
         expected = patch[both].astype(float) * count[place][both]
@@ -176,22 +164,13 @@ def _place_patches(well: Well) -> tuple[NDArray[np.float32], NDArray[np.uint8] |
             mask[place] = np.where(known, mask[place] | label, label)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, a null
         image = (total / count).astype(np.float32)
-    return image, mask if patches.labelled.any() else None, conflicts
+    return StitchedLog(image, mask if patches.labelled.any() else None, row_splits, conflicts)
 
 
 def _pair_indices(indices: NDArray[np.int64], step: int) -> list[tuple[int, int]]:
     """Return the positions of each patch and of the one whose index is `step` higher."""
     position = {index: i for i, index in enumerate(indices.tolist())}
     return [(i, position[k + step]) for k, i in position.items() if k + step in position]
-
-
-def _correlate_twins(images: NDArray[np.float32], indices: NDArray[np.int64]) -> tuple[float, int]:
-    """Return `twin_correlation` of the patches 2k and 2k + 1, and the number of such pairs."""
-    pairs = [pair for pair in _pair_indices(indices, 1) if indices[pair[0]] % 2 == 0]
-    if not pairs:
-        return float("nan"), 0
-    even, odd = np.array(pairs).T
-    return twin_correlation(images[even], images[odd]), len(pairs)
 
 
 def _find_overlap(images: NDArray[np.float32], indices: NDArray[np.int64], twin_count: int) -> int:
@@ -209,14 +188,3 @@ def _find_overlap(images: NDArray[np.float32], indices: NDArray[np.int64], twin_
         if np.array_equal(a[valid], b[valid]) and valid.any() and np.ptp(a[valid]) > 0:
             return rows
     return 0
-
-
-def _find_row_splits(well: Well) -> NDArray[np.int8]:
-    row_splits = np.full(well.shape[0], NO_SPLIT, np.int8)
-    height = well.patches.images.shape[1]
-    for split, first in zip(well.patches.splits, well.first_rows, strict=True):
-        rows = row_splits[first : first + height]
-        code = SPLITS.index(split)
-        rows[(rows != NO_SPLIT) & (rows != code)] = SEVERAL_SPLITS
-        rows[rows == NO_SPLIT] = code
-    return row_splits

@@ -44,12 +44,9 @@ def break_rules(root: Path) -> dict[str, tuple[str, str]]:
     (root / "test/images/well_\udcff\n1.npy").touch()
     (root / "test/images/well_9_patch_1.npy").mkdir()
     return {
-        "train/images/well_3_patch_0.npy": ("null everywhere", "every pixel is null"),
+        "train/images/well_3_patch_0.npy": ("null everywhere", "holds no measurement"),
         "train/images/well_3_patch_1.npy": ("of another size", "6x4, most patches here 4x6"),
-        "train/images/well_3_patch_2.npy": (
-            "without a label",
-            "add train/labels/well_3_patch_2.npy",
-        ),
+        "train/images/well_3_patch_2.npy": ("without a label", "add it to train/labels"),
         "train/labels/well_3_patch_3.npy": ("label of another size", "6x4, its image 4x6"),
         "train/labels/well_3_patch_4.npy": ("unusable label", "holds the value 255,"),
         "train/images/well_3_patch_5.npy": ("unreadable image", "is empty"),

@@ -5,16 +5,14 @@ N patches, Z depth, A azimuth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from geoseg.dataset.loading import PatchDataset
 from geoseg.dataset.stitching import get_well_names
+from geoseg.progress import track_progress
 from geoseg.twins import TWIN_CORRELATION
 
 # Patches with a correlation of POSSIBLE may be copies or twins, with CERTAIN they are.
@@ -25,11 +23,8 @@ _BLOCK = 512  # patches compared at a time
 _SPIKE_LIMIT = 4  # medians
 _MIN_VALID = 150  # differences: with fewer, patches of different synthetic wells reached 0.74
 
-Matches = tuple[Tensor, Tensor, Tensor]  # positions of both patches, int64, and correlation
 
-
-@dataclass
-class DuplicateWells:
+class DuplicateWells(NamedTuple):
     """Two wells, by the names of their logs, with patches that are copies or twins.
 
     Attributes:
@@ -43,59 +38,53 @@ class DuplicateWells:
 
     well: str
     other: str
-    patches: set[int] = field(default_factory=set)
-    other_patches: set[int] = field(default_factory=set)
-    correlation: float = 0.0
-    example: tuple[int, int] = (0, 0)
+    patches: set[int]
+    other_patches: set[int]
+    correlation: float
+    example: tuple[int, int]
 
 
-def find_duplicate_wells(
-    dataset: PatchDataset, console: Console | None = None
-) -> list[DuplicateWells]:
+def find_duplicate_wells(dataset: PatchDataset) -> list[DuplicateWells]:
     """Find all pairs of wells with copies or twins of each other's patches, most patches first.
 
-    Not found are twins with much noise or almost only nulls, copies that were shifted, flipped or
-    cut at other rows, and neighbours in depth, which share no pixels. The time grows with the
-    square of the number of patches (`benchmarks/dataset.json`); `console` shows the progress.
+    Not found are twins with much noise or almost only nulls, copies that are constant, or were
+    shifted, flipped or cut at other rows, and neighbours in depth, which share no pixels. The time
+    grows with the square of the number of patches (`benchmarks/dataset.json`).
     """
     names = list(dict.fromkeys(get_well_names(dataset)))
-    number = {name: i for i, name in enumerate(names)}
-    wells = torch.tensor([number[name] for name in get_well_names(dataset)])
-    found: dict[int, DuplicateWells] = {}
-    for first, second, correlation in _find_matches(dataset.images, wells, console):
-        swapped = wells[first] > wells[second]
-        later, earlier = torch.where(swapped, first, second), torch.where(swapped, second, first)
-        pairs = wells[later] * len(names) + wells[earlier]
-        for pair in pairs.unique().tolist():
-            entry = found.setdefault(
-                pair, DuplicateWells(names[pair // len(names)], names[pair % len(names)])
-            )
-            matches = (pairs == pair).nonzero()[:, 0]
-            entry.patches.update(later[matches].tolist())
-            entry.other_patches.update(earlier[matches].tolist())
-            best = matches[correlation[matches].argmax()]
-            if correlation[best] > entry.correlation:
-                entry.correlation = float(correlation[best])
-                entry.example = int(later[best]), int(earlier[best])
-    kept = [
-        pair
-        for pair in found.values()
-        if pair.correlation >= CERTAIN or _match_at_all_depths(dataset, pair)
-    ]
-    return sorted(kept, key=lambda pair: -len(pair.patches))
+    wells = torch.tensor([names.index(name) for name in get_well_names(dataset)])
+    first, second, correlation = _find_matches(dataset.images, wells)
+    swapped = wells[first] > wells[second]
+    later, earlier = torch.where(swapped, first, second), torch.where(swapped, second, first)
+    codes = wells[later] * len(names) + wells[earlier]
+    found = []
+    for code in codes.unique().tolist():
+        matches = (codes == code).nonzero()[:, 0]
+        best = matches[correlation[matches].argmax()]
+        pair = DuplicateWells(
+            well=names[code // len(names)],
+            other=names[code % len(names)],
+            patches=set(later[matches].tolist()),
+            other_patches=set(earlier[matches].tolist()),
+            correlation=float(correlation[best]),
+            example=(int(later[best]), int(earlier[best])),
+        )
+        if pair.correlation >= CERTAIN or _match_at_all_depths(dataset, pair):
+            found.append(pair)
+    return sorted(found, key=lambda pair: -len(pair.patches))
 
 
 def _match_at_all_depths(dataset: PatchDataset, pair: DuplicateWells) -> bool:
     """Return whether two wells, aligned by their best match, correlate at all depths."""
-    names, indices = get_well_names(dataset), dataset.indices.tolist()
-    well, other = pair.example
-    offset = indices[other] - indices[well]
-    position = {indices[i]: i for i, name in enumerate(names) if name == pair.other}
-    chosen = [
-        i for i, name in enumerate(names) if name == pair.well and indices[i] + offset in position
-    ]
-    first = dataset.images[chosen]
-    second = dataset.images[[position[indices[i] + offset] for i in chosen]]
+    indices = dataset.indices.tolist()
+    well, other = (
+        {indices[i]: i for i, name in enumerate(get_well_names(dataset)) if name == wanted}
+        for wanted in (pair.well, pair.other)
+    )
+    offset = indices[pair.example[1]] - indices[pair.example[0]]
+    depths = [depth for depth in well if depth + offset in other]
+    first = dataset.images[[well[depth] for depth in depths]]
+    second = dataset.images[[other[depth + offset] for depth in depths]]
     candidates = ((first, second), (_interpolate(first), second), (first, _interpolate(second)))
     mean = max(
         float((_compute_descriptors(a) * _compute_descriptors(b)).sum(1).mean())
@@ -104,38 +93,22 @@ def _match_at_all_depths(dataset: PatchDataset, pair: DuplicateWells) -> bool:
     return mean >= TWIN_CORRELATION
 
 
-def _find_matches(images: Tensor, wells: Tensor, console: Console | None) -> Iterator[Matches]:
-    """Yield matching patches (N, Z, A) of different `wells` (N,), some pairs in both orders."""
+def _find_matches(images: Tensor, wells: Tensor) -> tuple[Tensor, ...]:
+    """Return the positions (M,) of matching patches of different wells, and their correlation.
+
+    Some pairs are found in both orders.
+    """
     plain, midway = _compute_descriptors(images), _compute_descriptors(_interpolate(images))
-    yield from _find_smooth_copies(images, (plain == 0).all(1).nonzero()[:, 0].tolist(), wells)
-    starts: Iterable[int] = range(0, len(images), _BLOCK)
-    if console:
-        starts = track(list(starts), "Comparing patches", console=console, transient=True)
-    for start in starts:
+    blocks = []
+    for start in track_progress(range(0, len(images), _BLOCK), "Comparing patches"):
         block, rest = slice(start, start + _BLOCK), slice(start, None)
         correlation = plain[block] @ plain[rest].T
         for a, b in ((plain, midway), (midway, plain)):
             torch.maximum(correlation, a[block] @ b[rest].T, out=correlation)
         correlation[wells[block, None] == wells[rest]] = 0
         first, second = (correlation >= POSSIBLE).nonzero(as_tuple=True)
-        yield first + start, second + start, correlation[first, second]
-
-
-def _find_smooth_copies(images: Tensor, smooth: list[int], wells: Tensor) -> Iterator[Matches]:
-    """Yield exact copies among the patches without detail, at the positions `smooth`.
-
-    Each is paired with one patch of each other well, which is enough to report it. Constant patches
-    are ignored, since they may occur in any pipe.
-    """
-    groups: dict[bytes, list[int]] = {}
-    for i in smooth:
-        if len(images[i][~images[i].isnan()].unique()) > 1:
-            groups.setdefault(images[i].numpy().tobytes(), []).append(i)
-    for group in groups.values():
-        members = torch.tensor(group)
-        for one in {int(wells[i]): i for i in group}.values():
-            others = members[wells[members] != wells[one]]
-            yield others, torch.full_like(others, one), torch.ones(len(others))
+        blocks.append((first + start, second + start, correlation[first, second]))
+    return tuple(torch.cat(part) for part in zip(*blocks, strict=True))
 
 
 def _interpolate(images: Tensor) -> Tensor:

@@ -18,19 +18,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from geoseg.atomic_files import atomic_write, name_in_errors
 from geoseg.dataset.folder import SPLITS, format_count
-from geoseg.dataset.stitching import NO_SPLIT, SEVERAL_SPLITS, StitchedLog, Well, stitch
-from geoseg.pictures import NULL, grey
+from geoseg.dataset.stitching import StitchedLog, Well, stitch
+from geoseg.pictures import NULL, overlay
 
 # Blue, orange and violet for the splits, red for rows of two of them.
 SPLIT_COLOURS = ((64, 125, 255), (245, 158, 11), (139, 92, 246), (255, 56, 50))
-GROOVE = (92, 214, 232)
 BACKGROUND, CUT, TEXT, ALARM = (255, 255, 255), (150, 155, 162), (24, 26, 30), (205, 20, 20)
 
 WIDTH, MAX_ZOOM = 1200, 3  # screen pixels of the longest log, and per row of a short one
 BAR, GAP, MARGIN, LINE, SWATCH, FONT_SIZE = 6, 14, 16, 15, 10, 12  # screen pixels
 MAX_MISSING = 3  # patches; a longer gap is cut to one patch, to leave room for the other patches
 
-Value = TypeVar("Value", bound=np.number)
+Value = TypeVar("Value", bound=np.generic)
 Colours = NDArray[np.uint8]
 
 
@@ -60,7 +59,8 @@ def save_picture(wells: Sequence[Well], path: Path, notes: Mapping[str, Sequence
             pen.text((MARGIN, top + LINE * number), line, ALARM if len(text) > 1 else TEXT)
         canvas.paste(Image.fromarray(strip), (left, top))
         for row in cuts:
-            _draw_cut(pen, left + row * zoom // rows, top, len(strip))
+            x = left + row * zoom // rows
+            pen.line((x, top, x, top + len(strip) - 1), CUT)
         top += height
     _draw_legend(pen, top, f"; {format_count(rows, 'row')} a pixel" if rows > 1 else "")
     with name_in_errors(path), atomic_write(path) as temporary:
@@ -85,23 +85,16 @@ def _draw_log(log: StitchedLog, rows: int) -> Colours:
     with warnings.catch_warnings():  # the mean of nulls is null
         warnings.simplefilter("ignore", RuntimeWarning)
         image = np.nanmean(_bin_rows(log.image, rows, np.nan), axis=1).T
-    colours = grey(image)
-    splits = _bin_rows(log.row_splits, rows, NO_SPLIT)
-    colours[:, (splits == NO_SPLIT).all(1)] = BACKGROUND
+    groove = np.zeros(image.shape, bool)
     if log.mask is not None:
-        groove = (_bin_rows(log.mask, rows, 0) == 1).any(1).T
-        colours[groove] = _tint(colours[groove])
-    bar = np.full((BAR, len(splits), 3), BACKGROUND, np.uint8)
-    present = np.array([(splits == code).any(1) for code in range(len(SPLIT_COLOURS))])
-    present[SEVERAL_SPLITS] |= present[:SEVERAL_SPLITS].sum(0) > 1
-    for where, colour in zip(present, SPLIT_COLOURS, strict=True):
+        groove = _bin_rows(log.mask == 1, rows, 0).max(1).T
+    colours = overlay(image, groove)
+    splits = _bin_rows(log.row_splits.T, rows, 0).max(1).T
+    colours[:, ~splits.any(0)] = BACKGROUND
+    bar = np.full((BAR, splits.shape[1], 3), BACKGROUND, np.uint8)
+    for where, colour in zip((*splits, splits.sum(0) > 1), SPLIT_COLOURS, strict=True):
         bar[:, where] = colour
     return np.concatenate([colours, bar])
-
-
-def _tint(colours: Colours) -> Colours:
-    """Mix colours with that of a groove."""
-    return (colours // 3 + np.array(GROOVE) * 2 // 3).astype(np.uint8)
 
 
 def _bin_rows(values: NDArray[Value], rows: int, fill: float) -> NDArray[Value]:
@@ -111,20 +104,14 @@ def _bin_rows(values: NDArray[Value], rows: int, fill: float) -> NDArray[Value]:
     return padded.reshape(-1, rows, *values.shape[1:])
 
 
-def _draw_cut(pen: ImageDraw.ImageDraw, left: int, top: int, height: int) -> None:
-    """Draw a dotted vertical line."""
-    for y in range(top, top + height, 4):
-        pen.line((left, y, left, y + 1), CUT)
-
-
 def _draw_legend(pen: ImageDraw.ImageDraw, top: int, scale: str) -> None:
     """Draw the meaning of the colours in one line."""
     left = MARGIN
-    groove = tuple(_tint(np.full(3, 127, np.uint8)).tolist())
+    groove = tuple(overlay(np.zeros((1, 1), np.float32), np.ones((1, 1), bool))[0, 0].tolist())
     names = (*SPLITS, "two splits", "null", "labelled groove")
     for name, colour in zip(names, (*SPLIT_COLOURS, NULL, groove), strict=True):
         pen.rectangle((left, top + 3, left + SWATCH, top + 3 + SWATCH), colour)
         pen.text((left + SWATCH + 5, top), name, TEXT)
         left += SWATCH + 5 + int(pen.textlength(name)) + 2 * MARGIN
-    _draw_cut(pen, left + 3, top + 1, LINE)
+    pen.line((left + 3, top + 1, left + 3, top + LINE), CUT)
     pen.text((left + MARGIN, top), f"more than {MAX_MISSING} patches missing{scale}", TEXT)

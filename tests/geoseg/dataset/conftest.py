@@ -6,13 +6,6 @@ import pytest
 from tests.helpers.patch_folders import write_patch
 
 
-@pytest.fixture(autouse=True)
-def user_cache(tmp_path, monkeypatch) -> Path:
-    """Set a new cache folder of the user."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture
 def root(tmp_path) -> Path:
     """Write wells 1 (12 patches) and 2 (3) to train, 13 (5) to validate, unlabelled 1 to test."""

@@ -74,7 +74,7 @@ def test_faulty_rows_are_rejected(masks, tmp_path):
     reasons = {r.kind: f"{r.name}: {r.reason}" for r in rejections}
     assert reasons["misaligned row"].startswith("row 3 (well_1_patch_1): has 1,297 values")
     assert "'2'" in reasons["other values than 0 and 1"]
-    assert reasons["name more than once"].startswith("well_1_patch_4: occurs 2 times")
+    assert reasons["name more than once"].startswith("row 7 (well_1_patch_4): has the name of")
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n", b"\xff\xfe\x00", b"\x00\n"])

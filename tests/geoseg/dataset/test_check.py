@@ -11,7 +11,7 @@ from PIL import Image
 from geoseg import read_patch
 from geoseg.dataset.__main__ import main
 from geoseg.twins import split_twins, twin_correlation
-from tests.helpers.synthetic_data import make_data
+from tests.helpers.synthetic_data import exit_code, make_data
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +105,13 @@ def test_renamed_wells_are_found(folder, capsys):
     code, output = check(folder, capsys)
     assert code == 1
     assert (
-        "well 77 of validation/ looks like the pipe of well 50 of train/: 1 of its 1 patch is a "
-        "copy or a twin (correlation up to 0.9" in output
+        "well 77 of validation/ looks like the pipe of well 50 of train/: 1 of its 1 patches are "
+        "copies or twins (correlation up to 0.9" in output
     )
     assert "leave out both or neither" in output
     assert (
-        "well 1 of test/ looks like the pipe of well 2 of train/: 1 of its 1 patch is a copy or a "
-        "twin (correlation up to 1.00: test/images/well_1_patch_0.npy and "
+        "well 1 of test/ looks like the pipe of well 2 of train/: 1 of its 1 patches are copies or "
+        "twins (correlation up to 1.00: test/images/well_1_patch_0.npy and "
         "train/images/well_2_patch_6.npy), so assume that all are; a score on it is biased"
         in output
     )
@@ -132,16 +132,6 @@ def test_duplicate_wells_in_train_are_found(folder, capsys):
     assert code == 1
     assert "well 50 of train/ looks like the pipe of well 2 of train/: 24 of its 24 patch" in output
     assert get_row(output, "train", "50")[-1] == get_row(output, "train", "2")[-1] == "24"
-
-
-def test_only_the_first_of_many_pairs_get_a_sentence(folder, capsys):
-    for well in range(50, 55):
-        copy_well(folder, 2, well, "validation" if well == 54 else "train")
-    output = check(folder, capsys)[1]
-    problems = [line for line in output.splitlines() if line.startswith("Problem: ")]
-    assert len(problems) == 11
-    assert all("validation/ looks" in line for line in problems[:5])
-    assert "5 more pairs of duplicate wells" in problems[-1]
 
 
 @pytest.mark.parametrize("at_all_depths", [True, False])
@@ -175,30 +165,26 @@ def test_real_twins_under_two_names_are_found(real, folder, capsys):
 
 
 @pytest.mark.parametrize("rows", [36, 1])
-def test_copies_without_detail_must_be_exact(rows, tmp_path, capsys):
-    """Check that patches of one row are compared exactly, and constant ones ignored."""
-    ramp = np.linspace(0, 0.01, 36)[None] if rows == 1 else np.zeros((36, 36))
-    for split, well, offset in (("train", 1, 0), ("train", 2, 0.02), ("validation", 3, 0)):
-        for kind, array in (("images", ramp + offset), ("labels", np.eye(rows, 36))):
+def test_patches_without_detail_are_not_compared(rows, tmp_path, capsys):
+    """Check patches of one row, and constant ones, which may occur in any pipe."""
+    for split, well in (("train", 1), ("validation", 3)):
+        for kind, array in (("images", np.zeros((rows, 36))), ("labels", np.eye(rows, 36))):
             folder = tmp_path / split / kind
             folder.mkdir(parents=True, exist_ok=True)
             for i in range(2):
                 np.save(folder / f"well_{well}_patch_{i}.npy", array)
     code, output = check(tmp_path, capsys)
-    found = "well 3 of validation/ looks like the pipe of well 1 of train/: 2 of its 2" in output
-    assert (code, found) == ((1, True) if rows == 1 else (0, False))
-    assert "well 2" not in output
+    assert code == 0
     assert get_row(output, "train", "1")[2] == "36?"
     assert "?: no patches 2k and 2k + 1 show" in " ".join(output.split())
 
 
-@pytest.mark.parametrize("kind", ["random", "rows"])
-def test_copies_with_nulls_are_found(kind, folder, capsys):
-    """Set nearly half of the pixels to null, or every other row but the last."""
+def test_copies_with_nulls_are_found(folder, capsys):
+    """Set nearly half of the pixels to null."""
     rng = np.random.default_rng(0)
     for path in folder.glob("*/images/*.npy"):
         image = read_patch(path)
-        image[rng.random(image.shape) < 0.45 if kind == "random" else slice(0, 34, 2)] = np.nan
+        image[rng.random(image.shape) < 0.45] = np.nan
         np.save(path, image)
     assert check(folder, capsys)[0] == 0
     for i in range(5):
@@ -217,19 +203,10 @@ def test_copies_with_nulls_are_found(kind, folder, capsys):
         (lambda r: (r / "train/labels/well_2_patch_1.npy").unlink(), "without a label"),
         (lambda r: (r / "train/images/notes.txt").touch(), "misnamed"),
         (lambda r: shutil.rmtree(r / "validation"), "train with --leave-out, --fold or"),
-        (lambda r: shutil.rmtree(r / "train/labels"), "only well 4 has labels, so label another"),
+        (lambda r: shutil.rmtree(r / "train/labels"), "train with --leave-out, --fold or"),
         (
             lambda r: [shutil.rmtree(r / split / "labels") for split in ("train", "validation")],
             "no patch of train/ or validation/ has a label, so there is nothing to train on; add",
-        ),
-        (
-            lambda r: [
-                (r / f"train/{kind}/well_2_patch_1.npy").rename(
-                    r / f"train/{kind}/well_2_patch_999999999.npy"
-                )
-                for kind in ("images", "labels")
-            ],
-            "its last patch has the number 999,999,999; rename or remove it",
         ),
         (
             lambda r: [np.save(p, np.zeros((36, 36))) for p in r.glob("validation/labels/*.npy")],
@@ -319,7 +296,7 @@ def test_wrong_arguments_are_errors(tmp_path, data, capsys):
     assert "is not a folder" in capsys.readouterr().err
     assert main(["check", str(data), "--picture", "/dev/null/wells.png"]) == 2
     assert "/dev/null/wells.png" in capsys.readouterr().err
-    assert main(["check", str(data), "--picture", str(tmp_path / "wells.jpg")]) == 2
+    assert exit_code(main, ["check", str(data), "--picture", str(tmp_path / "wells.jpg")]) == 2
     assert "is not a PNG; give FILE.png" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(SystemExit, match="2"):
         main(["frobnicate"])

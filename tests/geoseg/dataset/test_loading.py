@@ -11,17 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import geoseg.dataset.folder
-import geoseg.dataset.loading
 from geoseg.dataset import CACHE_NAME, PatchDataset
-from geoseg.dataset.folder import Patch
 from tests.helpers.patch_folders import assert_same, break_rules, fail_on_reading, write_patch
 
 
 def test_wrong_column_is_an_error(root):
     columns = vars(PatchDataset.load(root))
-    with pytest.raises(ValueError, match=r"masks are torch.float32"):
+    with pytest.raises(ValueError, match=r"masks are \(torch.float32, "):
         PatchDataset(**{**columns, "masks": columns["images"]})
-    with pytest.raises(ValueError, match=r"wells are .* expected torch.int64 \(22,\)"):
+    with pytest.raises(ValueError, match=r"wells are .* expected \(torch.int64, \(22,\)\)"):
         PatchDataset(**{**columns, "wells": columns["wells"][:3]})
     with pytest.raises(ValueError, match=r"expected \(N, Z, A\) with N = 2 splits"):
         PatchDataset(**{**columns, "splits": ("train", "test")})
@@ -52,10 +50,9 @@ def test_changing_a_loaded_dataset_does_not_change_the_cache(root):
     assert_same(PatchDataset.load(root), first)
 
 
-def test_cache_false_writes_nothing(root, user_cache):
+def test_cache_false_writes_nothing(root):
     PatchDataset.load(root, cache=False)
     assert not (root / CACHE_NAME).exists()
-    assert not user_cache.exists()
 
 
 @pytest.mark.parametrize("change", ["edit", "touch", "add", "remove", "rename", "unlabel", "rules"])
@@ -113,41 +110,26 @@ def test_damaged_cache_is_rebuilt(root, monkeypatch, how):
     assert_same(PatchDataset.load(root), first)
 
 
-def test_unwritable_root_is_cached_in_the_user_folder(root, user_cache, monkeypatch, caplog):
+def test_dataset_loads_without_a_writable_cache(root, caplog):
     (root / CACHE_NAME).mkdir()  # a folder in the way stops even the superuser
-    first = PatchDataset.load(root)
-    (cached,) = user_cache.rglob("*.safetensors")
-    assert caplog.messages == [f"{root} is not writable; its cache is {cached}"]
-    assert [path.name for path in root.iterdir() if path.is_file()] == []  # nothing half done
-    fail_on_reading(monkeypatch)
-    assert_same(PatchDataset.load(root), first)
-
-
-def test_dataset_loads_without_a_writable_cache(root, user_cache, caplog):
-    (root / CACHE_NAME).mkdir()
-    user_cache.touch()
     assert len(PatchDataset.load(root)) == 22
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"no cache of {root}")
+    assert caplog.messages[0].startswith(f"no cache of {root}, so the next start reads it again")
+    assert [path.name for path in root.iterdir() if path.is_file()] == []  # nothing half done
 
 
-def test_cached_load_of_the_full_size_takes_less_than_a_second(tmp_path, monkeypatch):
-    image, mask = np.eye(36, dtype=np.float32), np.eye(36, dtype=np.uint8)
-    np.save(tmp_path / "image.npy", image)
-    patches = []
-    for split, well, count in (("train", 1, 7211), ("validation", 13, 2463)):
-        for kind in ("images", "labels"):
-            folder = tmp_path / "full" / split / kind
-            folder.mkdir(parents=True)
-            for index in range(count):
-                os.link(tmp_path / "image.npy", folder / f"well_{well}_patch_{index}.npy")
-        patches += [Patch(split, well, index, image, mask) for index in range(count)]
-    # The first load need not read the files: only the second one is measured.
-    monkeypatch.setattr(geoseg.dataset.loading, "read_patches", lambda *_: (patches, []))
-    PatchDataset.load(tmp_path / "full", progress=False)
-    fail_on_reading(monkeypatch)
-    start = time.perf_counter()
-    dataset = PatchDataset.load(tmp_path / "full")
-    assert (dataset.images.sum(), len(dataset)) == (9674 * 36, 9674)
-    assert time.perf_counter() - start < 1
-    shutil.rmtree(tmp_path / "full")
+def test_cache_loads_faster_than_the_files(tmp_path):
+    """Compare in one process: a busy machine slows both."""
+    np.save(tmp_path / "image.npy", np.eye(36, dtype=np.float32))
+    for kind in ("images", "labels"):
+        folder = tmp_path / "data" / "train" / kind
+        folder.mkdir(parents=True)
+        for index in range(1000):
+            os.link(tmp_path / "image.npy", folder / f"well_1_patch_{index}.npy")
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        dataset = PatchDataset.load(tmp_path / "data")
+        seconds.append(time.perf_counter() - start)
+        assert (dataset.images.sum(), len(dataset)) == (1000 * 36, 1000)
+    assert 3 * min(seconds[1:]) < seconds[0]

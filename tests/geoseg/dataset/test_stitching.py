@@ -9,6 +9,7 @@ import pytest
 from geoseg import read_mask, read_patch, synthesize
 from geoseg.dataset.__main__ import main
 from geoseg.twins import split_twins
+from tests.helpers.synthetic_data import exit_code
 
 
 def cut_log(root: Path, well: int, log, mask=None, step=36, split="train", skip=()) -> None:
@@ -113,7 +114,7 @@ def test_given_overlap_with_conflicts_is_averaged_and_warned_about(single_log, t
     output = capsys.readouterr().out
     conflicts = int((~np.isnan(log[18:54])).sum() + (mask[18:54] == 0).sum())
     assert f"{conflicts:,}" in output
-    assert "Warning: overlapping patches differ in 1, and their mean is used" in output
+    assert "Warning: the patches of well_1 differ where they overlap, and their mean is" in output
 
 
 def test_twins_can_be_given(twin_log, tmp_path, capsys):
@@ -124,7 +125,8 @@ def test_twins_can_be_given(twin_log, tmp_path, capsys):
     out = stitch_folder(tmp_path / "data", tmp_path / "a")
     assert read_patch(out / "well_3.npy").shape == (36, 36)
     assert read_patch(out / "test/well_4.npy").shape == (360, 72)
-    assert "treated as single: 3;" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "Warning: the patches of well_3 have no pair 2k and 2k + 1 that shows" in output
     out = stitch_folder(tmp_path / "data", tmp_path / "b", "--twins", 3)
     image = read_patch(out / "well_3.npy")
     assert np.array_equal(image[:, ::2], log[:36, ::2], equal_nan=True)
@@ -141,8 +143,8 @@ def test_wrongly_given_twins_are_warned_about(single_log, twin_log, tmp_path, ca
     assert "Warning" not in capsys.readouterr().out
     out = stitch_folder(tmp_path / "data", tmp_path / "b", "--twins", 1)
     output = capsys.readouterr().out
-    assert "Warning: the patches of 1 are not twins; check --twins." in output
-    assert "Warning: the patches of 2 are twins; check --twins." in output
+    assert "Warning: the patches of well_1 are not twins; check --twins." in output
+    assert "Warning: the patches of well_2 are twins; check --twins." in output
     assert read_patch(out / "well_1.npy").shape == (180, 72)
 
 
@@ -151,9 +153,9 @@ def test_constant_patches_have_no_correlation(tmp_path, capsys):
     stitch_folder(tmp_path / "data", tmp_path / "logs")
     output = capsys.readouterr().out
     assert "nan" not in output
-    (line,) = [line for line in output.splitlines() if "well_1 " in line]
+    (line,) = [line for line in output.splitlines() if line.startswith("well_1 ")]
     assert line.split()[4:7] == ["36", "1", "-"]
-    assert "treated as single: 1;" in output
+    assert "Warning: the patches of well_1 have no pair 2k and 2k + 1 that shows" in output
 
 
 def test_less_common_size_is_left_out(single_log, twin_log, tmp_path, capsys):
@@ -186,7 +188,7 @@ def test_dry_run_writes_nothing(twin_log, tmp_path, capsys):
     ("error", "code", "words"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), 1, "logs cannot be written: [Errno 28]"),
-        (KeyboardInterrupt(), 130, "Stopped"),
+        (KeyboardInterrupt(), 130, "stopped"),
     ],
 )
 def test_full_disk_or_interrupt_leaves_nothing(
@@ -226,13 +228,14 @@ def test_unwritable_folder_is_an_error(single_log, tmp_path, capsys):
         (["--twins", "well_8"], "there is no well 'well_8'; the wells are well_1"),
         (["--twins", "tset/1"], "there is no well 'tset/well_1'; the wells are well_1"),
         (["--overlap", "36"], "an overlap of 36 rows is impossible"),
-        (["--out", "{data}"], "is not empty"),
+        (["--out", "{data}"], "is no empty folder"),
     ],
 )
 def test_wrong_arguments_are_errors(arguments, words, single_log, tmp_path, capsys):
     cut_log(tmp_path / "data", 1, single_log[0])
     command = ["stitch", str(tmp_path / "data"), "--out", str(tmp_path / "logs")]
-    assert main([*command, *(a.format(data=tmp_path / "data") for a in arguments)]) == 2
+    more = [argument.format(data=tmp_path / "data") for argument in arguments]
+    assert exit_code(main, [*command, *more]) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "logs").exists()
 
