@@ -9,7 +9,8 @@ from safetensors import safe_open
 from torch.nn.functional import conv2d, interpolate, pad
 
 from geoseg import MODELS, create_model
-from geoseg.original import create_original, rename_weights
+from geoseg.original.names import rename_weights
+from tests.helpers.original_models import create_original
 
 # name, arguments, parameters, receptive field (horizontal, vertical) as in the original's table
 FULL = [
@@ -183,15 +184,6 @@ def test_only_circular_models_join_the_seam(name, joins):
     model(image)[..., 6, 0].sum().backward()
     assert (image.grad[..., 1] != 0).any()
     assert (image.grad[..., 35] != 0).any() == joins
-
-
-def test_unknown_original_raises_value_error():
-    with pytest.raises(ValueError, match="unknown original architecture 'ResNet'"):
-        create_original("ResNet", {})
-    with pytest.raises(ValueError, match="no argument 'depth'"):
-        create_original("UNet", {"depth": 2})
-    with pytest.raises(ValueError, match="padding False has no counterpart"):
-        create_original("FlexibleUNET", {"padding": False})
 
 
 def test_initial_logits_are_neither_constant_nor_large():
