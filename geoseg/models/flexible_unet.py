@@ -104,8 +104,8 @@ class FlexibleUNet(Model):
             skips.append(x)
             x = x[..., ::2, ::2]
         x = self.bottleneck(x)
-        # The columns of each scale on which the kept ones depend, plus the reach of the decoders, so
-        # that edges that come from cutting do not affect the kept ones.
+        # The columns of each scale on which the kept ones depend, plus the decoders' reach, so that
+        # edges that come from cutting do not affect the kept ones.
         before, needed = Columns(first, first + columns, skips[0].shape[-1]), []
         for reach, coarse in zip(self._reach, (*skips[1:], x), strict=True):
             needed.append(before.widen(reach))
