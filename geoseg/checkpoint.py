@@ -44,7 +44,7 @@ def save_checkpoint(
     weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
     if quantisation:
         weights = quantisation.quantise(weights)
-    check_finite(Path(path), weights)
+    _check_finite(Path(path), weights)
     model.card = Card(
         model.name,
         dict(model.arguments),
@@ -92,14 +92,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path.name}: {error}") from error
     expected = model.state_dict()
-    check_fit(path, quantisation.quantise(expected) if quantisation else expected, weights)
-    check_finite(path, weights)
+    _check_fit(path, quantisation.quantise(expected) if quantisation else expected, weights)
+    _check_finite(path, weights)
     if quantisation:
         try:
             weights = quantisation.dequantise(weights, expected)
         except ValueError as error:
             raise CheckpointError(f"{path.name}: {error}") from error
-        check_finite(path, weights)
+        _check_finite(path, weights)
     model.load_state_dict(weights, assign=True)
     model.card = card
     return model.eval()
@@ -177,8 +177,7 @@ def _check_argument_sizes(card: Card, count: int) -> None:
             raise ValueError(f"{name} is {argument}, but the file holds {count:,} weights")
 
 
-def check_fit(path: Path, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    """Raise CheckpointError unless names, shapes and dtypes of the weights are as expected."""
+def _check_fit(path: Path, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     for verb, names in (
         ("lacks", expected.keys() - weights),
         ("has a stray", weights.keys() - expected),
@@ -194,8 +193,7 @@ def check_fit(path: Path, expected: Mapping[str, Tensor], weights: Mapping[str, 
             )
 
 
-def check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Raise CheckpointError for a value that is NaN or infinite."""
+def _check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
     for name, value in weights.items():
         if not value.isfinite().all():
             raise CheckpointError(f"{path.name}: weight {name!r} holds NaN or infinity")

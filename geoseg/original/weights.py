@@ -6,13 +6,14 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from geoseg.card import Card
-from geoseg.checkpoint import CheckpointError, check_finite, check_fit
+from geoseg.checkpoint import CheckpointError
 from geoseg.models import Model, create_model
 from geoseg.normalisation import RAW
 from geoseg.original.model_table import model_of
@@ -43,12 +44,16 @@ def import_original(path: str | os.PathLike[str], experiment: int) -> Model:
         model = create_model(architecture, **arguments)
     renamed = rename_weights(model, stored)
     weights = {name: value.detach().float().contiguous() for name, value in renamed.items()}
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise CheckpointError(f"{path.name}: weight {name!r} holds NaN or infinity")
     try:
-        check_fit(path, model.state_dict(), weights)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}: not experiment {experiment}, a {architecture}") from error
-    check_finite(path, weights)
-    model.load_state_dict(weights, assign=True)
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        misfit = shorten(str(error), 300)  # torch names every weight that does not fit
+        raise CheckpointError(
+            f"{path.name}: not the weights of experiment {experiment}: {misfit}"
+        ) from error
     model.card = Card(
         architecture, dict(model.arguments), RAW, experiment={"id": experiment}, data=DATA
     )

@@ -224,12 +224,12 @@ def claim_more_values(path):
         (save_changed(conv1_bias=torch.zeros(4, dtype=torch.int32)), r"is torch\.int32, not float"),
         (
             save_changed(conv1_bias=None),
-            r"lacks weight 'down\.0\.bias': not experiment 500, a micro",
+            r"experiment 500: .*Micro: Missing .*: \"down\.0\.bias\"",
         ),
-        (save_changed(extra=torch.zeros(1)), "has a stray weight 'extra'"),
+        (save_changed(extra=torch.zeros(1)), r"Unexpected .*: \"extra\""),
         (
             save_changed(conv1_bias=torch.zeros(5)),
-            r"'down\.0\.bias' is .* \(5,\), .* needs .* \(4,\)",
+            r"mismatch for down\.0\.bias: .*\[5\].*\[4\]",
         ),
         (save_changed(conv1_bias=torch.full((4,), torch.nan)), r"'down\.0\.bias' holds NaN"),
         (
@@ -246,7 +246,9 @@ def test_unusable_file_is_refused_with_its_fault(path, damage, words):
 
 def test_weights_of_another_experiment_are_refused(path):
     torch.save(make_weights(), path)
-    with pytest.raises(CheckpointError, match=r": not experiment 1004, a flexible_unet"):
+    with pytest.raises(
+        CheckpointError, match=r"experiment 1004: .*FlexibleUNet: Missing .*\[\.\.\.\]"
+    ):
         import_original(path, 1004)
     with pytest.raises(ValueError, match=r"has no experiment 205; it has 0, 1, .* 1004"):
         import_original(path, 205)
