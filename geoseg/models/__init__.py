@@ -14,17 +14,7 @@ from geoseg.models.vanilla import Vanilla
 
 MODELS: tuple[type[Model], ...] = (Vanilla, Stacked, UNet, FlexibleUNet, Micro, RingUNet)
 
-__all__ = [
-    "MODELS",
-    "FlexibleUNet",
-    "Micro",
-    "Model",
-    "RingUNet",
-    "Stacked",
-    "UNet",
-    "Vanilla",
-    "create_model",
-]
+__all__ = ["MODELS", "Model", "create_model"]
 
 
 def create_model(name: str, **arguments: Any) -> Model:

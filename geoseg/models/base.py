@@ -15,10 +15,7 @@ from torch import nn
 
 from geoseg.card import Card
 
-ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-}
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 
 
 class Model(nn.Module):
@@ -34,12 +31,16 @@ class Model(nn.Module):
     card: Card | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Model:
-        """Store the arguments: here, so that no architecture has to."""
+        """Check and store the arguments: here, so that no architecture has to."""
         self = super().__new__(cls)
         bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
         bound.apply_defaults()
-        self.__dict__["arguments"] = dict(list(bound.arguments.items())[1:])
-        self.__dict__["card"] = None
+        arguments = dict(list(bound.arguments.items())[1:])
+        for name, value in arguments.items():
+            sizes = value if isinstance(value, list | tuple) else [value]
+            if not sizes or any(type(size) is int and size < 1 for size in sizes):
+                raise ValueError(f"{name} is {value}; give at least 1")
+        self.__dict__.update(arguments=arguments, card=None)
         return self
 
     def count_parameters(self) -> int:
@@ -78,13 +79,6 @@ def make_activation(name: str) -> nn.Module:
 
 def same_padding(kernel_size: int) -> int:
     """Return the padding that keeps an image's size; ValueError for an even kernel size."""
-    if kernel_size < 1 or kernel_size % 2 == 0:
+    if kernel_size % 2 == 0:
         raise ValueError(f"kernel size {kernel_size} is not odd; use an odd one, such as 3 or 5")
     return kernel_size // 2
-
-
-def check_positive(**sizes: int) -> None:
-    """Raise ValueError that names the first of `sizes` below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} is {size}; it must be at least 1")

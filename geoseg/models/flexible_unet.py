@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from geoseg.models.base import Model, check_positive, make_activation, same_padding
+from geoseg.models.base import Model, make_activation, same_padding
 from geoseg.models.convolutions import Columns, pad_replicate, upsample
 
 
@@ -62,16 +62,6 @@ class FlexibleUNet(Model):
     ) -> None:
         super().__init__()
         self._copies, self._border = 3, 2  # of the image, and pixels of padding
-        check_positive(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            width=width,
-            encoders=len(encoders),
-            bottleneck=bottleneck,
-            refinement=refinement,
-            **{f"encoder {i}": depth for i, depth in enumerate(encoders)},
-            **{f"decoder {i}": depth for i, depth in enumerate(decoders)},
-        )
         if len(encoders) != len(decoders):
             raise ValueError(
                 f"{len(encoders)} encoders and {len(decoders)} decoders do not pair; "
@@ -88,8 +78,8 @@ class FlexibleUNet(Model):
 
         self.encoders = nn.ModuleList(
             make_stage([before] + [after] * depth)
-            for before, after, depth in zip(
-                [in_channels, *widths[:-2]], widths[:-1], encoders, strict=True
+            for (before, after), depth in zip(
+                pairwise((in_channels, *widths[:-1])), encoders, strict=True
             )
         )
         self.bottleneck = make_stage([widths[-2]] + [widths[-1]] * bottleneck)
@@ -114,9 +104,12 @@ class FlexibleUNet(Model):
             skips.append(x)
             x = x[..., ::2, ::2]
         x = self.bottleneck(x)
-        kept = Columns(first, first + columns, skips[0].shape[-1])
-        needed = self._find_needed_columns(kept, [skip.shape[-1] for skip in skips], x.shape[-1])
-        before = needed.pop()
+        # The columns of each scale on which the kept ones depend, plus the decoders' reach, so that
+        # edges that come from cutting do not affect the kept ones.
+        before, needed = Columns(first, first + columns, skips[0].shape[-1]), []
+        for reach, coarse in zip(self._reach, (*skips[1:], x), strict=True):
+            needed.append(before.widen(reach))
+            before = needed[-1].to_coarse(coarse.shape[-1])
         x = x[..., before.span]
         for skip, decoder, after in reversed(list(zip(skips, self.decoders, needed, strict=True))):
             x = upsample(x, skip.shape[-2], before, after)
@@ -124,19 +117,6 @@ class FlexibleUNet(Model):
             before = after
         first -= before.first
         return self.refinement(x[..., border : border + rows, first : first + columns])
-
-    def _find_needed_columns(
-        self, kept: Columns, totals: Sequence[int], coarsest: int
-    ) -> list[Columns]:
-        """Return the columns of each scale, from fine to coarse, on which the kept ones depend.
-
-        They include the decoders' reach, so edges that come from cutting do not affect `kept`.
-        """
-        needed = []
-        for reach, total in zip(self._reach, (*totals[1:], coarsest), strict=True):
-            needed.append(kept.widen(reach))
-            kept = needed[-1].to_coarse(total)
-        return [*needed, kept]
 
     def receptive_field(self) -> tuple[int, int]:
         """Return the extent as `Model` does, for one copy without a border, as in the original.

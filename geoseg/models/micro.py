@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from geoseg.models.base import Model, check_positive, make_activation, same_padding
+from geoseg.models.base import Model, make_activation, same_padding
 
 
 class Micro(Model):
@@ -33,7 +33,6 @@ class Micro(Model):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        check_positive(in_channels=in_channels, out_channels=out_channels, width=width)
         activate, padding = make_activation(activation), same_padding(kernel_size)
 
         def make_pair(before: int, after: int) -> nn.Sequential:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
 
-from geoseg.models.base import Model, check_positive, make_activation
+from geoseg.models.base import Model, make_activation
 from geoseg.models.convolutions import pad_circular, pad_replicate
 
 COLUMNS = 36  # of an image in which one step of dilation is one column
@@ -19,20 +19,22 @@ _MANY_COLUMNS = 1 << 20  # more than any image has
 class RingLayer(nn.Conv2d):
     """A 3x3 convolution, circular and dilated in azimuth, with replicate padding in depth.
 
-    Args:
-        step: distance of the kernel's taps in azimuth, in units of 10 degrees.
+    The taps of the kernel are `step` * 10 degrees of azimuth apart. An activation follows.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, step: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, step: int, activation: nn.Module
+    ) -> None:
         super().__init__(in_channels, out_channels, 3)
-        self.step = step
+        self.step, self.activation = step, activation
         self.reference_columns = COLUMNS
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> (B, out_channels, Z, A)."""
         dilation = self.step * max(1, round(x.shape[-1] / self.reference_columns))
         padded = pad_replicate(pad_circular(x, dilation), 1)
-        return conv2d(padded, self.weight, self.bias, dilation=(1, dilation))
+        y = conv2d(padded, self.weight, self.bias, dilation=(1, dilation))
+        return self.activation(y)
 
 
 class RingUNet(Model):
@@ -62,26 +64,23 @@ class RingUNet(Model):
         activation: str = "leaky_relu",
     ) -> None:
         super().__init__()
-        check_positive(in_channels=in_channels, out_channels=out_channels, layers=layers)
-        check_positive(scales=len(widths), width=min(widths, default=1))
-        befores = (in_channels, *widths[:-1])
+        activate = make_activation(activation)
+
+        def make_stage(before: int, width: int, step: int) -> nn.Sequential:
+            pairs = pairwise([before] + [width] * layers)
+            return nn.Sequential(*(RingLayer(*pair, step, activate) for pair in pairs))
+
         self.encoders = nn.ModuleList(
-            self._make_stage(before, width, 2**i, layers)
-            for i, (before, width) in enumerate(zip(befores, widths, strict=True))
+            make_stage(before, width, 2**i)
+            for i, (before, width) in enumerate(pairwise((in_channels, *widths)))
         )
         self.decoders = nn.ModuleList(
-            self._make_stage(width, width, 2**i, layers) for i, width in enumerate(widths[:-1])
+            make_stage(width, width, 2**i) for i, width in enumerate(widths[:-1])
         )
         self.narrow = nn.ModuleList(
             nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in pairwise(widths)
         )
         self.head = nn.Conv2d(widths[0], out_channels, 1)
-        self.activation = make_activation(activation)
-
-    @staticmethod
-    def _make_stage(before: int, width: int, step: int, layers: int) -> nn.ModuleList:
-        channels = [before] + [width] * layers
-        return nn.ModuleList(RingLayer(a, b, step) for a, b in pairwise(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, Z, A) -> logits (B, out_channels, Z, A)."""
@@ -89,12 +88,12 @@ class RingUNet(Model):
         for encoder in self.encoders:
             if skips:
                 x = avg_pool2d(x, (2, 1), ceil_mode=True, count_include_pad=False)
-            x = self._run_stage(encoder, x)
+            x = encoder(x)
             skips.append(x)
         stages = zip(self.narrow, self.decoders, skips[:-1], strict=True)
         for narrow, decoder, skip in reversed(list(stages)):
             upsampled = narrow(x).repeat_interleave(2, -2)[..., : skip.shape[-2], :]
-            x = self._run_stage(decoder, skip + upsampled)
+            x = decoder(skip + upsampled)
         return self.head(x)
 
     def receptive_field(self) -> tuple[int, int]:
@@ -104,8 +103,3 @@ class RingUNet(Model):
             if isinstance(layer, RingLayer):
                 layer.reference_columns = _MANY_COLUMNS  # so that a wide image changes no dilation
         return super(RingUNet, model).receptive_field()
-
-    def _run_stage(self, stage: nn.Module, x: Tensor) -> Tensor:
-        for layer in stage.children():
-            x = self.activation(layer(x))
-        return x

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from geoseg.models.base import Model, check_positive, make_activation, same_padding
+from geoseg.models.base import Model, make_activation, same_padding
 from geoseg.models.convolutions import pad_circular, pad_replicate
 
 
@@ -69,7 +69,6 @@ class Stacked(Model):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        check_positive(in_channels=in_channels, out_channels=out_channels, width=width)
         if layers < 2:
             raise ValueError(f"layers is {layers}; the first and the last make at least 2")
         if residual and layers % 2:

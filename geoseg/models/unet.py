@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from geoseg.models.base import Model, check_positive, make_activation, same_padding
+from geoseg.models.base import Model, make_activation, same_padding
 from geoseg.models.convolutions import convolve_upsampled
 
 
@@ -37,14 +37,11 @@ class UNet(Model):
         activation: str = "leaky_relu",
     ) -> None:
         super().__init__()
-        check_positive(
-            in_channels=in_channels, out_channels=out_channels, width=width, scales=scales
-        )
         widths = [width * (i + 1) for i in range(scales + 1)]
         down, up = same_padding(kernel_down), same_padding(kernel_up)
         self.encoders = nn.ModuleList(
             nn.Conv2d(before, after, kernel_down, padding=down)
-            for before, after in zip([in_channels, *widths[:-2]], widths[:-1], strict=True)
+            for before, after in pairwise((in_channels, *widths[:-1]))
         )
         self.bottleneck = nn.Conv2d(widths[-2], widths[-1], kernel_down, padding=down)
         self.decoders = nn.ModuleList(

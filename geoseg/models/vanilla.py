@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from geoseg.models.base import Model, check_positive, make_activation, same_padding
+from geoseg.models.base import Model, make_activation, same_padding
 from geoseg.models.convolutions import convolve_to_few_channels
 
 
@@ -34,7 +34,6 @@ class Vanilla(Model):
     ) -> None:
         super().__init__()
         channels = [in_channels, *widths, out_channels]
-        check_positive(**{f"channel {i}": c for i, c in enumerate(channels)})
         padding = same_padding(kernel_size)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, kernel_size, padding=padding)

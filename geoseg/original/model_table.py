@@ -48,11 +48,6 @@ _MODELS: tuple[tuple[str, dict[str, Any], tuple[int, ...]], ...] = (
     ("flexible_unet", _STUDENT, (1001, 1002, 1003, 1004, 2001)),
     ("micro", {}, (20, *range(500, 504), 701)),
 )
-_BY_EXPERIMENT = {
-    number: (architecture, arguments)
-    for architecture, arguments, numbers in _MODELS
-    for number in numbers
-}
 
 
 def model_of(experiment: int) -> tuple[str, dict[str, Any]]:
@@ -63,8 +58,8 @@ def model_of(experiment: int) -> tuple[str, dict[str, Any]]:
     >>> model_of(402)
     ('unet', {'width': 64})
     """
-    if experiment not in _BY_EXPERIMENT:
-        numbers = ", ".join(map(str, sorted(_BY_EXPERIMENT)))
-        raise ValueError(f"the original has no experiment {experiment}; it has {numbers}")
-    architecture, arguments = _BY_EXPERIMENT[experiment]
-    return architecture, dict(arguments)
+    for architecture, arguments, numbers in _MODELS:
+        if experiment in numbers:
+            return architecture, dict(arguments)
+    known = ", ".join(map(str, sorted(number for row in _MODELS for number in row[2])))
+    raise ValueError(f"the original has no experiment {experiment}; it has {known}")

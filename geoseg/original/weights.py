@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -38,19 +39,21 @@ def import_original(path: str | os.PathLike[str], experiment: int) -> Model:
     """
     path = Path(path)
     architecture, arguments = model_of(experiment)
-    weights = _read(path)
+    stored = _read(path)
     with torch.device("meta"):
         model = create_model(architecture, **arguments)
-    renamed = rename_weights(model, weights)
-    if misfit := _describe_misfit(model, renamed):
-        raise CheckpointError(
-            f"{path.name}: not the weights of experiment {experiment}, a {architecture}: {misfit}"
-        )
-    values = {name: value.detach().float().contiguous() for name, value in renamed.items()}
-    for name, value in values.items():
+    renamed = rename_weights(model, stored)
+    weights = {name: value.detach().float().contiguous() for name, value in renamed.items()}
+    for name, value in weights.items():
         if not value.isfinite().all():
             raise CheckpointError(f"{path.name}: weight {name!r} holds NaN or infinity")
-    model.load_state_dict({k: nn.Parameter(v) for k, v in values.items()}, assign=True)
+    try:
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        misfit = shorten(str(error), 300)  # torch names every weight that does not fit
+        raise CheckpointError(
+            f"{path.name}: not the weights of experiment {experiment}: {misfit}"
+        ) from error
     model.card = Card(
         architecture, dict(model.arguments), RAW, experiment={"id": experiment}, data=DATA
     )
@@ -59,7 +62,16 @@ def import_original(path: str | os.PathLike[str], experiment: int) -> Model:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a file by their names in it; their values are not checked."""
-    size = _check_archive(path)
+    try:
+        with zipfile.ZipFile(path) as archive:  # unpacks nothing: a small file may hold a lot
+            size = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path.name}: not a zip archive of torch.save: {error}") from error
+    if size > MAX_BYTES:
+        raise CheckpointError(
+            f"{path.name}: holds {size >> 20:,} MiB; the original's weights take less than "
+            f"{MAX_BYTES >> 20}"
+        )
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may raise anything
@@ -81,48 +93,3 @@ def _read(path: Path) -> dict[str, Tensor]:
     if sum(value.numel() * value.element_size() for value in content.values()) > size:
         raise CheckpointError(f"{path.name}: claims to hold more values than it does")
     return dict(content)
-
-
-def _check_archive(path: Path) -> int:
-    """Return the unpacked size in bytes of the zip archive that `torch.save` writes.
-
-    Raise CheckpointError if the file is not such an archive. Nothing is unpacked: a small archive
-    may have a large content.
-    """
-    if path.exists() and not path.is_file():
-        raise CheckpointError(
-            f"{path.name}: not a whole file of torch.save, but a folder or a device"
-        )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path.name}: there is no such file") from error
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{path.name}: not a whole file of torch.save, which makes zip archives ({error})"
-        ) from error
-    if max(size, path.stat().st_size) > MAX_BYTES:
-        raise CheckpointError(
-            f"{path.name}: holds {size / (1 << 20):,.0f} MiB; the original's weights take less "
-            f"than {MAX_BYTES >> 20}"
-        )
-    return size
-
-
-def _describe_misfit(model: Model, weights: Mapping[str, Tensor]) -> str:
-    """Say which weights, under our names, do not fit the model; an empty text if all fit."""
-    expected = model.state_dict()
-    lacking, stray = sorted(expected.keys() - weights), sorted(weights.keys() - expected)
-    shapes = [
-        f"{name!r} is {tuple(weights[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in weights and weights[name].shape != value.shape
-    ]
-    problems = [
-        *(f"{name!r} is missing" for name in lacking),
-        *(f"{name!r} is too many" for name in stray),
-        *shapes,
-    ]
-    more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return ", ".join(problems[:3]) + more

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from geoseg.command_line import run_command
 from geoseg.dataset import PatchDataset
 from geoseg.dataset.folder import SPLITS
 from geoseg.synthetic.datasets import make_sample_dataset, make_synthetic_dataset
@@ -20,65 +21,6 @@ NULL_CODES = (-999.25, -999.0, np.nan)  # those of the real data; each well uses
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = _parser().parse_args(arguments)
-    console = Console(stderr=True)
-    try:
-        _check_free(options.out, options.force)
-        with console.status("Synthesizing pipes"):
-            dataset = (
-                make_sample_dataset()
-                if options.samples
-                else make_synthetic_dataset(options.wells, options.patches, options.seed)
-            )
-        write_dataset(dataset, options.out, console)
-    except KeyboardInterrupt:
-        console.print(
-            f"Stopped; {options.out} may hold part of the data set (--force replaces it)."
-        )
-        return 130
-    except (ValueError, OSError) as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return 2 if isinstance(error, ValueError) else 1
-    print(_summary(dataset, options.out))
-    return 0
-
-
-def _check_free(out: Path, force: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; --out needs a folder")
-    if not force and out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty; choose another folder or add --force")
-
-
-def write_dataset(dataset: PatchDataset, root: Path, console: Console) -> None:
-    """Write `<root>/<split>/{images,labels}/well_K_patch_I.npy`, little-endian float32.
-
-    Nulls become one of NULL_CODES, by well. Patches that the folder already holds are removed, so
-    that it holds one data set only.
-    """
-    for old in root.glob("*/*/well_*_patch_*.npy"):
-        if old.parent.parent.name in SPLITS and old.parent.name in ("images", "labels"):
-            old.unlink()
-    images, masks = (array.cpu().numpy().astype("<f4") for array in (dataset.images, dataset.masks))
-    for name in {str(Path(name).parent) for name in dataset.names}:
-        for folder in (root / name, root / name.replace("images", "labels")):
-            folder.mkdir(parents=True, exist_ok=True)
-    rows = zip(dataset.names, images, masks, dataset.wells.tolist(), strict=True)
-    for name, image, mask, well in track(rows, "Writing", len(dataset), console=console):
-        np.save(root / name, np.where(np.isnan(image), np.float32(NULL_CODES[well % 3]), image))
-        np.save(root / name.replace("/images/", "/labels/"), mask)
-
-
-def _summary(dataset: PatchDataset, root: Path) -> str:
-    counts = []
-    for split in dict.fromkeys(dataset.splits):
-        wells = dataset.wells[[name == split for name in dataset.splits]]
-        counts.append(f"{len(wells):,} {split} patches of {len(wells.unique())} wells")
-    share = dataset.masks.float().mean()
-    return f"{root}: {', '.join(counts)}; {share:.1%} of the pixels are groove"
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m geoseg.synthetic",
         description="Write synthetic patches with known grooves in the layout of the SLB data set.",
@@ -93,7 +35,52 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--force", action="store_true", help="replace the patches that the folder already holds"
     )
-    return parser
+    options = parser.parse_args(arguments)
+    out: Path = options.out
+
+    def synthesize_dataset() -> int:
+        if out.exists() and not options.force and (out.is_file() or any(out.iterdir())):
+            raise ValueError(f"{out} is not an empty folder; choose another or add --force")
+        console = Console(stderr=True)
+        with console.status("Synthesizing pipes"):
+            dataset = (
+                make_sample_dataset()
+                if options.samples
+                else make_synthetic_dataset(options.wells, options.patches, options.seed)
+            )
+        write_dataset(dataset, out, console)
+        print(_summarise(dataset, out))
+        return 0
+
+    stopped = f"stopped; {out} may hold part of the data set (--force replaces it)"
+    return run_command("synthetic", synthesize_dataset, stopped)
+
+
+def write_dataset(dataset: PatchDataset, root: Path, console: Console) -> None:
+    """Write `<root>/<split>/{images,labels}/well_K_patch_I.npy`, little-endian float32.
+
+    Nulls become one of NULL_CODES, by well. Patches that the folder already holds are removed, so
+    that it holds one data set only.
+    """
+    for old in root.glob("*/*/well_*_patch_*.npy"):
+        if old.parent.parent.name in SPLITS and old.parent.name in ("images", "labels"):
+            old.unlink()
+    images, masks = (array.cpu().numpy().astype("<f4") for array in (dataset.images, dataset.masks))
+    rows = zip(dataset.names, images, masks, dataset.wells.tolist(), strict=True)
+    for name, image, mask, well in track(rows, "Writing", len(dataset), console=console):
+        filled = np.where(np.isnan(image), np.float32(NULL_CODES[well % 3]), image)
+        for path, array in ((name, filled), (name.replace("/images/", "/labels/"), mask)):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            np.save(root / path, array)
+
+
+def _summarise(dataset: PatchDataset, root: Path) -> str:
+    counts = []
+    for split in dict.fromkeys(dataset.splits):
+        wells = dataset.wells[[name == split for name in dataset.splits]]
+        counts.append(f"{len(wells):,} {split} patches of {len(wells.unique())} wells")
+    share = dataset.masks.float().mean()
+    return f"{root}: {', '.join(counts)}; {share:.1%} of the pixels are groove"
 
 
 if __name__ == "__main__":

@@ -49,15 +49,15 @@ def make_synthetic_dataset(
         raise ValueError(f"patches is {patches}; give at least one for each of the {wells} wells")
     if not 0 <= seed < SEED_LIMIT:
         raise ValueError(f"seed is {seed}; give one from 0 to {SEED_LIMIT - 1:,}")
-    parts, splits = [], []
+    logs, splits = [], []
     for well in range(1, wells + 1):
         count = patches // wells + (well <= patches % wells)
         columns = 2 * PATCH_SIZE if well % 2 else PATCH_SIZE
         # A hash of 32 bits, all that torch uses of a seed: data sets hardly ever share a log.
         log_seed = int(np.random.SeedSequence((seed, well)).generate_state(1)[0])
-        parts.append((well, *_cut_log(count, columns, log_seed, device)))
+        logs.append(_cut_log(count, columns, log_seed, device))
         splits += [("validation" if well > wells - max(1, wells // 5) else "train")] * count
-    return _assemble(parts, splits)
+    return _join_logs(logs, splits)
 
 
 def make_fresh_dataset(
@@ -84,15 +84,16 @@ def make_fresh_dataset(
         raise ValueError(
             f"{patches} patches cannot come from {wells} wells; give each well at least one patch"
         )
-    keys = np.random.SeedSequence((seed, generation)).generate_state(3, np.uint64) >> 1
-    kinds = ((1, wells - wells // 2, int(keys[0])), (2, wells // 2, int(keys[1])))
+    state = np.random.SeedSequence((seed, generation)).generate_state(3, np.uint64) >> 1
+    keys = [int(key) for key in state]
+    kinds = ((1, wells - wells // 2, keys[0]), (2, wells // 2, keys[1]))
     per_well = 2 * (ceil(patches / (2 * wells)) + 1)  # some are rejected for their nulls
     while True:
-        groups = [
-            _make_short_logs(count, per_well, twin_count, key, device)
-            for twin_count, count, key in kinds
-            if count
-        ]
+        groups = []
+        for twin_count, count, key in kinds[:wells]:  # a single well is no twin
+            rows, columns = per_well // twin_count * PATCH_SIZE, twin_count * PATCH_SIZE
+            logs = synthesize(count, rows, columns=columns, seed=key, device=device)
+            groups.append([_cut_patches(x, twin_count).unflatten(0, (count, -1)) for x in logs])
         images, masks = (torch.cat(part) for part in zip(*groups, strict=True))  # (W, I, Z, A)
         usable = images.isnan().float().mean((2, 3)) <= MAX_NULL_FRACTION
         if usable.sum() >= patches:
@@ -103,35 +104,18 @@ def make_fresh_dataset(
     order = (well * per_well + index).argsort()
     well, index = well[order], index[order]
     images = images[well, index]
-    labels = corrupt_labels(masks[well, index], label_faults, int(keys[2]))
-    return PatchDataset(
-        images=images,
-        masks=labels.masked_fill(images.isnan(), 0),
-        labelled=torch.ones(patches, dtype=torch.bool, device=images.device),
-        wells=well + 1,
-        indices=index,
-        splits=("train",) * patches,
-    )
-
-
-def _make_short_logs(
-    wells: int, patches: int, twin_count: int, seed: int, device: torch.device | str
-) -> tuple[Tensor, Tensor]:
-    """Return images and masks (W, I, Z, A) of `wells` logs, each cut into `patches` patches."""
-    rows, columns = patches // twin_count * PATCH_SIZE, twin_count * PATCH_SIZE
-    logs = synthesize(wells, rows, columns=columns, seed=seed, device=device)
-    images, masks = (_cut_patches(x, twin_count).unflatten(0, (wells, patches)) for x in logs)
-    return images, masks
+    labels = corrupt_labels(masks[well, index], label_faults, keys[2])
+    labels = labels.masked_fill(images.isnan(), 0)
+    return _make_dataset(images, labels, index, well + 1, ["train"] * patches)
 
 
 def make_sample_dataset() -> PatchDataset:
     """Make the 48 patches of 4 wells that the page ships."""
-    parts = []
-    for well, (seed, columns, first) in enumerate(_SAMPLES, 1):
+    logs = []
+    for seed, columns, first in _SAMPLES:
         log = _cut_log(_LOG_PATCHES, columns, _SAMPLE_SEED + seed, "cpu")
-        images, masks, indices = (part[first : first + _SAMPLE_PATCHES] for part in log)
-        parts.append((well, images, masks, indices))
-    return _assemble(parts, ["validation"] * len(_SAMPLES) * _SAMPLE_PATCHES)
+        logs.append(tuple(part[first : first + _SAMPLE_PATCHES] for part in log))
+    return _join_logs(logs, ["validation"] * len(_SAMPLES) * _SAMPLE_PATCHES)
 
 
 def _cut_log(
@@ -156,16 +140,16 @@ def _cut_patches(logs: Tensor, twin_count: int) -> Tensor:
     return patches.reshape(-1, PATCH_SIZE, PATCH_SIZE)
 
 
-def _assemble(
-    parts: Iterable[tuple[int, Tensor, Tensor, Tensor]], splits: list[str]
+def _join_logs(logs: Iterable[tuple[Tensor, ...]], splits: list[str]) -> PatchDataset:
+    """Join the images, masks and indices of logs, which become the wells 1, 2, ..."""
+    images, masks, indices = zip(*logs, strict=True)
+    counts = torch.tensor([len(part) for part in images])
+    wells = torch.arange(1, len(images) + 1).repeat_interleave(counts).to(images[0].device)
+    return _make_dataset(torch.cat(images), torch.cat(masks), torch.cat(indices), wells, splits)
+
+
+def _make_dataset(
+    images: Tensor, masks: Tensor, indices: Tensor, wells: Tensor, splits: list[str]
 ) -> PatchDataset:
-    wells, images, masks, indices = zip(*parts, strict=True)
-    numbers = torch.tensor(wells).repeat_interleave(torch.tensor([len(part) for part in images]))
-    return PatchDataset(
-        images=torch.cat(images),
-        masks=torch.cat(masks),
-        labelled=torch.ones(len(numbers), dtype=torch.bool, device=images[0].device),
-        wells=numbers.to(images[0].device),
-        indices=torch.cat(indices),
-        splits=tuple(splits),
-    )
+    labelled = torch.ones(len(wells), dtype=torch.bool, device=images.device)
+    return PatchDataset(images, masks, labelled, wells, indices, tuple(splits))

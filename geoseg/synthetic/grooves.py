@@ -62,7 +62,13 @@ def make_grooves(
     """
     rows = joint.shape[1]
     shape = (*well.occupancy.shape, rows // MIN_LENGTH + 3)  # (W, T, N)
-    intervals = _place_grooves(random, well, rows, shape)
+    longest = well.longest[:, None, None]
+    # The longer of two samples: most grooves of a well are long.
+    lengths = torch.maximum(
+        *(random.log_uniform(float(MIN_LENGTH), longest, *shape) for _ in range(2))
+    )
+    gap = (1 / well.occupancy - 1)[..., None] * (0.6 * random.normal(*shape)).exp()
+    intervals = random.intervals(lengths, (lengths * gap).clamp(min=MIN_GAP), rows)
     depth, envelope = _make_depth(random, well, joint, intervals, shape)
     centre = intervals.pick(random.uniform(0, 36, *shape))
     centre = centre + _make_drift(random, well, rows, columns, shape[1])
@@ -77,16 +83,6 @@ def make_grooves(
     wobble = 0.12 * _vary(random, intervals, 12)
     image = make_relief(-depth * roughness, centre + wobble, core, flatness, columns)
     return image, make_label_bands(centre, width, labelled, columns)
-
-
-def _place_grooves(
-    random: RandomStream, well: WellParameters, rows: int, shape: Sequence[int]
-) -> Intervals:
-    least, longest = float(MIN_LENGTH), well.longest[:, None, None]
-    # The longer of two samples: most grooves of a well are long.
-    lengths = torch.maximum(*(random.log_uniform(least, longest, *shape) for _ in range(2)))
-    gap = (1 / well.occupancy - 1)[..., None] * (0.6 * random.normal(*shape)).exp()
-    return random.intervals(lengths, (lengths * gap).clamp(min=MIN_GAP), rows)
 
 
 def _make_depth(

@@ -150,20 +150,20 @@ def _sample_spectrum(random: RandomStream, wells: int) -> Tensor:
     texture = random.log_uniform(0.0014, 0.0045, wells, 1) * (4 / cycles) ** steepness
     texture = texture * (0.3 * random.normal(wells, HARMONICS)).exp()
     texture = texture.hypot(random.log_uniform(0.0001, 0.0014, wells, 1))  # unequal sensors
-    low = [
-        random.log_uniform(a, b, wells) for a, b in ((0.008, 0.02), (0.002, 0.009), (0.002, 0.008))
-    ]
-    return torch.cat((torch.stack(low, 1), texture[:, 3:]), 1)
+    ranges = ((0.008, 0.02), (0.002, 0.009), (0.002, 0.008))
+    low = torch.stack([random.log_uniform(*limits, wells) for limits in ranges], 1)
+    return torch.cat((low, texture[:, 3:]), 1)
 
 
 def _sample_occupancy(random: RandomStream, wells: int) -> Tensor:
     """Give most wells one groove nearly everywhere, some a broken one, a few almost none."""
     kind = random.rand(wells)
-    most, some, few = ((a, b) for a, b in ((0.88, 0.995), (0.3, 0.88), (0.01, 0.06)))
     first = torch.where(
         kind < 0.84,
-        random.uniform(*most, wells),
-        torch.where(kind < 0.95, random.uniform(*some, wells), random.uniform(*few, wells)),
+        random.uniform(0.88, 0.995, wells),
+        torch.where(
+            kind < 0.95, random.uniform(0.3, 0.88, wells), random.uniform(0.01, 0.06, wells)
+        ),
     )
     others = random.uniform(0, 0.6, wells, 2) * random.rand(wells, 2) * first[:, None]
     return torch.cat((first[:, None], others.clamp(min=0.004)), 1)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from geoseg.models import create_model
-from geoseg.original import create_original
+from tests.helpers.original_models import create_original
 from train.experiments import EXPERIMENTS, FAST, ORIGINAL, find_experiments
 
 

@@ -49,16 +49,6 @@ def find_spans(groove: Bools) -> Spans:
     return Spans(row, first, end[row, first] - first, number)
 
 
-def find_links(spans: Spans, rows: int) -> tuple[Integers, Integers]:
-    """Return pairs (upper span, lower span) that touch, in twins of `rows` rows each."""
-    upper, lower = spans.number[:-1], spans.number[1:]
-    touching = (upper >= 0) & (lower >= 0)
-    touching[rows - 1 :: rows] = False  # the last row of a twin and the first of the next
-    count = max(len(spans.row), 1)
-    pair = np.unique(upper[touching] * count + lower[touching])
-    return pair // count, pair % count
-
-
 def measure_grooves(
     twins: Floats,
     masks: NDArray[np.uint8],
@@ -135,11 +125,12 @@ def _measure_drift(spans: Spans, rows: int, columns: int) -> Floats:
     Each step doubles the section: the span at its end, the distance to it in columns, and the sum
     of the positions along it.
     """
-    upper, lower = find_links(spans, rows)
     count = len(spans.row)
-    unbranched = (np.bincount(upper, minlength=count)[upper] == 1) & (
-        np.bincount(lower, minlength=count)[lower] == 1
-    )
+    touching = (spans.number[:-1] >= 0) & (spans.number[1:] >= 0)
+    touching[rows - 1 :: rows] = False  # the last row of a twin and the first of the next
+    pairs = spans.number[:-1][touching] * count + spans.number[1:][touching]
+    upper, lower = np.divmod(np.unique(pairs), max(count, 1))
+    unbranched = (np.bincount(upper)[upper] == 1) & (np.bincount(lower)[lower] == 1)
     upper, lower = upper[unbranched], lower[unbranched]
     centre = spans.first + spans.width / 2
     end = np.full(count + 1, count)

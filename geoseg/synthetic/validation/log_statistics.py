@@ -34,50 +34,30 @@ CYCLES = (
 )
 SPIKE = 8.0  # robust standard deviations
 
-UNITS = {
-    "spread": "inch",
-    "spread, robust": "inch",
-    "1 cycle": "inch",
-    "2 cycles": "inch",
-    "3 cycles": "inch",
-    "4 to 9 cycles": "inch",
-    "10 to 18 cycles": "inch",
-    "power of 1 cycle": "share",
-    "1 cycle, turn across collars": "degree",
-    "1 cycle, turn between collars": "degree",
-    "coherence": "share",
-    "lattice, windows": "share",
-    "lattice, cycles": "cycle",
-    "lattice, period": "row",
-    "lattice, amplitude": "inch",
-    "noise": "inch",
-    "noise, unevenness": "ratio",
-    "ripple": "inch",
-    "spikes": "share",
-    "spikes, no collars": "share",
-    "spikes, bright": "share",
-    "collars, spacing": "row",
-    "collars, thickness": "row",
-    "collars, height": "inch",
-    "stray lines": "per 100 rows",
-    "nulls": "share",
-    "nulls, whole rows": "share",
-    "nulls, partial rows": "share",
-    "grooves, rows": "share",
-    "grooves, beside": "number",
-    "groove width": "column",
-    "groove width, 10th percentile": "column",
-    "groove width, 90th percentile": "column",
-    "groove contrast": "inch",
-    "groove contrast, 5th percentile": "inch",
-    "groove contrast, 95th percentile": "inch",
-    "groove contrast, across collars": "ratio",
-    "groove contrast, between collars": "ratio",
-    "groove length": "row",
-    "groove length, longest": "row",
-    "groove drift": "columns per 100 rows",
-    "groove drift, 95th percentile": "columns per 100 rows",
-}
+# In the order of the measures below.
+_COMPONENTS = (
+    ("inch", ["spread", "spread, robust", *(name for name, _, _ in CYCLES)]),
+    ("share", ["power of 1 cycle"]),
+    ("degree", ["1 cycle, turn across collars", "1 cycle, turn between collars"]),
+    ("share", ["coherence", "lattice, windows"]),
+    ("cycle", ["lattice, cycles"]),
+    ("row", ["lattice, period"]),
+    ("inch", ["lattice, amplitude", "noise"]),
+    ("ratio", ["noise, unevenness"]),
+    ("inch", ["ripple"]),
+    ("share", ["spikes", "spikes, no collars", "spikes, bright"]),
+    ("row", ["collars, spacing", "collars, thickness"]),
+    ("inch", ["collars, height"]),
+    ("per 100 rows", ["stray lines"]),
+    ("share", ["nulls", "nulls, whole rows", "nulls, partial rows", "grooves, rows"]),
+    ("number", ["grooves, beside"]),
+    ("column", [f"groove width{part}" for part in ("", ", 10th percentile", ", 90th percentile")]),
+    ("inch", [f"groove contrast{part}" for part in ("", ", 5th percentile", ", 95th percentile")]),
+    ("ratio", ["groove contrast, across collars", "groove contrast, between collars"]),
+    ("row", ["groove length", "groove length, longest"]),
+    ("columns per 100 rows", ["groove drift", "groove drift, 95th percentile"]),
+)
+UNITS = {name: unit for unit, names in _COMPONENTS for name in names}
 
 
 def measure_log(
@@ -108,32 +88,29 @@ def measure_log(
     collars = find_collars(twins)
     filled = np.nan_to_num(twins)
     smooth = ~collars.jump_rows
-    values = (
-        _measure_spread(twins, smooth)
-        | _measure_harmonics(filled, smooth, collars)
-        | _measure_lattice(filled, smooth)
-        | _measure_noise(twins, smooth)
-        | _measure_spikes(twins, smooth)
-        | _measure_collars(twins, collars)
-        | _measure_nulls(twins)
-    )
+    null = np.isnan(twins)
+    null_rows = null.all((0, 2))
+    values = {
+        "spread": np.std(twins[~null]),
+        "spread, robust": robust_std(twins[:, smooth]),
+        **_measure_harmonics(filled, smooth, collars),
+        **_measure_lattice(filled, smooth),
+        **_measure_noise(twins, smooth),
+        **_measure_spikes(twins, smooth),
+        **_measure_collars(twins, collars),
+        "nulls": null.mean(),
+        "nulls, whole rows": null_rows.mean(),
+        "nulls, partial rows": (null.any((0, 2)) & ~null_rows).mean(),
+    }
     if mask is not None:
-        values |= measure_grooves(
-            twins, _split_twins(mask), collars.jump_rows, pair_rows(collars, rows)
-        )
-    return {name: float(values[name]) for name in UNITS if name in values}
+        places = pair_rows(collars, rows)
+        values |= measure_grooves(twins, _split_twins(mask), collars.jump_rows, places)
+    return {name: float(value) for name, value in values.items()}
 
 
 def _split_twins(log: NDArray[Scalar]) -> NDArray[Scalar]:
     """Split (Z, A) into (T, Z, 36), every T-th column each."""
     return np.moveaxis(log.reshape(len(log), COLUMNS, -1), -1, 0)
-
-
-def _measure_spread(twins: Floats, smooth: Bools) -> dict[str, float]:
-    return {
-        "spread": float(np.std(twins[np.isfinite(twins)])),
-        "spread, robust": robust_std(twins[:, smooth]),
-    }
 
 
 def _measure_harmonics(filled: Floats, smooth: Bools, collars: Collars) -> dict[str, float]:
@@ -161,7 +138,12 @@ def _measure_lattice(filled: Floats, smooth: Bools) -> dict[str, float]:
     A peak is higher than its neighbours in frequency along depth, unlike slowly changing texture.
     The power of twins is averaged.
     """
-    power = _compute_power(np.where(smooth[:, None], filled, 0))
+    starts = np.arange(0, filled.shape[1] - LATTICE_ROWS + 1, LATTICE_ROWS // 2)
+    taper = np.hanning(LATTICE_ROWS + 1)[:LATTICE_ROWS, None]
+    kept = np.where(smooth[:, None], filled, 0)
+    windows = kept[:, starts[:, None] + np.arange(LATTICE_ROWS)] * taper
+    spectrum = np.fft.fft(np.fft.rfft(windows, axis=-1)[..., 1:9], axis=-2)
+    power = (np.abs(spectrum) ** 2).mean(0)  # (windows, F, K)
     lower, upper = np.roll(power, 1, 1), np.roll(power, -1, 1)
     bins = np.r_[2:10, -9:-1]
     peaks = np.where((power > lower) & (power > upper), power, 0)[:, bins].reshape(len(power), -1)
@@ -182,16 +164,6 @@ def _measure_lattice(filled: Floats, smooth: Bools) -> dict[str, float]:
         # The three bins of a peak under a Hann window hold 1.5 times the power of the middle bin.
         "lattice, amplitude": median(np.sqrt(peak[found] / 1.5) * 4 / (COLUMNS * LATTICE_ROWS)),
     }
-
-
-def _compute_power(filled: Floats) -> Floats:
-    """Return the power (windows, F, K) of 1 to 8 cycles in overlapping windows with a taper."""
-    starts = np.arange(0, filled.shape[1] - LATTICE_ROWS + 1, LATTICE_ROWS // 2)
-    taper = np.hanning(LATTICE_ROWS + 1)[:LATTICE_ROWS, None]
-    windows = filled[:, starts[:, None] + np.arange(LATTICE_ROWS)] * taper
-    spectrum = np.fft.fft(np.fft.rfft(windows, axis=-1)[..., 1:9], axis=-2)
-    power: Floats = (np.abs(spectrum) ** 2).mean(0)
-    return power
 
 
 def _measure_noise(twins: Floats, smooth: Bools) -> dict[str, float]:
@@ -239,15 +211,4 @@ def _measure_collars(twins: Floats, collars: Collars) -> dict[str, float]:
         "collars, thickness": median(collars.last - collars.first + 1.0),
         "collars, height": quantile(np.abs(twins[:, inside]), 0.9),
         "stray lines": 100 * collars.strays / len(rows),
-    }
-
-
-def _measure_nulls(twins: Floats) -> dict[str, float]:
-    """Measure the shares of null pixels, of null rows and of partly null rows."""
-    null = np.isnan(twins)
-    whole = null.all((0, 2))
-    return {
-        "nulls": null.mean(),
-        "nulls, whole rows": whole.mean(),
-        "nulls, partial rows": (null.any((0, 2)) & ~whole).mean(),
     }

@@ -14,9 +14,10 @@ from safetensors import safe_open
 
 from geoseg import CheckpointError, import_original, load_checkpoint
 from geoseg.normalisation import RAW
-from geoseg.original import create_original, model_of
+from geoseg.original import model_of
 from geoseg.original import weights as weights_module
 from geoseg.original.__main__ import main
+from tests.helpers.original_models import create_original
 
 # A golden file -> the number of an experiment of just this model, if there is one.
 GOLDEN = {"flexible_unet": 51, "micro": 500}
@@ -139,7 +140,7 @@ def test_code_in_a_pickle_is_not_run(path, tmp_path, kind, wrap):
     with pytest.raises(CheckpointError, match=r"best_model\.pt: damaged, or holds something other"):
         import_original(path, 500)
     path.write_bytes(pickle.dumps(kind(marker)))
-    with pytest.raises(CheckpointError, match=r"not a whole file of torch\.save"):
+    with pytest.raises(CheckpointError, match=r"not a zip archive of torch\.save"):
         import_original(path, 500)
     assert not marker.exists()
     torch.load(
@@ -206,11 +207,11 @@ def claim_more_values(path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda path: None, "no such file"),
-        (lambda path: path.mkdir(), "not a whole file"),
-        (lambda path: path.write_bytes(b""), "not a whole file"),
-        (truncate, "not a whole file"),
-        (make_huge_file, "not a whole file"),
+        (lambda path: None, "No such file"),
+        (lambda path: path.mkdir(), "not a zip archive"),
+        (lambda path: path.write_bytes(b""), "not a zip archive"),
+        (truncate, "not a zip archive"),
+        (make_huge_file, "not a zip archive"),
         (cut_storage, "damaged"),
         (reverse_pickle, "damaged"),
         (make_zip_bomb, r"holds 160 MiB; .* less than 128"),
@@ -221,9 +222,15 @@ def claim_more_values(path):
         (save_changed(conv1_bias=torch.zeros(4, device="meta")), "'conv1.bias' is no plain tensor"),
         (save_changed(conv1_bias=torch.zeros(4).to_sparse()), "'conv1.bias' is no plain tensor"),
         (save_changed(conv1_bias=torch.zeros(4, dtype=torch.int32)), r"is torch\.int32, not float"),
-        (save_changed(conv1_bias=None), r"experiment 500, a micro: 'down\.0\.bias' is missing"),
-        (save_changed(extra=torch.zeros(1)), "'extra' is too many"),
-        (save_changed(conv1_bias=torch.zeros(5)), r"'down\.0\.bias' is \(5,\) instead of \(4,\)"),
+        (
+            save_changed(conv1_bias=None),
+            r"experiment 500: .*Micro: Missing .*: \"down\.0\.bias\"",
+        ),
+        (save_changed(extra=torch.zeros(1)), r"Unexpected .*: \"extra\""),
+        (
+            save_changed(conv1_bias=torch.zeros(5)),
+            r"mismatch for down\.0\.bias: .*\[5\].*\[4\]",
+        ),
         (save_changed(conv1_bias=torch.full((4,), torch.nan)), r"'down\.0\.bias' holds NaN"),
         (
             save_changed(conv1_bias=torch.full((4,), 1e300, dtype=torch.float64)),
@@ -239,7 +246,9 @@ def test_unusable_file_is_refused_with_its_fault(path, damage, words):
 
 def test_weights_of_another_experiment_are_refused(path):
     torch.save(make_weights(), path)
-    with pytest.raises(CheckpointError, match=r"experiment 1004, a flexible_unet: .* more"):
+    with pytest.raises(
+        CheckpointError, match=r"experiment 1004: .*FlexibleUNet: Missing .*\[\.\.\.\]"
+    ):
         import_original(path, 1004)
     with pytest.raises(ValueError, match=r"has no experiment 205; it has 0, 1, .* 1004"):
         import_original(path, 205)

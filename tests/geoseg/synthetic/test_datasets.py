@@ -76,7 +76,7 @@ def test_existing_files_are_kept_and_patches_replaced_with_force(
     (tmp_path / "mine.txt").write_text("keep")
     command = ["--out", str(tmp_path), "--wells", "1", "--patches", "2"]
     assert main(command) == 2
-    assert "is not empty" in capsys.readouterr().err
+    assert "is not an empty folder" in capsys.readouterr().err
     assert main([*command, "--force"]) == 0
     assert (tmp_path / "mine.txt").read_text() == "keep"
     assert len(list(tmp_path.rglob("*.npy"))) == 4
@@ -89,7 +89,7 @@ def test_wrong_arguments_are_one_line_errors(
     (tmp_path / "file").touch()
     change = [part.format(file=tmp_path / "file") for part in change]
     assert main(["--out", str(tmp_path / "new"), "--wells", "2", *change]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    assert capsys.readouterr().err.startswith("synthetic: ")
 
 
 def test_packaged_samples_are_reproduced(samples: PatchDataset) -> None:
