@@ -16,7 +16,7 @@ from train.cross_validation import summarise_folds
 from train.data import TrainingData, load_data
 from train.distributed import ProcessGroup, local_device
 from train.experiments import EXPERIMENTS, Experiment
-from train.multi_gpu import list_gpus, train_on_gpus
+from train.multi_gpu import train_on_gpus
 from train.options import TrainOptions, parse_options
 from train.run import RunSettings, has_run, run_experiment
 from train.signals import Interrupted, StopRequest
@@ -38,9 +38,13 @@ def _run(options: TrainOptions) -> int:
     if device.index is not None:
         torch.cuda.set_device(device)  # streams and graphs are created on the current device
     any_gpu = device == torch.device("cuda") and "WORLD_SIZE" not in os.environ
-    gpus = list_gpus() if any_gpu else []
-    if len(options.experiments) > 1 and len(gpus) > 1:
-        return _train_on_gpus(options, gpus, console)
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count() if any_gpu else 0)]
+    ids = [str(experiment.id) for experiment in options.experiments]
+    if len(ids) > 1 and len(gpus) > 1:
+        console.print(f"{len(ids)} experiments, one at a time on each of {', '.join(gpus)}.")
+        environment = {"WANDB_RUN_GROUP": options.wandb_group or ""}
+        with StopRequest() as stop:
+            return train_on_gpus(ids, gpus, options.arguments, stop, console, environment)
     group = ProcessGroup.join(device)
     try:
         console.quiet = group.rank > 0
@@ -68,14 +72,6 @@ def _train(data: list[TrainingData], settings: RunSettings) -> int:
         settings.print(f"Stopped by {interrupted}: everything is saved; continue with --resume.")
         return interrupted.exit_code
     return 0
-
-
-def _train_on_gpus(options: TrainOptions, gpus: list[str], console: Console) -> int:
-    ids = [str(experiment.id) for experiment in options.experiments]
-    console.print(f"{len(ids)} experiments, one at a time on each of {', '.join(gpus)}.")
-    environment = {"WANDB_RUN_GROUP": options.wandb_group or ""}
-    with StopRequest() as stop:
-        return train_on_gpus(ids, gpus, options.arguments, stop, console, environment)
 
 
 def _check_runs(options: TrainOptions, data: list[TrainingData]) -> None:

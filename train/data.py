@@ -20,7 +20,6 @@ from geoseg.synthetic import make_fresh_dataset, make_synthetic_dataset
 from geoseg.synthetic.toy_labels import Mode, add_toy_labels
 from train.options import TrainOptions
 
-DEFAULT_FOLDER = Path("data")
 VALIDATION_PATCHES, VALIDATION_WELLS, VALIDATION_SEED = 2048, 32, 2_000_003
 
 
@@ -62,7 +61,7 @@ def load_data(
         return [_make_fresh_pipes(options, options.fresh, device)]
     if options.label_faults:
         raise ValueError("--label-faults corrupts the labels of --fresh pipes only; add --fresh")
-    folder = options.data or DEFAULT_FOLDER
+    folder = options.data or Path("data")
     if options.data is None and not folder.is_dir():
         console.print("No folder data/: training on synthetic pipes (python -m geoseg.synthetic).")
         dataset = make_synthetic_dataset()

@@ -123,7 +123,10 @@ class Trainer:
         loss is not finite.
         """
         start = time.perf_counter()
-        self._load_train_set(self.epoch + 1)
+        if self.make_train_set and self._train_set_epoch != self.epoch + 1:
+            self._train_set_epoch = self.epoch + 1
+            self.train_set = self.make_train_set(self._train_set_epoch)
+            self._valid_pixels = self.train_set.count_valid_pixels()
         train_start, first_step = time.perf_counter(), self.step
         plan = EpochPlan(self.experiment, self.train_set, self.seed, self.epoch + 1)
         self.model.train()
@@ -138,7 +141,7 @@ class Trainer:
         scores = self.validate()
         learning_rate = float(self._optimizers[0].param_groups[0]["lr"])
         if self._plateau:
-            self._plateau.step(scores.loss)
+            self._plateau.step(scores[0])
         sizes = torch.tensor([len(b) for b in plan.batches], device=self.device)
         patches = sizes[first_step:].sum().item()
         self.epoch, self.step = self.epoch + 1, 0
@@ -150,12 +153,6 @@ class Trainer:
             patches / (train_end - train_start),
             time.perf_counter() - start,
         )
-
-    def _load_train_set(self, epoch: int) -> None:
-        """Make the training set of `epoch`, unless it is the current one."""
-        if self.make_train_set and self._train_set_epoch != epoch:
-            self.train_set, self._train_set_epoch = self.make_train_set(epoch), epoch
-            self._valid_pixels = self.train_set.count_valid_pixels()
 
     def _set_learning_rates(self) -> None:
         schedule = self.experiment.schedule

@@ -9,16 +9,10 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-import torch
 from rich.console import Console
 from rich.text import Text
 
 from train.signals import StopRequest
-
-
-def list_gpus() -> list[str]:
-    """Return the GPUs of this machine, in the form that --device takes."""
-    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
 
 
 def train_on_gpus(

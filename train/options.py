@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -61,11 +60,6 @@ class TrainOptions:
     wandb_tags: Sequence[str]
     wandb_group: str | None
 
-    @property
-    def command(self) -> str:
-        """The whole command, quoted for a shell."""
-        return shlex.join(["python", "-m", "train", *self.arguments])
-
 
 def parse_options(argv: Sequence[str] | None = None) -> TrainOptions:
     """Parse the command line, and download teachers from the Hub.
@@ -77,6 +71,7 @@ def parse_options(argv: Sequence[str] | None = None) -> TrainOptions:
     epochs, experiments = values.pop("epochs"), find_experiments(values.pop("experiments") or [])
     if epochs:
         experiments = [replace(e, epochs=epochs) for e in experiments]
+    values["wandb_mode"] = values["wandb_mode"] or os.environ.get("WANDB_MODE") or "online"
     group = os.environ.get("WANDB_RUN_GROUP")
     if not group and len(experiments) * (values["folds"] or 1) > 1:
         ids = "-".join(str(e.id) for e in experiments)[:80]
@@ -115,24 +110,14 @@ def _make_parser() -> argparse.ArgumentParser:
     add("-e", "--experiments", nargs="+", metavar="ID", help="ids or names; --list shows them")
     add("--list", dest="list_experiments", action="store_true", help="list the experiments")
     add = parser.add_argument
-    add("-o", "--output", type=Path, default="runs", metavar="DIR", help="of the runs: runs/")
+    add("-o", "--output", type=Path, default="runs", metavar="DIR", help="of the runs (runs/)")
     add("--epochs", type=_number(int, 1), metavar="N", help="instead of the recipe's number")
+    teacher = "checkpoints to learn from, instead of the experiment's own teacher"
+    add("--teacher", nargs="+", default=[], metavar="FILE", help=teacher)
+    add("--seed", type=_number(int, 0), default=0, help="of all random numbers (0)")
+    seconds = _number(float, 0)
     add(
-        "--teacher",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="checkpoints, or hf://user/repo, to learn from besides the labels; of several the "
-        "logits are averaged (default: the experiment's own teacher, from its run in -o or from "
-        "checkpoints/)",
-    )
-    add("--seed", type=_number(int, 0), default=0, help="of all random numbers: 0")
-    add(
-        "--save-every",
-        type=_number(float, 0),
-        default=10.0,
-        metavar="SECONDS",
-        help="time between two saves; 0 saves after every step (default: 10)",
+        "--save-every", type=seconds, default=10.0, metavar="SECONDS", help="between two saves (10)"
     )
     add = parser.add_mutually_exclusive_group().add_argument
     add("--resume", action="store_true", help="continue a stopped run bit for bit, or start it")
@@ -146,13 +131,8 @@ def _make_parser() -> argparse.ArgumentParser:
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="data set (default: data/, or synthetic pipes)")
-    add(
-        "--label-faults",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="with --fresh: corrupt this share of the training labels as annotators do",
-    )
+    faults = "with --fresh: corrupt this share of the training labels as annotators do"
+    add("--label-faults", type=float, default=0.0, metavar="SHARE", help=faults)
     add("--allow-leakage", action="store_true", help="accept a split with a well on both sides")
     add = parser.add_mutually_exclusive_group().add_argument
     add(
@@ -181,14 +161,7 @@ def _add_hardware_options(parser: argparse.ArgumentParser) -> None:
         help="of the convolutions (default: auto, bf16 if the processor supports it natively)",
     )
     add("--compile", action="store_true", help="use Inductor (default: in long runs on a GPU)")
-    add(
-        "--without",
-        nargs="+",
-        choices=CHOICES,
-        default=[],
-        metavar="CHOICE",
-        help=f"turn off choices made for speed: {', '.join(CHOICES)}",
-    )
+    add("--without", nargs="+", choices=CHOICES, default=[], help="turn off choices made for speed")
 
 
 def _add_tracking_options(parser: argparse.ArgumentParser) -> None:
@@ -199,10 +172,15 @@ def _add_tracking_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--wandb-mode",
         choices=("online", "offline", "disabled"),
-        default=os.environ.get("WANDB_MODE") or "online",
         help="default: WANDB_MODE, or online; without a login or a network offline",
     )
-    add("-nowb", "--no-wandb", dest="wandb_mode", action="store_const", const="disabled")
+    add(
+        *("-nowb", "--no-wandb"),
+        dest="wandb_mode",
+        action="store_const",
+        const="disabled",
+        help="do not track the runs",
+    )
     add = group.add_argument
     project = os.environ.get("WANDB_PROJECT") or "geoseg"
     add("--wandb-project", default=project, metavar="NAME", help="default: WANDB_PROJECT or geoseg")

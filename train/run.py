@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import signal
 from collections import Counter
 from contextlib import nullcontext
@@ -49,10 +50,8 @@ class RunSettings:
 
 def has_run(folder: Path) -> bool:
     """Return whether `folder` holds a checkpoint or a line of metrics."""
-    lines = folder / "metrics.jsonl"
-    return any((folder / name).exists() for name in CHECKPOINTS) or (
-        lines.exists() and lines.stat().st_size > 0
-    )
+    files = [folder / name for name in (*CHECKPOINTS, "metrics.jsonl")]
+    return any(file.exists() and file.stat().st_size for file in files)
 
 
 def run_experiment(
@@ -208,7 +207,7 @@ def _make_config(
     processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {
         **asdict(experiment),
-        "command": settings.options.command,
+        "command": shlex.join(["python", "-m", "train", *settings.options.arguments]),
         "seed": settings.options.seed,
         "device": str(device),
         "hardware": torch.cuda.get_device_name(device) if is_gpu else processor,

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,6 @@ from train.prediction_samples import Mask, PredictionSamples
 
 RUN_FILE = "wandb.json"  # holds the id of a folder's wandb run, its group, and the last epoch sent
 _START_SECONDS, _FINISH_SECONDS = 20, 60  # how long to wait for the server
-
-
-def _import_wandb() -> Any:
-    """Import wandb, which takes a second, so only when it is needed."""
-    # Its error reports to its makers would delay the end if the server does not answer.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    import wandb
-
-    return wandb
 
 
 class Tracker:
@@ -90,11 +82,28 @@ class Tracker:
             best, last: the lines of these epochs, if any.
             wells: the number of validation patches of each well.
         """
-        if self._run:
-            run = self._run
-            with self._report_errors("the scores by well and the checkpoints are not sent"):
-                self._send_results(best, last, wells)
-            self._run = run  # the epochs already sent must still be finished
+        if not (run := self._run):
+            return
+        with self._report_errors("not all scores by well and checkpoints are sent"):
+            if best and last:
+                columns = ["well", "patches", "IoU, best epoch", "IoU, last epoch"]
+                rows = [
+                    [well, count, best["wells"][str(well)], last["wells"][str(well)]]
+                    for well, count in wells.items()
+                ]
+                table = self._wandb.Table(columns=columns, data=rows)
+                run.log({"epoch": last["epoch"], "scores_by_well": table})
+            # The best goes first, because a server may name the newest version "latest" anyway.
+            for file, alias in (("best", "best"), ("last", "latest")):
+                path = self._folder / f"{file}.safetensors"
+                if path.exists():
+                    card = read_card(path)
+                    metadata = {"data": card.data, "metrics": card.metrics, **card.experiment}
+                    name = f"{self._folder.name}-{run.id}"
+                    model = self._wandb.Artifact(name, "model", metadata=metadata)
+                    model.add_file(str(path))
+                    run.log_artifact(model, aliases=[alias])
+        self._run = run  # the epochs already sent must still be finished
 
     def __enter__(self) -> Tracker:
         return self
@@ -116,23 +125,25 @@ class Tracker:
 
     def _start_wandb(self, config: dict[str, Any], options: TrainOptions) -> None:
         """Start or continue the folder's wandb run; offline if there is no login or no network."""
-        wandb = _import_wandb()
-        self._saved = {"id": secrets.token_hex(4), "group": None, "sent": 0}
+        # Its error reports to its makers would delay the end if the server does not answer.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        self._wandb: Any = import_module("wandb")  # not above: it takes a second
+        wandb, self._saved = self._wandb, {"id": secrets.token_hex(4), "group": None, "sent": 0}
         if (self._folder / RUN_FILE).exists():
             self._saved |= json.loads((self._folder / RUN_FILE).read_text())
         self._saved["group"] = self._saved["group"] or options.wandb_group
         start = partial(
             wandb.init,
-            project=options.wandb_project,
             entity=options.wandb_entity,
             group=self._saved["group"],
-            tags=list(dict.fromkeys([config["architecture"], *options.wandb_tags])),
             name=self._folder.name,
             id=self._saved["id"],
             resume="allow",
             dir=self._folder,
             config=config,
             settings=wandb.Settings(
+                project=options.wandb_project,
+                run_tags=tuple(dict.fromkeys([config["architecture"], *options.wandb_tags])),
                 silent=True,
                 console="off",
                 reinit="finish_previous",  # a run left open would get this run's numbers
@@ -173,34 +184,11 @@ class Tracker:
         values = {name: value for name, value in epoch.items() if name != "wells"}
         values |= {f"wells/{well}": iou for well, iou in epoch["wells"].items()}
         if self._samples and masks is not None:
-            values["samples"] = self._samples.make_images(masks, _import_wandb().Image)
+            values["samples"] = self._samples.make_images(masks, self._wandb.Image)
         self._run.log(values)
         self._run.summary.update(self._best)
         self._saved["sent"] = epoch["epoch"]
         self._write_run_file()
-
-    def _send_results(
-        self, best: dict[str, Any] | None, last: dict[str, Any] | None, wells: Mapping[int, int]
-    ) -> None:
-        wandb = _import_wandb()
-        if best and last:
-            columns = ["well", "patches", "IoU, best epoch", "IoU, last epoch"]
-            rows = [
-                [well, count, best["wells"][str(well)], last["wells"][str(well)]]
-                for well, count in wells.items()
-            ]
-            table = wandb.Table(columns=columns, data=rows)
-            self._run.log({"epoch": last["epoch"], "scores_by_well": table})
-        # The best goes first, because a server may name the newest version "latest" anyway.
-        for name, alias in (("best", "best"), ("last", "latest")):
-            path = self._folder / f"{name}.safetensors"
-            if path.exists():
-                card = read_card(path)
-                metadata = {"data": card.data, "metrics": card.metrics, **card.experiment}
-                artifact = f"{self._folder.name}-{self._run.id}"
-                model = wandb.Artifact(artifact, "model", metadata=metadata)
-                model.add_file(str(path))
-                self._run.log_artifact(model, aliases=[alias])
 
     def _finish(self, exit_code: int) -> None:
         """Send the rest, in at most `_FINISH_SECONDS`."""

@@ -77,12 +77,9 @@ def keep_freed_memory(keep: bool) -> None:
     """Let glibc keep all freed memory in this process, or only as much as its defaults allow.
 
     By default glibc returns every block above 32 MB to the system, which then fills each page with
-    zeros when the next step allocates it again: a tenth of the time of a step. Without glibc this
-    does nothing.
+    zeros when the next step allocates it again: a tenth of the time of a step.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = sys.platform == "linux" and getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_MMAP_THRESHOLD, _UNLIMITED if keep else _GLIBC_MMAP)
         mallopt(_TRIM_THRESHOLD, _UNLIMITED if keep else _GLIBC_TRIM)

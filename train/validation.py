@@ -6,7 +6,7 @@ N patches of a set, Z depth, A azimuth.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -15,14 +15,8 @@ from train.sampling import IGNORED, PreparedSet
 
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
-
-class ValidationScores(NamedTuple):
-    """The result of a validation: four fields of `EpochResult`, in its order."""
-
-    loss: float
-    metrics: dict[str, float]
-    wells: dict[str, float]
-    threshold: float
+# Four fields of `EpochResult`: validation loss, metrics, wells and threshold.
+ValidationScores = tuple[float, dict[str, float], dict[str, float], float]
 
 
 @dataclass(frozen=True)
@@ -65,8 +59,7 @@ def compute_scores(logits: Tensor, patches: PreparedSet, loss: float) -> Validat
         str(well): average_scores(Counts(*(n[wells == well] for n in counts)))["iou"]
         for well in wells.unique().tolist()
     }
-    threshold = find_best_threshold(logits, labels)
-    return ValidationScores(loss, average_scores(counts), by_well, threshold)
+    return loss, average_scores(counts), by_well, find_best_threshold(logits, labels)
 
 
 def find_best_threshold(logits: Tensor, labels: Tensor) -> float:
