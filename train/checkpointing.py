@@ -183,8 +183,9 @@ class RunCheckpointer:
         """What a run must have in common with a state to resume from it."""
         trainer, teacher = self._trainer, self._trainer.teacher
         recipe = json.loads(json.dumps(asdict(trainer.experiment)))
-        if not isinstance(trainer.experiment.schedule, Linear):
-            del recipe["epochs"]  # no step depends on their number
+        epochs = recipe.pop("epochs")
+        if isinstance(trainer.experiment.schedule, Linear):
+            recipe["epochs"] = epochs  # with other schedules no step depends on their number
         if not teacher:  # they have no effect, and states of earlier versions do not hold them
             del recipe["temperature"], recipe["distillation"]
         teachers = [digest[:16] for digest in teacher.files.values()] if teacher else None

@@ -167,7 +167,7 @@ def test_impossible_folds_are_one_line_and_exit_2(count, data, tmp_path, capsys)
     assert train(data, tmp_path, "--folds", count) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
-    assert f"cannot cut the 5 wells [1, 2, 3, 4, 5] into {count} folds" in message
+    assert f"cannot split the 5 wells [1, 2, 3, 4, 5] into {count} folds" in message
     assert not list(tmp_path.iterdir())
 
 
