@@ -141,7 +141,7 @@ class Trainer:
         scores = self.validate()
         learning_rate = float(self._optimizers[0].param_groups[0]["lr"])
         if self._plateau:
-            self._plateau.step(scores[0])
+            self._plateau.step(scores.loss)
         sizes = torch.tensor([len(b) for b in plan.batches], device=self.device)
         patches = sizes[first_step:].sum().item()
         self.epoch, self.step = self.epoch + 1, 0

@@ -135,14 +135,8 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     add("--label-faults", type=float, default=0.0, metavar="SHARE", help=faults)
     add("--allow-leakage", action="store_true", help="accept a split with a well on both sides")
     add = parser.add_mutually_exclusive_group().add_argument
-    add(
-        "--fresh",
-        type=_number(int, 16),
-        nargs="?",
-        const=FRESH_PATCHES,
-        metavar="N",
-        help=f"train on synthetic pipes, N new patches every epoch (default: {FRESH_PATCHES:,})",
-    )
+    fresh = f"train on synthetic pipes, N new patches every epoch (default: {FRESH_PATCHES:,})"
+    add("--fresh", type=_number(int, 16), nargs="?", const=FRESH_PATCHES, metavar="N", help=fresh)
     add("--leave-out", type=int, nargs="+", metavar="WELL", help="validate on these wells")
     add("--fold", type=_fold, metavar="I/K", help="validate on fold I of K folds of whole wells")
     add("--folds", type=int, metavar="K", help="cross-validate: a run for each of K folds of wells")
@@ -154,12 +148,8 @@ def _add_hardware_options(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="auto, cpu or cuda (default: auto, a GPU if there is one)")
     add("--cpu", dest="device", action="store_const", const="cpu", help="for --device cpu")
     add = parser.add_argument
-    add(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="of the convolutions (default: auto, bf16 if the processor supports it natively)",
-    )
+    precision = "of the convolutions (default: auto, bf16 if the processor supports it natively)"
+    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help=precision)
     add("--compile", action="store_true", help="use Inductor (default: in long runs on a GPU)")
     add("--without", nargs="+", choices=CHOICES, default=[], help="turn off choices made for speed")
 
@@ -169,11 +159,8 @@ def _add_tracking_options(parser: argparse.ArgumentParser) -> None:
         "Weights & Biases", "Each option overrides wandb's own environment variable."
     )
     add = group.add_mutually_exclusive_group().add_argument
-    add(
-        "--wandb-mode",
-        choices=("online", "offline", "disabled"),
-        help="default: WANDB_MODE, or online; without a login or a network offline",
-    )
+    mode = "default: WANDB_MODE, or online; without a login or a network offline"
+    add("--wandb-mode", choices=("online", "offline", "disabled"), help=mode)
     add(
         *("-nowb", "--no-wandb"),
         dest="wandb_mode",

@@ -6,7 +6,7 @@ N patches of a set, Z depth, A azimuth.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,8 +15,14 @@ from train.sampling import IGNORED, PreparedSet
 
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
-# Four fields of `EpochResult`: validation loss, metrics, wells and threshold.
-ValidationScores = tuple[float, dict[str, float], dict[str, float], float]
+
+class ValidationScores(NamedTuple):
+    """Four fields of `EpochResult`, in its order."""
+
+    loss: float
+    metrics: dict[str, float]
+    wells: dict[str, float]
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ def compute_scores(logits: Tensor, patches: PreparedSet, loss: float) -> Validat
         str(well): average_scores(Counts(*(n[wells == well] for n in counts)))["iou"]
         for well in wells.unique().tolist()
     }
-    return loss, average_scores(counts), by_well, find_best_threshold(logits, labels)
+    threshold = find_best_threshold(logits, labels)
+    return ValidationScores(loss, average_scores(counts), by_well, threshold)
 
 
 def find_best_threshold(logits: Tensor, labels: Tensor) -> float:

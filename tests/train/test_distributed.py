@@ -139,7 +139,7 @@ def test_two_epochs_give_the_scores_of_one_process_and_equal_bits_in_both(name, 
 def test_every_process_scores_a_validation_set_of_one_patch(results, expected):
     for rank in (0, 1):
         for found, wanted in zip(results[rank]["few"], expected["few"], strict=True):
-            assert found[0] == pytest.approx(wanted[0], abs=1e-6)
+            assert found.loss == pytest.approx(wanted.loss, abs=1e-6)
             assert found.metrics == pytest.approx(wanted.metrics)
             assert found.wells == pytest.approx(wanted.wells)
 
