@@ -20,10 +20,8 @@ from typing import Any
 from geoseg.checkpoint import save_checkpoint
 from geoseg.metrics import METRICS
 from geoseg.models import Model
-from geoseg.normalisation import Normalisation
 from train.experiments import Linear
 from train.loop import Trainer
-from train.sampling import PreparedSet
 from train.state import State, StateError, StateStore
 from train.tracking import RUN_FILE
 from train.validation import EpochResult
@@ -44,7 +42,6 @@ class RunCheckpointer:
         folder: of the run.
         trainer: of the run; `resume` restores its state.
         config: everything that determines the run, as JSON values.
-        normalisation: of the input, saved in the checkpoints.
         save_every: seconds.
 
     Attributes:
@@ -53,30 +50,17 @@ class RunCheckpointer:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        trainer: Trainer,
-        config: dict[str, Any],
-        normalisation: Normalisation,
-        save_every: float,
+        self, folder: Path, trainer: Trainer, config: dict[str, Any], save_every: float
     ) -> None:
         self.folder = folder
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self._trainer, self._config, self._save_every = trainer, config, save_every
-        self._normalisation = normalisation
+        self._normalisation = trainer.experiment.normalisation
         self._states = StateStore(folder / "resume")
         self._unsaved_best: Model | None = None
         self._earlier_seconds = 0.0  # of earlier processes
         self._start = self._saved = time.monotonic()
-
-    def describe_progress(self) -> str:
-        """Describe how far the run has come."""
-        trainer = self._trainer
-        epochs = trainer.experiment.epochs
-        if trainer.epoch >= epochs:
-            return f"finds all {epochs} epochs done"
-        return f"after {trainer.epoch} epochs and {trainer.step} of {trainer.steps} steps"
 
     @property
     def seconds(self) -> float:
@@ -97,7 +81,6 @@ class RunCheckpointer:
         Raise StateError if the state belongs to another run, or if all states are damaged.
         """
         state, damaged = self._states.load()
-        notes = [f"{text}; using the one before" for text in damaged]
         if state is None:
             if any((self.folder / name).exists() for name in CHECKPOINTS):
                 raise StateError(
@@ -106,27 +89,30 @@ class RunCheckpointer:
                 )
             return None
         saved = state.values
-        self._check_identity(saved["identity"])
-        notes += self._compare_circumstances(saved["circumstances"])
+        for name, now in self._identity.items():
+            if (before := saved["identity"].get(name)) != now:
+                raise StateError(
+                    f"the run in {self.folder} began with {name} {before}, not {now}: resume it "
+                    "with the same options and data, or replace it with --overwrite"
+                )
         epochs, steps = saved["trainer"]["epoch"], saved["trainer"]["step"]
         goal = self._trainer.experiment.epochs
         if epochs + (steps > 0) > goal:
             raise StateError(
-                f"the run in {self.folder} is beyond {goal} epochs already: it has {epochs}, and "
-                f"{steps} steps of the next; ask for more, or --overwrite it"
+                f"the run in {self.folder} is beyond {goal} epochs already; ask for more, or "
+                "--overwrite it"
             )
         self._trainer.restore(State(state.tensors, saved["trainer"]))
         self.history, self._earlier_seconds = saved["records"], saved["seconds"]
         self.best = next((r for r in self.history if r["epoch"] == saved["best"]), None)
-        if self.best and not (self.folder / "best.safetensors").exists():
-            if self._trainer.epoch < goal:
-                notes.append("best.safetensors is missing; the best later epoch replaces it")
-                self.best = None
-            else:
-                notes.append("best.safetensors is missing, and no epoch is left to replace it")
         if self._trainer.group.rank == 0:  # another rank would delete what rank 0 is writing
             self._delete_temporary_files()
-        return notes
+        return [f"{text}; using the one before" for text in damaged] + [
+            f"{name} was {before} and is {self._config[name]} now: the run can go on, but its last "
+            "bits will differ"
+            for name in _CIRCUMSTANCES
+            if (before := saved["circumstances"].get(name)) != self._config[name]
+        ]
 
     def add_epoch(self, result: EpochResult) -> None:
         """Add a complete epoch to the history, and keep its model if it is the best."""
@@ -159,7 +145,6 @@ class RunCheckpointer:
                 path.unlink(missing_ok=True)
 
     def _save_state(self, state: State) -> None:
-        trainer = self._trainer
         values = {
             "trainer": state.values,
             "identity": self._identity,
@@ -168,19 +153,21 @@ class RunCheckpointer:
             "best": self.best and self.best["epoch"],
             "seconds": self.seconds,
         }
-        steps = trainer.epoch * trainer.steps + trainer.step
+        steps = self._trainer.epoch * self._trainer.steps + self._trainer.step
         self._states.save(steps, State(state.tensors, values))
         self._saved = time.monotonic()
 
     def _write_checkpoint(self, name: str, model: Model, epoch: dict[str, Any] | None) -> None:
         """Write a checkpoint; `epoch` is the line of its epoch, None within an epoch."""
-        experiment = {key: value for key, value in self._config.items() if key != "data"}
-        experiment["command"] = _strip_folders(self._config["command"])
-        experiment["epochs_done"] = epoch["epoch"] if epoch else self._trainer.epoch
-        experiment["interrupted"] = epoch is None
-        experiment["seconds"] = round(self.seconds)
+        experiment = {
+            **{key: value for key, value in self._config.items() if key != "data"},
+            "command": _strip_folders(self._config["command"]),
+            "epochs_done": epoch["epoch"] if epoch else self._trainer.epoch,
+            "interrupted": epoch is None,
+            "seconds": round(self.seconds),
+        }
         latest = epoch or (self.history[-1] if self.history else None)
-        scores = {name: epoch[name] for name in METRICS} if epoch else None
+        scores = epoch and {**{name: epoch[name] for name in METRICS}, "threshold": 0.5}
         save_checkpoint(
             self.folder / f"{name}.safetensors",
             model,
@@ -188,47 +175,29 @@ class RunCheckpointer:
             threshold=latest["threshold"] if latest else 0.5,
             experiment=experiment,
             data=self._config["data"],
-            metrics={"validation": {**scores, "threshold": 0.5}} if scores else {},
+            metrics={"validation": scores} if scores else {},
         )
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
         """What a run must have in common with a state to resume from it."""
-        trainer = self._trainer
+        trainer, teacher = self._trainer, self._trainer.teacher
         recipe = json.loads(json.dumps(asdict(trainer.experiment)))
         epochs = recipe.pop("epochs")
         if isinstance(trainer.experiment.schedule, Linear):
             recipe["epochs"] = epochs  # with other schedules no step depends on their number
-        teacher = trainer.teacher
         if not teacher:  # they have no effect, and states of earlier versions do not hold them
             del recipe["temperature"], recipe["distillation"]
         teachers = [digest[:16] for digest in teacher.files.values()] if teacher else None
-        sets = {"train": trainer.train_set, "validation": trainer.validation_set}
-        patches = (
-            {"fresh": self._config["data"]}  # pipes made on a GPU can differ in the last bits
-            if trainer.has_fresh_data
-            else {name: _hash_patches(part) for name, part in sets.items()}
-        )
+        if trainer.make_train_set:  # pipes made on a GPU can differ in the last bits
+            patches = {"fresh": self._config["data"]}
+        else:
+            sets = {"train": trainer.train_set, "validation": trainer.validation_set}
+            patches = {
+                name: hashlib.sha256(part.pairs.cpu().numpy().data).hexdigest()[:16]
+                for name, part in sets.items()
+            }
         return {**recipe, "seed": trainer.seed, "teachers": teachers, "patches": patches}
-
-    def _check_identity(self, before: dict[str, Any]) -> None:
-        now = self._identity
-        for name in now:
-            if before.get(name) != now[name]:
-                raise StateError(
-                    f"the run in {self.folder} began with {name} {before.get(name)}, not "
-                    f"{now[name]}: resume it with the same options and data, or replace it with "
-                    "--overwrite"
-                )
-
-    def _compare_circumstances(self, before: dict[str, Any]) -> list[str]:
-        """Return a note for each one that has changed."""
-        return [
-            f"{name} was {before.get(name)} and is {self._config[name]} now: the run can go on, "
-            "but its last bits will differ"
-            for name in _CIRCUMSTANCES
-            if before.get(name) != self._config[name]
-        ]
 
 
 def _strip_folders(command: str) -> str:
@@ -240,10 +209,6 @@ def _strip_folders(command: str) -> str:
     path = re.compile(r"(--?[\w-]+=?)?(?:/|(?:\.\./)+)(?:.*/)?([^/]+)/?")
     words = (path.fullmatch(word) or [word, word, ""] for word in shlex.split(command))
     return shlex.join((word[1] or "") + word[2] for word in words)
-
-
-def _hash_patches(patches: PreparedSet) -> str:
-    return hashlib.sha256(patches.pairs.cpu().numpy().data).hexdigest()[:16]
 
 
 @contextmanager
@@ -260,12 +225,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OSError(
-            f"another process is training in {folder}; wait for it, or stop it"
-        ) from error
-    else:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"another process is training in {folder}; wait for it, or stop it"
+            raise OSError(message) from error
         yield
     finally:
         os.close(handle)

@@ -23,32 +23,24 @@ def summarise_folds(
     Both are given for the best epoch, whose score is optimistic because the fold itself chose it,
     and for the last one. The spread is the standard deviation between folds.
     """
-    summary = {
-        which: {metric: _summarise([r[which][metric] for r in reports]) for metric in METRICS}
-        for which in ("best", "last")
-    }
+    summary: dict[str, dict[str, dict[str, float]]] = {"best": {}, "last": {}}
+    for which, scores in summary.items():
+        for metric in METRICS:
+            values = [r[which][metric] for r in reports]
+            scores[metric] = {"mean": statistics.mean(values), "spread": statistics.stdev(values)}
     wells = {well: iou for r in reports for well, iou in r["best"]["wells"].items()}
     file = output / f"{run_name}-folds.json"
     content = {"summary": summary, "wells": wells, "runs": reports}
     atomic_write_text(file, json.dumps(content, indent=2) + "\n")
-    table = Table(
-        title=f"{run_name}, {len(reports)} folds of wells", box=None, title_justify="left"
-    )
-    table.add_column("IoU of wells")
+    title = f"{run_name}, {len(reports)} folds of wells"
+    table = Table("IoU of wells", title=title, title_justify="left", box=None)
     for heading in ("best epoch", "its IoU", "IoU of last epoch"):
         table.add_column(heading, justify="right")
     for r in reports:
-        scores = ", ".join(f"{well} {iou:.3f}" for well, iou in r["best"]["wells"].items())
         best, last = r["best"], r["last"]
-        table.add_row(scores, str(best["epoch"]), f"{best['iou']:.3f}", f"{last['iou']:.3f}")
-    cells = [
-        f"{iou['mean']:.3f} ± {iou['spread']:.3f}"
-        for iou in (summary[which]["iou"] for which in ("best", "last"))
-    ]
+        by_well = ", ".join(f"{well} {iou:.3f}" for well, iou in best["wells"].items())
+        table.add_row(by_well, str(best["epoch"]), f"{best['iou']:.3f}", f"{last['iou']:.3f}")
+    cells = ["{mean:.3f} ± {spread:.3f}".format(**scores["iou"]) for scores in summary.values()]
     table.add_row("mean and spread", "", *cells, style="bold")
     console.print(table)
     console.print(f"Written to {file}.", soft_wrap=True)
-
-
-def _summarise(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": statistics.mean(values), "spread": statistics.stdev(values)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import cast
 
@@ -78,7 +78,7 @@ class Trainer:
     ) -> None:
         self.experiment = experiment
         self.train_set, self.validation_set = train_set, validation_set
-        self._make_train_set, self._train_set_epoch = make_train_set, 1
+        self.make_train_set, self._train_set_epoch = make_train_set, 1
         self.seed, self.group, self.teacher = seed, group, teacher
         # A graph would freeze Muon's learning rate and what the processes exchange.
         can_record = tuning.graph and group.is_single and not experiment.muon
@@ -98,14 +98,9 @@ class Trainer:
             experiment, self.model, fused=tuning.fused, capturable=tuning.graph
         )
         self._average = experiment.average and make_averaged_model(self.model, experiment.average)
-        schedule = experiment.schedule
-        self._plateau = (
-            ReduceLROnPlateau(
-                self._optimizers[0], factor=schedule.factor, patience=schedule.patience
-            )
-            if isinstance(schedule, Plateau)
-            else None
-        )
+        self._plateau: ReduceLROnPlateau | None = None
+        if isinstance(experiment.schedule, Plateau):
+            self._plateau = ReduceLROnPlateau(self._optimizers[0], **asdict(experiment.schedule))
         self._losses = torch.zeros(self.steps, device=self.device)
         self._valid_pixels = train_set.count_valid_pixels()
         self._recorded: RecordedStep | None = None
@@ -114,11 +109,6 @@ class Trainer:
     def steps(self) -> int:
         """The number of steps in an epoch; the last one may have fewer patches."""
         return -(-len(self.train_set) // self.experiment.batch)
-
-    @property
-    def has_fresh_data(self) -> bool:
-        """Whether every epoch has its own training set."""
-        return self._make_train_set is not None
 
     @property
     def evaluated_model(self) -> Model:
@@ -133,7 +123,10 @@ class Trainer:
         loss is not finite.
         """
         start = time.perf_counter()
-        self._load_train_set(self.epoch + 1)
+        if self.make_train_set and self._train_set_epoch != self.epoch + 1:
+            self._train_set_epoch = self.epoch + 1
+            self.train_set = self.make_train_set(self._train_set_epoch)
+            self._valid_pixels = self.train_set.count_valid_pixels()
         train_start, first_step = time.perf_counter(), self.step
         plan = EpochPlan(self.experiment, self.train_set, self.seed, self.epoch + 1)
         self.model.train()
@@ -161,14 +154,7 @@ class Trainer:
             time.perf_counter() - start,
         )
 
-    def _load_train_set(self, epoch: int) -> None:
-        """Make the training set of `epoch`, unless it is the current one."""
-        if self._make_train_set and self._train_set_epoch != epoch:
-            self.train_set, self._train_set_epoch = self._make_train_set(epoch), epoch
-            self._valid_pixels = self.train_set.count_valid_pixels()
-
     def _set_learning_rates(self) -> None:
-        """Set the learning rates for the next step."""
         schedule = self.experiment.schedule
         if isinstance(schedule, Linear):
             done = self.epoch * self.steps + self.step
@@ -245,17 +231,14 @@ class Trainer:
         if len(bad_steps):
             step = int(bad_steps[0])
             plan = EpochPlan(self.experiment, self.train_set, self.seed, self.epoch + 1)
-            indices = plan.batches[step].tolist()
-            finite = self.train_set.inputs[indices].isfinite().flatten(1).all(1).tolist()
-            # Patches with infinite values, or else the whole batch.
-            bad = [i for i, is_finite in zip(indices, finite, strict=True) if not is_finite]
-            bad = bad or indices
-            names = ", ".join(self.train_set.names[i] for i in bad[:4])
+            indices = plan.batches[step]
+            finite = self.train_set.inputs[indices].isfinite().flatten(1).all(1)
+            suspects = indices if finite.all() else indices[~finite]
+            names = ", ".join(self.train_set.names[i] for i in suspects[:4].tolist())
             raise TrainingError(
                 f"the loss is {self._losses[step].item()} at epoch {self.epoch + 1}, step "
-                f"{step + 1} of {self.steps}: {names}"
-                f"{f' and {len(bad) - 4} more' * (len(bad) > 4)}; check these patches, or lower "
-                "the learning rate"
+                f"{step + 1} of {self.steps}: {names}; check these patches, or lower the learning "
+                "rate"
             )
 
     def validate(self) -> ValidationScores:
@@ -319,5 +302,5 @@ class Trainer:
 
 def _select_tensors(state: State, kind: str) -> dict[str, Tensor]:
     """Return the tensors named `<kind>.<name>`, by name."""
-    names = (name.partition(".") for name in state.tensors)
-    return {rest: state.tensors[f"{k}.{rest}"] for k, _, rest in names if k == kind}
+    named = ((name.removeprefix(f"{kind}."), name) for name in state.tensors)
+    return {short: state.tensors[name] for short, name in named if short != name}

@@ -9,18 +9,10 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-import torch
 from rich.console import Console
 from rich.text import Text
 
 from train.signals import StopRequest
-
-_MAX_LINE_BYTES = 1 << 24
-
-
-def list_gpus() -> list[str]:
-    """Return the GPUs of this machine, in the form that --device takes."""
-    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
 
 
 def train_on_gpus(
@@ -42,57 +34,38 @@ def train_on_gpus(
 
     The exit code is 128 plus the signal, or the first nonzero one in the order of `experiments`.
     """
-    variables = {**os.environ, **(environment or {})}
-    codes = asyncio.run(_run_all(experiments, devices, arguments, stop, console, variables))
-    if stop.signal_number:
-        return 128 + stop.signal_number
-    return next((code for code in codes if code), 0)
-
-
-async def _run_all(
-    experiments: Sequence[str],
-    devices: Sequence[str],
-    arguments: Sequence[str],
-    stop: StopRequest,
-    console: Console,
-    environment: Mapping[str, str],
-) -> list[int]:
-    free_devices: asyncio.Queue[str] = asyncio.Queue()
-    for device in devices:
-        free_devices.put_nowait(device)
-    running: set[Process] = set()
+    waiting, codes = list(experiments), dict.fromkeys(experiments, 0)
+    processes: list[Process] = []
 
     def forward_signal(number: int) -> None:
-        for process in running:
-            with suppress(ProcessLookupError):  # it has just ended
+        for process in processes:
+            with suppress(ProcessLookupError):  # it has ended
                 process.send_signal(number)
 
-    async def train(experiment: str) -> int:
-        device = await free_devices.get()
-        if stop.signal_number:
-            free_devices.put_nowait(device)  # so that the waiting experiments return too
-            return 0
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "train", *arguments),
-            *("-e", experiment, "--device", device),  # argparse takes the last of repeated options
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
-            limit=_MAX_LINE_BYTES,
-            env=environment,
-            start_new_session=True,  # so that `forward_signal` sends each signal exactly once
-        )
-        running.add(process)
-        if stop.signal_number:
-            process.send_signal(stop.signal_number)
-        assert process.stdout
-        async for line in process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            console.print(Text.assemble((experiment, "dim"), f" {text}"), soft_wrap=True)
-        code = await process.wait()
-        running.discard(process)
-        free_devices.put_nowait(device)
-        return code
+    async def use_device(device: str) -> None:
+        while waiting and not stop.signal_number:
+            experiment = waiting.pop(0)
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "train", *arguments),
+                *("-e", experiment, "--device", device),  # argparse takes the last of repetitions
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,  # so that `forward_signal` alone sends it signals
+            )
+            processes.append(process)
+            if stop.signal_number:
+                process.send_signal(stop.signal_number)
+            assert process.stdout
+            async for line in process.stdout:
+                text = line.decode(errors="replace").rstrip()
+                console.print(Text.assemble((experiment, "dim"), f" {text}"), soft_wrap=True)
+            codes[experiment] = await process.wait()
+
+    async def use_devices() -> None:
+        await asyncio.gather(*map(use_device, devices))
 
     stop.on_signal = forward_signal
-    return await asyncio.gather(*map(train, experiments))
+    asyncio.run(use_devices())
+    return 128 + stop.signal_number if stop.signal_number else next(filter(None, codes.values()), 0)

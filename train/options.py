@@ -1,259 +1,176 @@
-"""The command line of `python -m train`, parsed into frozen dataclasses."""
+"""The command line of `python -m train`, parsed into a frozen dataclass."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
+import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.checkpoint import resolve_checkpoint
 from geoseg.synthetic.datasets import SEED_LIMIT
-from train.data import FRESH_PATCHES, DataOptions
 from train.experiments import Experiment, find_experiments
-from train.tracking import PROJECT, TrackingOptions
 from train.tuning import CHOICES
+
+FRESH_PATCHES = 8192
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The options of `python -m train`.
+    """The options of `python -m train`, explained by its --help.
 
     Attributes:
         arguments: the words of the command line.
         experiments: with the requested number of epochs.
-        list_experiments: only print the table of experiments.
-        output: the folder of the runs' folders.
-        data: which data, and how to split it.
-        tracking: how to track with Weights & Biases.
-        resume, overwrite: what to do with a run that exists; at most one is set.
-        save_every: seconds between two saves.
-        teachers: checkpoints, already downloaded; if empty, the experiments name their teachers.
-        seed: of all random numbers.
-        device: "auto", "cpu", "cuda" or "cuda:<index>".
-        precision, compile, without: of `choose_tuning`.
+        data: None stands for data/, or synthetic pipes if it is missing.
+        fresh: patches per epoch; None trains on `data`.
+        leave_out, fold, folds, random_split: at most one of these and `fresh` is not None.
+        teachers: local files; if empty, the experiments name their teachers.
+        wandb_mode: "disabled" or a mode of wandb; "online" falls back to "offline".
+        wandb_group: the name of the command's runs if it has several.
     """
 
     arguments: tuple[str, ...]
-    experiments: tuple[Experiment, ...]
+    experiments: Sequence[Experiment]
     list_experiments: bool
     output: Path
-    data: DataOptions
-    tracking: TrackingOptions
     resume: bool
     overwrite: bool
     save_every: float
-    teachers: tuple[Path, ...]
+    data: Path | None
+    fresh: int | None
+    label_faults: float
+    leave_out: Sequence[int] | None
+    fold: tuple[int, int] | None
+    folds: int | None
+    random_split: float | None
+    allow_leakage: bool
+    teachers: Sequence[Path]
     seed: int
     device: str
     precision: str
     compile: bool
-    without: tuple[str, ...]
-
-    @property
-    def command(self) -> str:
-        """The whole command, quoted for a shell."""
-        return shlex.join(["python", "-m", "train", *self.arguments])
+    without: Sequence[str]
+    wandb_mode: str
+    wandb_project: str
+    wandb_entity: str | None
+    wandb_tags: Sequence[str]
+    wandb_group: str | None
 
 
 def parse_options(argv: Sequence[str] | None = None) -> TrainOptions:
     """Parse the command line, and download teachers from the Hub.
 
-    Exit with code 2 if argparse or a check of one value fails. Raise ValueError if an experiment,
-    a fold, a name for wandb or a teacher is wrong.
+    Exit with code 2 if argparse refuses it; raise ValueError for an unknown experiment or teacher.
     """
     words = tuple(sys.argv[1:] if argv is None else argv)
-    parser = _make_parser()
-    given = parser.parse_args(words)
-    _check_values(parser, given)
-    experiments = find_experiments(given.experiments or [])
-    if given.epochs:
-        experiments = [replace(e, epochs=given.epochs) for e in experiments]
+    values = vars(_make_parser().parse_args(words))
+    epochs, experiments = values.pop("epochs"), find_experiments(values.pop("experiments") or [])
+    if epochs:
+        experiments = [replace(e, epochs=epochs) for e in experiments]
+    values["wandb_mode"] = values["wandb_mode"] or os.environ.get("WANDB_MODE") or "online"
+    group = os.environ.get("WANDB_RUN_GROUP")
+    if not group and len(experiments) * (values["folds"] or 1) > 1:
+        ids = "-".join(str(e.id) for e in experiments)[:80]
+        group = f"{ids}-{time.strftime('%Y%m%d-%H%M%S')}"
+    teachers = [resolve_checkpoint(name) for name in values.pop("teacher")]
     return TrainOptions(
-        arguments=words,
-        experiments=tuple(experiments),
-        list_experiments=given.list,
-        output=given.output,
-        data=DataOptions(
-            folder=given.data,
-            fresh=given.fresh,
-            label_faults=given.label_faults,
-            seed=given.seed,
-            leave_out=tuple(given.leave_out) if given.leave_out is not None else None,
-            fold=_parse_fold(given.fold) if given.fold is not None else None,
-            folds=given.folds,
-            random_split=given.random_split,
-            allow_leakage=given.allow_leakage,
-        ),
-        tracking=TrackingOptions.choose(
-            "disabled" if given.no_wandb else given.wandb_mode,
-            given.wandb_project,
-            given.wandb_entity,
-            given.wandb_tags,
-            [e.id for e in experiments],
-            given.folds or 1,
-        ),
-        resume=given.resume,
-        overwrite=given.overwrite,
-        save_every=given.save_every,
-        teachers=tuple(resolve_checkpoint(name) for name in given.teacher),
-        seed=given.seed,
-        device="cpu" if given.cpu else given.device,
-        precision=given.precision,
-        compile=given.compile,
-        without=tuple(given.without),
+        arguments=words, experiments=experiments, teachers=teachers, wandb_group=group, **values
     )
 
 
-def _check_values(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    """Exit with the usage if a value is out of range or two options contradict each other."""
-    if not given.list and not given.experiments:
-        parser.error("name the experiments with -e; --list shows them")
-    if not 0 <= given.seed < SEED_LIMIT:
-        parser.error(f"--seed is {given.seed}; it must be from 0 to {SEED_LIMIT - 1:,}")
-    for name, requested in (("compile", given.compile), ("bf16", given.precision == "bf16")):
-        if requested and name in given.without:
-            parser.error(f"{name} is both requested and excluded by --without")
-    if given.cpu and given.device not in ("auto", "cpu"):
-        parser.error(f"--cpu and --device {given.device} contradict each other")
-    if not given.save_every >= 0:
-        parser.error(f"--save-every is {given.save_every}; it must be 0 or more seconds")
-    if given.epochs is not None and given.epochs < 1:
-        parser.error(f"--epochs is {given.epochs}; it must be at least 1")
+def _number(kind: type[int] | type[float], minimum: int) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = kind(text)
+        if not minimum <= value < SEED_LIMIT:
+            raise argparse.ArgumentTypeError(f"{text} is not from {minimum} to {SEED_LIMIT - 1:,}")
+        return value
+
+    return number
 
 
-def _parse_fold(text: str) -> tuple[int, int]:
-    index, slash, count = text.partition("/")
-    digits = text.isascii() and slash and index.isdigit() and count.isdigit()
-    if not digits or not 1 <= int(index) <= int(count):
-        raise ValueError(f"fold {text!r} is not I/K with I from 1 to K, such as 1/5")
-    return int(index), int(count)
+def _fold(text: str) -> tuple[int, int]:
+    try:
+        index, count = map(int, text.split("/"))
+    except ValueError:
+        index = count = 0
+    if not 1 <= index <= count:
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/K with I from 1 to K, such as 1/5")
+    return index, count
 
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train", description="Train experiments: `python -m train -e 300 301`."
     )
-    add = parser.add_argument
+    add = parser.add_mutually_exclusive_group(required=True).add_argument
     add("-e", "--experiments", nargs="+", metavar="ID", help="ids or names; --list shows them")
-    add("--list", action="store_true", help="list the experiments and exit")
-    runs = Path("runs")
+    add("--list", dest="list_experiments", action="store_true", help="list the experiments")
+    add = parser.add_argument
+    add("-o", "--output", type=Path, default="runs", metavar="DIR", help="of the runs (runs/)")
+    add("--epochs", type=_number(int, 1), metavar="N", help="instead of the recipe's number")
+    teacher = "checkpoints to learn from, instead of the experiment's own teacher"
+    add("--teacher", nargs="+", default=[], metavar="FILE", help=teacher)
+    add("--seed", type=_number(int, 0), default=0, help="of all random numbers (0)")
+    seconds = _number(float, 0)
     add(
-        "-o",
-        "--output",
-        type=Path,
-        default=runs,
-        metavar="DIR",
-        help="of the runs (default: runs/)",
+        "--save-every", type=seconds, default=10.0, metavar="SECONDS", help="between two saves (10)"
     )
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument(
-        "--resume",
-        action="store_true",
-        help="resume a run bit for bit after it was stopped or killed; start it if there is none",
-    )
-    existing.add_argument("--overwrite", action="store_true", help="replace an existing run")
-    add(
-        "--save-every",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="time between two saves; 0 saves after every step (default: 10)",
-    )
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--resume", action="store_true", help="continue a stopped run bit for bit, or start it")
+    add("--overwrite", action="store_true", help="replace an existing run")
     _add_data_options(parser)
-    add("--epochs", type=int, metavar="N", help="train for N epochs instead of the recipe's number")
-    add(
-        "--teacher",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="checkpoints, or hf://user/repo, to learn from besides the labels; of several the "
-        "logits are averaged (default: the experiment's own teacher, from its run in -o or from "
-        "checkpoints/)",
-    )
-    add("--seed", type=int, default=0, help="of all random numbers (default: 0)")
-    add("--device", default="auto", help="auto, cpu or cuda (default: auto, a GPU if there is one)")
-    add("--cpu", action="store_true", help="the same as --device cpu")
-    add(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="of the convolutions (default: auto, bf16 if the processor supports it natively)",
-    )
-    add("--compile", action="store_true", help="use Inductor (default: in long runs on a GPU)")
-    add(
-        "--without",
-        nargs="+",
-        choices=CHOICES,
-        default=[],
-        metavar="CHOICE",
-        help=f"turn off choices made for speed: {', '.join(CHOICES)}",
-    )
+    _add_hardware_options(parser)
     _add_tracking_options(parser)
     return parser
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="data set in the SLB layout (default: data/, or synthetic pipes if it is missing)",
-    )
-    add(
-        "--fresh",
-        type=int,
-        nargs="?",
-        const=FRESH_PATCHES,
-        metavar="N",
-        help=f"train on synthetic pipes, N new patches every epoch (default: {FRESH_PATCHES:,})",
-    )
-    add(
-        "--label-faults",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="with --fresh: corrupt this share of the training labels as annotators do",
-    )
+    add("--data", type=Path, metavar="DIR", help="data set (default: data/, or synthetic pipes)")
+    faults = "with --fresh: corrupt this share of the training labels as annotators do"
+    add("--label-faults", type=float, default=0.0, metavar="SHARE", help=faults)
     add("--allow-leakage", action="store_true", help="accept a split with a well on both sides")
     add = parser.add_mutually_exclusive_group().add_argument
-    add(
-        "--leave-out",
-        type=int,
-        nargs="+",
-        metavar="WELL",
-        help="validate on these wells, train on the others (default: the folder's own split)",
-    )
-    add("--fold", metavar="I/K", help="validate on fold I (from 1) of K folds of whole wells")
-    add(
-        "--folds",
-        type=int,
-        metavar="K",
-        help="cross-validate: one run for each of K folds of whole wells, then mean and spread",
-    )
-    add(
-        "--random-split",
-        type=float,
-        metavar="SHARE",
-        help="validate on a random share of the patches; needs --allow-leakage",
-    )
+    fresh = f"train on synthetic pipes, N new patches every epoch (default: {FRESH_PATCHES:,})"
+    add("--fresh", type=_number(int, 16), nargs="?", const=FRESH_PATCHES, metavar="N", help=fresh)
+    add("--leave-out", type=int, nargs="+", metavar="WELL", help="validate on these wells")
+    add("--fold", type=_fold, metavar="I/K", help="validate on fold I of K folds of whole wells")
+    add("--folds", type=int, metavar="K", help="cross-validate: a run for each of K folds of wells")
+    add("--random-split", type=float, metavar="SHARE", help="of patches; needs --allow-leakage")
+
+
+def _add_hardware_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--device", default="auto", help="auto, cpu or cuda (default: auto, a GPU if there is one)")
+    add("--cpu", dest="device", action="store_const", const="cpu", help="for --device cpu")
+    add = parser.add_argument
+    precision = "of the convolutions (default: auto, bf16 if the processor supports it natively)"
+    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help=precision)
+    add("--compile", action="store_true", help="use Inductor (default: in long runs on a GPU)")
+    add("--without", nargs="+", choices=CHOICES, default=[], help="turn off choices made for speed")
 
 
 def _add_tracking_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "Weights & Biases", "Each option overrides wandb's own environment variable."
     )
-    mode = group.add_mutually_exclusive_group()
-    mode.add_argument("-nowb", "--no-wandb", action="store_true", help="do not track the runs")
-    mode.add_argument(
-        "--wandb-mode",
-        choices=("online", "offline", "disabled"),
-        help="default: WANDB_MODE, or online; without a login or a network offline",
+    add = group.add_mutually_exclusive_group().add_argument
+    mode = "default: WANDB_MODE, or online; without a login or a network offline"
+    add("--wandb-mode", choices=("online", "offline", "disabled"), help=mode)
+    add(
+        *("-nowb", "--no-wandb"),
+        dest="wandb_mode",
+        action="store_const",
+        const="disabled",
+        help="do not track the runs",
     )
     add = group.add_argument
-    add("--wandb-project", metavar="NAME", help=f"default: WANDB_PROJECT, or {PROJECT}")
+    project = os.environ.get("WANDB_PROJECT") or "geoseg"
+    add("--wandb-project", default=project, metavar="NAME", help="default: WANDB_PROJECT or geoseg")
     add("--wandb-entity", metavar="NAME", help="user or team (default: WANDB_ENTITY)")
-    add("--wandb-tags", nargs="+", metavar="TAG", help="default: WANDB_TAGS")
+    tags = [tag for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag]
+    add("--wandb-tags", nargs="+", default=tags, metavar="TAG", help="default: WANDB_TAGS")

@@ -29,11 +29,6 @@ class PredictionSamples:
     Args:
         dataset: the validation set.
         prepared: the same set, as the trainer has it.
-
-    Attributes:
-        names: of the patches.
-        pictures: one grey picture (Z, A, 3) per patch.
-        labels: one array uint8 (Z, A) of the numbers in CLASSES per patch.
     """
 
     def __init__(self, dataset: PatchDataset, prepared: PreparedSet) -> None:
@@ -43,16 +38,17 @@ class PredictionSamples:
         indices = candidates[torch.linspace(0, len(candidates) - 1, count).long()].tolist()
         self.names = [dataset.names[i] for i in indices]
         self._prepared = PreparedSet(prepared.pairs[indices], prepared.wells[indices], self.names)
-        self.pictures: list[Colours] = [grey(dataset.images[i].numpy()) for i in indices]
-        self.labels = list(self._prepared.labels[:, 0].byte().cpu().numpy())
+        self._pictures: list[Colours] = [grey(dataset.images[i].numpy()) for i in indices]
+        # Numbers of CLASSES, uint8 (Z, A).
+        self._labels = list(self._prepared.labels[:, 0].byte().cpu().numpy())
 
     def segment(self, trainer: Trainer) -> list[Mask]:
-        """Return the model's masks (Z, A), numbered like `labels`.
+        """Return the model's masks, uint8 (Z, A), of the numbers in CLASSES.
 
         Every process of the group must call this.
         """
         masks = (trainer.predict(self._prepared)[:, 0] > 0).byte().cpu().numpy()
-        return [np.where(t == IGNORED, t, m) for t, m in zip(self.labels, masks, strict=True)]
+        return [np.where(t == IGNORED, t, m) for t, m in zip(self._labels, masks, strict=True)]
 
     def make_images(self, masks: Sequence[Mask], image_class: Callable[..., Any]) -> list[Any]:
         """Make a `wandb.Image` (`image_class`) of each picture, overlaid with label and mask."""
@@ -60,16 +56,13 @@ class PredictionSamples:
         def enlarge(pixels: Mask) -> Mask:
             return pixels.repeat(_SCALE, 0).repeat(_SCALE, 1)
 
-        return [
-            image_class(
-                enlarge(picture),
-                caption=name,
-                masks={
-                    kind: {"mask_data": enlarge(numbers), "class_labels": CLASSES}
-                    for kind, numbers in (("prediction", mask), ("ground_truth", label))
-                },
-            )
-            for name, picture, label, mask in zip(
-                self.names, self.pictures, self.labels, masks, strict=True
-            )
-        ]
+        images = []
+        for name, picture, label, mask in zip(
+            self.names, self._pictures, self._labels, masks, strict=True
+        ):
+            layers = {
+                kind: {"mask_data": enlarge(numbers), "class_labels": CLASSES}
+                for kind, numbers in (("prediction", mask), ("ground_truth", label))
+            }
+            images.append(image_class(enlarge(picture), caption=name, masks=layers))
+        return images

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import shlex
 import signal
 from collections import Counter
 from contextlib import nullcontext
@@ -12,16 +14,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from geoseg.atomic_files import atomic_write_text
 from geoseg.dataset import PatchDataset
@@ -35,34 +28,34 @@ from train.prediction_samples import PredictionSamples
 from train.sampling import PreparedSet, prepare
 from train.signals import Interrupted, StopRequest
 from train.teacher import find_teacher, load_teacher
-from train.tracking import UNTRACKED, Tracker
-from train.tuning import choose_tuning, describe_hardware
+from train.tracking import Tracker
+from train.tuning import choose_tuning
 from train.validation import EpochResult
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What the runs of one command share: its options, the device, and the processes."""
+    """What the runs of one command share."""
 
     options: TrainOptions
     device: torch.device
+    stop: StopRequest
+    console: Console
     group: ProcessGroup = SINGLE_PROCESS
+
+    def print(self, message: str) -> None:
+        """Print a message without wrapping its lines."""
+        self.console.print(message, soft_wrap=True)
 
 
 def has_run(folder: Path) -> bool:
     """Return whether `folder` holds a checkpoint or a line of metrics."""
-    lines = folder / "metrics.jsonl"
-    return any((folder / name).exists() for name in CHECKPOINTS) or (
-        lines.exists() and lines.stat().st_size > 0
-    )
+    files = [folder / name for name in (*CHECKPOINTS, "metrics.jsonl")]
+    return any(file.exists() and file.stat().st_size for file in files)
 
 
 def run_experiment(
-    experiment: Experiment,
-    data: TrainingData,
-    settings: RunSettings,
-    stop: StopRequest,
-    console: Console,
+    experiment: Experiment, data: TrainingData, settings: RunSettings
 ) -> dict[str, Any]:
     """Train one experiment to its end; return the report that is written to report.json.
 
@@ -73,57 +66,38 @@ def run_experiment(
     """
     if experiment.toy_labels:
         data = with_toy_labels(data, experiment.toy_labels)
-    folder = settings.options.output / f"{experiment.run_name}{data.suffix}"
-
+    options = settings.options
+    folder = options.output / f"{experiment.run_name}{data.suffix}"
     trainer = _make_trainer(experiment, data, settings)
     config = _make_config(experiment, data, settings, trainer)
-    checkpointer = RunCheckpointer(
-        folder, trainer, config, experiment.normalisation, settings.options.save_every
-    )
+    checkpointer = RunCheckpointer(folder, trainer, config, options.save_every)
     is_writer = settings.group.rank == 0
     with lock_folder(folder) if is_writer else nullcontext():
-        console.print(_describe_start(folder, config, trainer), soft_wrap=True)
-        _resume_or_start(checkpointer, settings, console)
-        tracking = settings.options.tracking if trainer.epoch < experiment.epochs else UNTRACKED
-        samples = (
-            PredictionSamples(data.validation, trainer.validation_set) if tracking.enabled else None
-        )
-        with (
-            Tracker(
-                *(folder, config, checkpointer.history),
-                options=tracking,
-                samples=samples,
-                console=console,
-            )
-            if is_writer
-            else nullcontext() as tracker,
-            _make_progress(console) as progress,
-        ):
-            _train(trainer, checkpointer, tracker, samples, progress, stop, console)
-            report = _make_report(data, trainer, checkpointer)
+        settings.print(_describe_start(folder, config, trainer))
+        _resume_or_start(trainer, checkpointer, settings)
+        is_tracked = options.wandb_mode != "disabled" and trainer.epoch < experiment.epochs
+        samples = PredictionSamples(data.validation, trainer.validation_set) if is_tracked else None
+        tracking = options if is_tracked else None
+        arguments = (folder, config, checkpointer.history, settings.console, tracking, samples)
+        with Tracker(*arguments) if is_writer else nullcontext() as tracker:
+            _train(trainer, checkpointer, tracker, samples, settings)
+            report = {
+                "run": folder.name,
+                "data": data.description,
+                "seed": trainer.seed,
+                "parameters": trainer.model.count_parameters(),
+                "epochs": trainer.epoch,
+                "seconds": round(checkpointer.seconds, 1),
+                "best": checkpointer.best,
+                "last": checkpointer.history[-1],
+            }
             if is_writer:
                 atomic_write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
-    console.print(f"{folder.name}: {describe_report(report)}", soft_wrap=True)
+    settings.print(f"{folder.name}: {_describe_report(report)}")
     return report
 
 
-def _make_report(
-    data: TrainingData, trainer: Trainer, checkpointer: RunCheckpointer
-) -> dict[str, Any]:
-    return {
-        "run": checkpointer.folder.name,
-        "data": data.description,
-        "seed": trainer.seed,
-        "parameters": trainer.model.count_parameters(),
-        "epochs": trainer.epoch,
-        "seconds": round(checkpointer.seconds, 1),
-        "best": checkpointer.best,
-        "last": checkpointer.history[-1],
-    }
-
-
-def describe_report(report: dict[str, Any]) -> str:
-    """Describe a report in one line, with the score of each well."""
+def _describe_report(report: dict[str, Any]) -> str:
     best = report["best"]
     wells = ", ".join(f"{well} {iou:.3f}" for well, iou in best["wells"].items())
     return (
@@ -137,6 +111,7 @@ def _make_trainer(experiment: Experiment, data: TrainingData, settings: RunSetti
         return prepare(dataset, experiment.normalisation, settings.device)
 
     make_train_set, options = data.make_train_set, settings.options
+    teachers = options.teachers or find_teacher(experiment, options.output, data.suffix)
     return Trainer(
         experiment,
         prepare_set(data.train),
@@ -144,11 +119,7 @@ def _make_trainer(experiment: Experiment, data: TrainingData, settings: RunSetti
         make_train_set=make_train_set and (lambda epoch: prepare_set(make_train_set(epoch))),
         seed=options.seed,
         group=settings.group,
-        teacher=load_teacher(
-            options.teachers or find_teacher(experiment, options.output, data.suffix),
-            experiment.normalisation,
-            settings.device,
-        ),
+        teacher=load_teacher(teachers, experiment.normalisation, settings.device),
         tuning=choose_tuning(
             settings.device,
             experiment.epochs * len(data.train),
@@ -160,19 +131,21 @@ def _make_trainer(experiment: Experiment, data: TrainingData, settings: RunSetti
 
 
 def _resume_or_start(
-    checkpointer: RunCheckpointer, settings: RunSettings, console: Console
+    trainer: Trainer, checkpointer: RunCheckpointer, settings: RunSettings
 ) -> None:
     """Resume if requested and possible, else start afresh."""
     folder = checkpointer.folder
-    notes = checkpointer.resume() if settings.options.resume else None
-    if notes is not None:
-        for note in notes:
-            console.print(f"Resuming: {note}.", soft_wrap=True)
-        progress = checkpointer.describe_progress()
-        console.print(f"Resuming {folder} {progress}.", soft_wrap=True)
-        return
     if settings.options.resume:
-        console.print(f"Nothing to resume in {folder}: starting afresh.", soft_wrap=True)
+        notes = checkpointer.resume()
+        if notes is not None:
+            for note in notes:
+                settings.print(f"Resuming: {note}.")
+            done = f"after {trainer.epoch} epochs and {trainer.step} of {trainer.steps} steps"
+            if trainer.epoch == trainer.experiment.epochs:
+                done = f"finds all {trainer.epoch} epochs done"
+            settings.print(f"Resuming {folder} {done}.")
+            return
+        settings.print(f"Nothing to resume in {folder}: starting afresh.")
     if settings.group.rank == 0:
         checkpointer.start_fresh()
 
@@ -182,16 +155,10 @@ def _train(
     checkpointer: RunCheckpointer,
     tracker: Tracker | None,
     samples: PredictionSamples | None,
-    progress: Progress,
-    stop: StopRequest,
-    console: Console,
+    settings: RunSettings,
 ) -> None:
     """Run the remaining epochs; `tracker` is None in a process that does not write."""
-    epochs, patches = trainer.experiment.epochs, len(trainer.train_set)
-    task = progress.add_task("", total=patches)
-    has_last = (checkpointer.folder / "last.safetensors").exists()
-    if tracker and trainer.epoch == epochs and not has_last:
-        checkpointer.save()
+    epochs, patches, stop = trainer.experiment.epochs, len(trainer.train_set), settings.stop
 
     def on_step(step_patches: int) -> bool:
         progress.advance(task, step_patches)
@@ -199,39 +166,51 @@ def _train(
             checkpointer.save_when_due()
         return not stop.signal_number
 
-    while trainer.epoch < epochs:
-        done = min(trainer.step * trainer.experiment.batch, patches)
-        progress.reset(task, description=f"epoch {trainer.epoch + 1}/{epochs}", completed=done)
-        result = trainer.run_epoch(on_step)
-        if result:
-            checkpointer.add_epoch(result)
-            console.print(_describe_epoch(result, epochs), soft_wrap=True)
-            is_best = checkpointer.best is checkpointer.history[-1]
-            masks = samples.segment(trainer) if samples and is_best else None
-            if tracker:
-                tracker.log_epoch(checkpointer.history[-1], masks)
-        # All processes stop together, even if only one of them got the signal.
-        stops = result is None or trainer.group.any(stop.signal_number > 0, trainer.device)
-        if tracker and (stops or trainer.epoch == epochs):
-            checkpointer.save()
-            last = checkpointer.history[-1] if checkpointer.history else None
-            wells = Counter(trainer.validation_set.wells.tolist())
-            tracker.log_results(checkpointer.best, last, wells)
-        if stops:
-            raise Interrupted(stop.signal_number or signal.SIGTERM)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=settings.console,
+        transient=True,
+        disable=not settings.console.is_terminal,  # a log file gets only the lines of the epochs
+    ) as progress:
+        task = progress.add_task("", total=patches)
+        while trainer.epoch < epochs:
+            done = min(trainer.step * trainer.experiment.batch, patches)
+            progress.reset(task, description=f"epoch {trainer.epoch + 1}/{epochs}", completed=done)
+            result = trainer.run_epoch(on_step)
+            if result:
+                checkpointer.add_epoch(result)
+                settings.print(_describe_epoch(result, epochs))
+                is_best = checkpointer.best is checkpointer.history[-1]
+                masks = samples.segment(trainer) if samples and is_best else None
+                if tracker:
+                    tracker.log_epoch(checkpointer.history[-1], masks)
+            # All processes stop together, even if only one of them got the signal.
+            stops = result is None or trainer.group.any(stop.signal_number > 0, trainer.device)
+            if tracker and (stops or trainer.epoch == epochs):
+                checkpointer.save()
+                last = checkpointer.history[-1] if checkpointer.history else None
+                wells = Counter(trainer.validation_set.wells.tolist())
+                tracker.log_results(checkpointer.best, last, wells)
+            if stops:
+                raise Interrupted(stop.signal_number or signal.SIGTERM)
 
 
 def _make_config(
     experiment: Experiment, data: TrainingData, settings: RunSettings, trainer: Trainer
 ) -> dict[str, Any]:
     """Return everything that determines the run, as JSON values."""
-    tuning = asdict(trainer.tuning)
+    tuning, device = asdict(trainer.tuning), settings.device
+    is_gpu = device.type == "cuda"
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {
         **asdict(experiment),
-        "command": settings.options.command,
+        "command": shlex.join(["python", "-m", "train", *settings.options.arguments]),
         "seed": settings.options.seed,
-        "device": str(settings.device),
-        "hardware": describe_hardware(settings.device),
+        "device": str(device),
+        "hardware": torch.cuda.get_device_name(device) if is_gpu else processor,
         "precision": str(tuning.pop("precision")).removeprefix("torch."),
         "tuning": [name for name, chosen in tuning.items() if chosen],
         "processes": settings.group.world_size,
@@ -248,24 +227,6 @@ def _describe_start(folder: Path, config: dict[str, Any], trainer: Trainer) -> s
         f"{folder.name}: {trainer.model.count_parameters():,} parameters, "
         f"{config['epochs']} epochs of {trainer.steps} steps on {config['device']}{processes} in "
         f"{config['precision']}; writing {folder}"
-    )
-
-
-class _SpeedColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"patches, {task.finished_speed or task.speed or 0:,.0f}/s")
-
-
-def _make_progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _SpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,  # a log file gets only the lines of the epochs
     )
 
 

@@ -87,13 +87,12 @@ class EpochPlan:
         self.batches = order.to(device).split(experiment.batch)
         columns = self._pairs.shape[-1]
         augmentations = {"roll": experiment.roll, "flip": experiment.flip}
-        views = (
-            cycle_views(count, columns, epoch, generator=make_generator(seed), **augmentations)
-            if experiment.cycle
-            else draw_views(
-                count, columns, generator=make_generator(seed, epoch, 1), **augmentations
-            )
-        )
+        if experiment.cycle:
+            generator = make_generator(seed)
+            views = cycle_views(count, columns, epoch, generator=generator, **augmentations)
+        else:
+            generator = make_generator(seed, epoch, 1)
+            views = draw_views(count, columns, generator=generator, **augmentations)
         self._views = Views(*(v.to(device) for v in views))
 
     def make_batch(self, step: int) -> Tensor:

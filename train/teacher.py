@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -83,31 +84,19 @@ def load_teacher(
     """
     if not paths:
         return None
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise CheckpointError("a teacher is named twice; name each once")
-    files = {}
-    for path in paths:
-        try:
-            files[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise CheckpointError(f"teacher {path}: {error.strerror}") from error
     models = [load_checkpoint(path) for path in paths]
     for path, model in zip(paths, models, strict=True):
-        _check_teacher(path, model, normalisation)
+        assert model.card
+        if replace(model.card.normalisation, mask=normalisation.mask) != normalisation:
+            raise CheckpointError(
+                f"teacher {path} was trained on patches of {model.card.normalisation}, the student "
+                f"on {normalisation}; only the mask may differ"
+            )
+        channels = model.arguments["in_channels"], model.arguments["out_channels"]
+        if channels not in {(1, 1), (2, 1)}:
+            raise CheckpointError(
+                f"teacher {path} has {channels[0]} input and {channels[1]} output channels; it "
+                "must have 1 input channel, or 2 with the mask, and 1 output channel"
+            )
+    files = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     return Teacher(models, files).to(device)
-
-
-def _check_teacher(path: Path, model: Model, student: Normalisation) -> None:
-    assert model.card
-    own = model.card.normalisation
-    if (own.scale, own.compress) != (student.scale, student.compress):
-        raise CheckpointError(
-            f"teacher {path} was trained on patches of {own}, the student on {student}; only the "
-            "mask may differ: choose a teacher with the student's normalisation"
-        )
-    channels = (model.arguments["in_channels"], model.arguments["out_channels"])
-    if channels not in {(1, 1), (2, 1)}:
-        raise CheckpointError(
-            f"teacher {path} has {channels[0]} input and {channels[1]} output channels; it must "
-            "have 1 input channel, or 2 with the mask, and 1 output channel"
-        )

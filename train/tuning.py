@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import platform
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -57,50 +56,30 @@ def choose_tuning(
     """Choose the tuning for a run that sees `patches` in all on `device`.
 
     Args:
-        precision: as `choose_precision` takes it.
-        compile: compile in any case; by default only long runs on a GPU do, as it takes up to a
-            minute.
+        precision: "fp32", "bf16", or "auto", which is bf16 if the processor multiplies it natively.
+        compile: compile in any case; by default only long runs on a GPU do.
         without: names of CHOICES to turn off.
     """
     is_gpu = device.type == "cuda"
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}.get(precision)
+    is_worth_compiling = is_gpu and patches >= _PATCHES_WORTH_COMPILING
     return Tuning(
-        torch.float32 if "bf16" in without else choose_precision(precision, device),
+        torch.float32 if "bf16" in without else dtype or native_precision(device),
         channels_last="channels-last" not in without,
         fused="fused" not in without,
-        compile="compile" not in without
-        and (compile or (is_gpu and patches >= _PATCHES_WORTH_COMPILING)),
+        compile="compile" not in without and (compile or is_worth_compiling),
         graph=is_gpu and "graph" not in without,
         memory="memory" not in without,
     )
-
-
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Convert "auto", "bf16" or "fp32" to a dtype.
-
-    "auto" is bfloat16 if the processor multiplies it natively, else float32.
-    """
-    if name != "auto":
-        return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
-    return native_precision(device)
-
-
-def describe_hardware(device: torch.device) -> str:
-    """Return the name of the hardware; other hardware gives other last bits."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def keep_freed_memory(keep: bool) -> None:
     """Let glibc keep all freed memory in this process, or only as much as its defaults allow.
 
     By default glibc returns every block above 32 MB to the system, which then fills each page with
-    zeros when the next step allocates it again: a tenth of the time of a step. Without glibc this
-    does nothing.
+    zeros when the next step allocates it again: a tenth of the time of a step.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = sys.platform == "linux" and getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_MMAP_THRESHOLD, _UNLIMITED if keep else _GLIBC_MMAP)
         mallopt(_TRIM_THRESHOLD, _UNLIMITED if keep else _GLIBC_TRIM)

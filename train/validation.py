@@ -17,7 +17,7 @@ THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
 
 class ValidationScores(NamedTuple):
-    """The result of a validation: four fields of `EpochResult`, in its order."""
+    """Four fields of `EpochResult`, in its order."""
 
     loss: float
     metrics: dict[str, float]

@@ -36,8 +36,8 @@ def train_tiny():
         command = ["-e", "3", "-nowb", "--precision", "fp32", "--save-every", "0"]
         options = parse_options([*command, "-o", str(output), *words])
         with StopRequest() as stop:
-            settings = RunSettings(options, torch.device("cpu"))
-            run_experiment(TINY, data, settings, stop, Console(quiet=True))
+            settings = RunSettings(options, torch.device("cpu"), stop, Console(quiet=True))
+            run_experiment(TINY, data, settings)
         return output / TINY.run_name
 
     return train_tiny

@@ -11,7 +11,7 @@ from geoseg.checkpoint import load_checkpoint
 from geoseg.synthetic import make_fresh_dataset
 from geoseg.synthetic.grooves import corrupt_labels
 from train.__main__ import main
-from train.data import DataOptions, load_data
+from train.data import load_data
 from train.experiments import find_experiments
 from train.loop import Trainer
 from train.options import parse_options
@@ -118,7 +118,7 @@ def test_training_on_fresh_pipes_resumes_bit_for_bit(tmp_path, capsys, small_val
 
 def test_resumed_epoch_gets_the_same_pipes(small_validation_set):
     """The weights end with the same bits, though the run stops within its second epoch."""
-    (data,) = load_data(DataOptions(fresh=64, label_faults=0.2), Console())
+    (data,) = load_data(parse_options([*FRESH, "--label-faults", "0.2"]), Console())
     (experiment,) = find_experiments(["3"])
 
     def make_trainer():
@@ -149,10 +149,10 @@ def test_resumed_epoch_gets_the_same_pipes(small_validation_set):
 
 def test_model_with_valid_mask_trains_and_its_card_records_it(tmp_path, small_validation_set):
     small = replace(find_experiments(["ring-unet"])[0], arguments={"widths": (4, 4)}, epochs=1)
-    (data,) = load_data(DataOptions(fresh=64), Console())
     options = parse_options([*FRESH, "-o", str(tmp_path), "--precision", "fp32"])
-    settings = RunSettings(options, torch.device("cpu"))
-    report = run_experiment(small, data, settings, StopRequest(), Console())
+    (data,) = load_data(options, Console())
+    settings = RunSettings(options, torch.device("cpu"), StopRequest(), Console())
+    report = run_experiment(small, data, settings)
     assert 0 <= report["best"]["iou"] <= 1
     card = load_checkpoint(tmp_path / "3000-ring-unet" / "best.safetensors").card
     assert card.normalisation.mask
@@ -162,9 +162,7 @@ def test_model_with_valid_mask_trains_and_its_card_records_it(tmp_path, small_va
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--fresh", "64", "--data", "x"], "omit --data and the options that split it"),
-        (["--fresh", "64", "--fold", "1/5"], "omit --data and the options that split it"),
-        (["--fresh", "3"], "at least 16 patches per epoch"),
+        (["--fresh", "64", "--data", "x"], "omit --data"),
         (["--fresh", "64", "--label-faults", "2"], "from 0 to 1"),
         (["--label-faults", "0.1"], "add --fresh"),
     ],
@@ -174,3 +172,17 @@ def test_mistakes_are_one_line_and_exit_2(arguments, words, tmp_path, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fresh", "64", "--fold", "1/5"], "not allowed with argument --fresh"),
+        (["--fresh", "3"], "3 is not from 16 to"),
+    ],
+)
+def test_wrong_command_lines_exit_2(arguments, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["-e", "3", "-nowb", *arguments])
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err

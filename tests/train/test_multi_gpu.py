@@ -16,7 +16,7 @@ from geoseg import read_card
 from tests.helpers import ROOT
 from tests.helpers.synthetic_data import make_data
 from train.checkpointing import lock_folder
-from train.multi_gpu import list_gpus, train_on_gpus
+from train.multi_gpu import train_on_gpus
 from train.signals import StopRequest
 
 RUNS = {"3": "3-unet-8-halving", "0": "0-unet-24-short", "2": "2-unet-24-halving"}
@@ -145,7 +145,6 @@ def test_several_experiments_use_several_gpus(gpus):
     ((*call, environment),) = gpus
     assert call == [["3", "0"], ["cuda:0", "cuda:1"], tuple(typed)]
     assert environment["WANDB_RUN_GROUP"].startswith("3-0-")
-    assert list_gpus() == ["cuda:0", "cuda:1"]
 
 
 @pytest.mark.parametrize(

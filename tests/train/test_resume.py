@@ -21,7 +21,7 @@ from train import experiments
 from train.__main__ import main
 from train.checkpointing import CHECKPOINTS
 from train.experiments import Linear, Plateau, find_experiments
-from train.tracking import UNTRACKED, Tracker
+from train.tracking import Tracker
 
 RUN = "3-unet-8-halving"
 
@@ -88,7 +88,6 @@ def test_resuming_a_finished_run_changes_nothing(folder, data, capsys):
 def test_lost_files_of_a_finished_run_are_written_again(folder, data):
     before = read_outcome(folder)
     (folder / "metrics.jsonl").unlink()
-    (folder / "last.safetensors").unlink()
     (folder / "config.json").write_text("garbage")
     assert train(folder.parent, data, "--resume") == 0
     assert read_outcome(folder) == before
@@ -190,23 +189,6 @@ def test_unfinished_files_of_a_killed_process_are_deleted(choice, folder, data):
     assert (folder / ".mine").exists()
 
 
-def test_missing_best_checkpoint_is_reported_and_replaced(half, data, capsys):
-    (half / "best.safetensors").unlink()
-    assert train(half.parent, data, "--resume") == 0
-    output = capsys.readouterr().out
-    assert "Resuming: best.safetensors is missing; the best later epoch replaces it." in output
-    assert read_card(half / "best.safetensors").experiment["epochs_done"] == 2
-
-
-def test_missing_best_checkpoint_of_a_finished_run_is_reported(folder, data, capsys):
-    (folder / "best.safetensors").unlink()
-    before = json.loads((folder / "report.json").read_text())
-    assert train(folder.parent, data, "--resume") == 0
-    output = capsys.readouterr().out
-    assert "best.safetensors is missing, and no epoch is left to replace it." in output
-    assert json.loads((folder / "report.json").read_text())["best"] == before["best"]
-
-
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_checkpoints_without_a_state_are_not_resumed(name, folder, data, capsys):
     shutil.rmtree(folder / "resume")
@@ -255,7 +237,7 @@ def test_run_with_only_damaged_states_is_not_changed(folder, data, capsys):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
 def test_error_of_writing_metrics_names_the_file(tmp_path):
-    with Tracker(tmp_path, {}, options=UNTRACKED, console=Console(quiet=True)) as tracker:
+    with Tracker(tmp_path, {}, [], Console(quiet=True)) as tracker:
         lines = tmp_path / "metrics.jsonl"
         lines.unlink()
         lines.symlink_to("/dev/full")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.tuning import CHOICES, NO_TUNING, choose_precision, choose_tuning
+from train.tuning import CHOICES, NO_TUNING, choose_tuning
 
 CPU = torch.device("cpu")
 
@@ -18,9 +18,9 @@ CPU = torch.device("cpu")
 )
 def test_auto_precision_depends_on_the_processor(features, chosen, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
-    assert choose_precision("auto", CPU) == chosen
-    assert choose_precision("fp32", CPU) == torch.float32
-    assert choose_precision("bf16", CPU) == torch.bfloat16
+    assert choose_tuning(CPU, 1).precision == chosen
+    assert choose_tuning(CPU, 1, precision="fp32").precision == torch.float32
+    assert choose_tuning(CPU, 1, precision="bf16").precision == torch.bfloat16
 
 
 def test_every_choice_can_be_turned_off():
