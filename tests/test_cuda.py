@@ -11,9 +11,10 @@ from geoseg.inference import ModelRunner, _CudaGraph
 from geoseg.synthetic import make_fresh_dataset
 from tests.geoseg.models.test_models import SMALL
 from tests.helpers.synthetic_data import make_sets
-from train.experiments import Linear, find_experiments
+from train.experiments import find_experiments
 from train.loop import Trainer, TrainingError
 from train.sampling import PreparedSet
+from train.schedules import Linear
 from train.teacher import Teacher
 from train.tuning import choose_tuning
 

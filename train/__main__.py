@@ -86,6 +86,8 @@ def _check_runs(options: TrainOptions, data: list[TrainingData]) -> None:
                     f"{folder} already holds a run; add --resume to continue it, --overwrite to "
                     "replace it, or choose another -o"
                 )
+            if folder.resolve() in {path.resolve().parent for path in options.teachers}:
+                raise ValueError(f"{folder} holds the teacher and would overwrite it; move it")
             if not options.teachers and experiment.teacher not in trained:
                 teacher = find_teacher(experiment, options.output, part.suffix)
                 load_teacher(teacher, Normalisation(), cpu)

@@ -20,8 +20,8 @@ from typing import Any
 from geoseg.checkpoint import save_checkpoint
 from geoseg.metrics import METRICS
 from geoseg.models import Model
-from train.experiments import Linear
 from train.loop import Trainer
+from train.schedules import Linear
 from train.state import State, StateError, StateStore
 from train.tracking import RUN_FILE
 from train.validation import EpochResult

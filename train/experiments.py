@@ -16,24 +16,9 @@ from geoseg.models import Model, create_model
 from geoseg.normalisation import Normalisation
 from geoseg.original import model_of
 from geoseg.synthetic.toy_labels import Mode
+from train.schedules import Linear, Plateau
 
-
-@dataclass(frozen=True)
-class Plateau:
-    """Multiply the learning rate by `factor` after more than `patience` epochs without progress.
-
-    Progress is a lower validation loss: torch's `ReduceLROnPlateau` with its other defaults.
-    """
-
-    factor: float
-    patience: int
-
-
-@dataclass(frozen=True)
-class Linear:
-    """Raise the learning rate over the first share `warmup` of all steps, then lower it to zero."""
-
-    warmup: float
+_DEFAULT_SCHEDULE = Plateau(0.8, 5)
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class Experiment:
     batch: int = 32
     batch_validation: int | None = None
     learning_rate: float = 1e-4
-    schedule: Plateau | Linear | None = Plateau(0.8, 5)
+    schedule: Plateau | Linear | None = _DEFAULT_SCHEDULE
     muon: float | None = None
     average: float | None = None
     roll: bool = False

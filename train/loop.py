@@ -19,16 +19,16 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from geoseg.losses import LOSSES, BatchTotals, distillation
 from geoseg.models import Model
 from train.distributed import SINGLE_PROCESS, ProcessGroup
-from train.experiments import Experiment, Linear, Plateau
+from train.experiments import Experiment
 from train.optimizer import (
     get_moments,
-    learning_rate_factor,
     load_moments,
     make_averaged_model,
     make_optimizers,
     set_learning_rate,
 )
 from train.sampling import IGNORED, EpochPlan, PreparedSet
+from train.schedules import Linear, Plateau, learning_rate_factor
 from train.state import State
 from train.teacher import Teacher
 from train.tuning import NO_TUNING, RecordedStep, Tuning, compile_model, keep_freed_memory

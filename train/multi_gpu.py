@@ -14,6 +14,8 @@ from rich.text import Text
 
 from train.signals import StopRequest
 
+_MAX_LINE = 1 << 24  # bytes; asyncio refuses longer lines, such as a refreshed progress bar
+
 
 def train_on_gpus(
     experiments: Sequence[str],
@@ -51,6 +53,7 @@ def train_on_gpus(
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
+                limit=_MAX_LINE,
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,  # so that `forward_signal` alone sends it signals
             )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from train.experiments import Experiment, Linear
+from train.experiments import Experiment
 
 
 class KernelMuon(torch.optim.Muon):
@@ -82,19 +82,6 @@ def make_optimizers(
     if not experiment.muon:
         return [adam]
     return [adam, KernelMuon(kernels, experiment.muon)]
-
-
-def learning_rate_factor(schedule: Linear, step: int, steps: int) -> float:
-    """Return the factor of the learning rate at `step` (from 0) of `steps`.
-
-    It rises linearly over the share `warmup` of all steps, then falls linearly to reach 0 just
-    after the last step.
-
-    >>> [learning_rate_factor(Linear(warmup=0.5), step, 4) for step in range(4)]
-    [0.5, 1.0, 1.0, 0.5]
-    """
-    warmup_steps = max(1, round(schedule.warmup * steps))
-    return min((step + 1) / warmup_steps, (steps - step) / max(1, steps - warmup_steps))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

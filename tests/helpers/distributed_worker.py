@@ -16,9 +16,10 @@ from geoseg.losses import LOSSES
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import make_synthetic_dataset
 from train.distributed import ProcessGroup
-from train.experiments import Experiment, Linear, Plateau
+from train.experiments import Experiment
 from train.loop import Trainer
 from train.sampling import IGNORED, PreparedSet, prepare
+from train.schedules import Linear, Plateau
 from train.teacher import Teacher
 from train.tuning import Tuning
 

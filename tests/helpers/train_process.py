@@ -16,8 +16,9 @@ import torch
 
 from train import experiments
 from train.__main__ import main
-from train.experiments import Experiment, Linear
+from train.experiments import Experiment
 from train.loop import Trainer
+from train.schedules import Linear
 
 RICH = Experiment(  # all options of a recipe at once
     *(9000, "rich", "unet", {"width": 6}),

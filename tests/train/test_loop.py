@@ -8,9 +8,10 @@ import torch
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import make_synthetic_dataset
 from tests.helpers.synthetic_data import CPU, make_sets
-from train.experiments import Experiment, Plateau
+from train.experiments import Experiment
 from train.loop import Trainer, TrainingError
 from train.sampling import IGNORED, EpochPlan, PreparedSet, prepare
+from train.schedules import Plateau
 from train.tuning import Tuning
 from train.validation import find_best_threshold
 

@@ -11,9 +11,10 @@ import torch
 
 from geoseg.normalisation import Normalisation
 from geoseg.synthetic import make_synthetic_dataset
-from train.experiments import Experiment, Linear
+from train.experiments import Experiment
 from train.loop import Trainer
 from train.sampling import prepare
+from train.schedules import Linear
 
 CURVES = Path(__file__).with_name("loss_curve.json")
 COMMON = {"epochs": 4, "batch": 16, "roll": True, "flip": True}

@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from geoseg import create_model
-from train.experiments import Experiment, Linear
+from train.experiments import Experiment
 from train.optimizer import (
     KernelMuon,
     get_moments,
-    learning_rate_factor,
     load_moments,
     make_averaged_model,
     make_optimizers,
     set_learning_rate,
 )
+from train.schedules import Linear, learning_rate_factor
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 SHAPES = ((6, 4, 3, 3), (4, 6, 1, 5), (8, 3, 1, 1))

@@ -20,7 +20,8 @@ from tests.helpers.synthetic_data import make_data
 from train import experiments
 from train.__main__ import main
 from train.checkpointing import CHECKPOINTS
-from train.experiments import Linear, Plateau, find_experiments
+from train.experiments import find_experiments
+from train.schedules import Linear, Plateau
 from train.tracking import Tracker
 
 RUN = "3-unet-8-halving"

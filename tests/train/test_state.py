@@ -8,8 +8,9 @@ import torch
 from safetensors import SafetensorError
 
 from tests.helpers.synthetic_data import make_sets
-from train.experiments import Experiment, Linear, Plateau
+from train.experiments import Experiment
 from train.loop import Trainer
+from train.schedules import Linear, Plateau
 from train.state import State, StateError, StateStore
 from train.tuning import Tuning
 

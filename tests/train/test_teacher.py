@@ -236,9 +236,11 @@ def test_teacher_can_be_trained_by_the_same_command(tmp_path, data, monkeypatch)
         (["-e", "1005"], "learns from 700-stacked-weighted-long"),
         (["-e", "3", "--teacher", "{folder}/none.safetensors"], "no such file"),
         (["-e", "3", "--teacher", "{folder}/raw.safetensors"], "only the mask may differ"),
+        (["-e", "3", "--teacher", "{folder}/3-unet-8-halving/a.safetensors"], "overwrite it"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(arguments, words, data, tmp_path, capsys):
+    make_teacher(tmp_path / "3-unet-8-halving" / "a.safetensors")
     raw = Normalisation(scale=1.0, compress=False)
     make_teacher(tmp_path / "raw.safetensors", normalisation=raw)
     arguments = [a.format(folder=tmp_path) for a in arguments]
