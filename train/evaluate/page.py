@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg import pictures
-from geoseg.atomic_files import atomic_write_text
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
-from geoseg.metrics import METRICS
 from train.evaluate.assessment import Assessment, patch_iou
 from train.evaluate.charts import draw_calibration, draw_curve
 from train.evaluate.results import EvaluationResults, choose_examples
-from train.evaluate.tables import describe_kind, number, percent
+from train.evaluate.tables import describe_kind, make_tables, number
 from train.report.charts import make_svg
 from train.report.html import render_html
 
 Figure = dict[str, Any]  # caption, name of the patch, pictures as data URIs
 _LABEL_ERRORS = 12  # shown at most
-_SCORES = {"micro_iou": "micro IoU", "micro_dice": "micro Dice"}
-_SCORES |= {name: {"iou": "IoU", "dice": "Dice"}.get(name, name) for name in METRICS[::-1]}
+_SIZE = 2.3, 2.4  # of a chart, inches
 _LEGEND = {
     "background, correct": pictures.BACKGROUND,
     "groove, correct": pictures.CORRECT,
@@ -33,11 +29,6 @@ _LEGEND = {
     "false alarm": pictures.ALARM,
     "not counted": pictures.NULL,
 }
-
-
-def write_page(path: Path, results: EvaluationResults) -> None:
-    """Write the page; OSError names the file."""
-    atomic_write_text(path, make_page(results))
 
 
 def make_page(results: EvaluationResults) -> str:
@@ -48,11 +39,24 @@ def make_page(results: EvaluationResults) -> str:
         title=f"geoseg: {results.evaluation_set.description}",
         heading="Evaluation of models",
         subtitle=results.title,
-        models=models,
-        wells=next(iter(models.values())).wells,
-        robustness=results.robustness,
-        score_names=_SCORES,
-        charts={name: _draw_charts(results, name) for name in models},
+        tables=make_tables(results),
+        calibration_charts=[
+            (
+                name,
+                f"ECE {number(a.calibration.ece)}",
+                make_svg(partial(draw_calibration, calibration=a.calibration), *_SIZE),
+            )
+            for name, a in models.items()
+        ],
+        robustness_charts=[
+            (
+                name,
+                f"with {what}",
+                make_svg(partial(draw_curve, curve=curve, logarithmic=what == "gain"), *_SIZE),
+            )
+            for name, (_, noise, gain) in results.robustness.items()
+            for what, curve in (("noise", noise), ("gain", gain))
+        ],
         label_errors=[
             _show_label_error(results, found)
             for found in (results.label_errors or [])[:_LABEL_ERRORS]
@@ -66,19 +70,7 @@ def make_page(results: EvaluationResults) -> str:
             for name, model in models.items()
         },
         legend=_LEGEND,
-        number=number,
-        percent=percent,
     )
-
-
-def _draw_charts(results: EvaluationResults, name: str) -> dict[str, str]:
-    """Return the charts of one model as SVG, by what they show."""
-    calibration = results.assessments[name].calibration
-    charts = {"calibration": partial(draw_calibration, calibration=calibration)}
-    if found := results.robustness.get(name):
-        charts["noise"] = partial(draw_curve, curve=found.noise)
-        charts["gain"] = partial(draw_curve, curve=found.gain, logarithmic=True)
-    return {what: make_svg(draw, 2.3, 2.4) for what, draw in charts.items()}
 
 
 def _show_example(results: EvaluationResults, model: Assessment, patch: int) -> Figure:

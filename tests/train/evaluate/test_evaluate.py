@@ -298,13 +298,13 @@ def test_interruption_exits_130(checkpoints, data, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--log", "a.npy"], "belong together"),
-        (["--log-truth", "a.npy"], "belong together"),
-        (["--log", "a.npy", "--log-truth", "b.npy", "--data", "d"], "choose one"),
-        (["--no-twins"], "give a log"),
-        (["--labels", "y.csv"], "give a folder"),
-        (["--submission", "y.csv"], "give a folder"),
-        (["--rolls", "3"], "applies to --robustness"),
+        (["--log", "a.npy"], "give both"),
+        (["--log-truth", "a.npy"], "give both"),
+        (["--log", "a.npy", "--log-truth", "b.npy", "--data", "d"], "not allowed with"),
+        (["--no-twins"], "together with --log only"),
+        (["--labels", "y.csv"], "together with --data only"),
+        (["--submission", "y.csv"], "together with --data only"),
+        (["--rolls", "3"], "together with --robustness"),
         (["--robustness", "--rolls", "0"], "at least 1"),
     ],
 )
