@@ -107,10 +107,10 @@ def test_lost_rows_cover_all_depths_and_do_not_count():
 
 
 def test_the_number_of_shifts_of_a_wide_patch_is_bounded():
-    assert shift_patch(torch.zeros(2, 5)).at == (0, 1, 2, 3, 4)
+    assert shift_patch(torch.zeros(2, 5)).values == (0, 1, 2, 3, 4)
     trials = shift_patch(torch.zeros(2, 1000))
-    assert len(trials.at) == MAX_SHIFTS
-    assert trials.at[:3] == (0, 13, 27)
+    assert len(trials.values) == MAX_SHIFTS
+    assert trials.values[:3] == (0, 13, 27)
 
 
 def test_the_threshold_of_the_page_is_used(segmenter):

@@ -11,7 +11,7 @@ from geoseg.atomic_files import atomic_write_text
 from geoseg.command_line import run_command
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import find_label_errors
-from geoseg.evaluation.robustness import measure_robustness
+from geoseg.evaluation.perturbations import measure_robustness
 from geoseg.segmenter import Segmenter
 from train.evaluate.assessment import assess_models
 from train.evaluate.data import load_labelled_patches

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoseg.evaluation.calibration import Calibration
-from geoseg.evaluation.robustness import Curve
+from geoseg.evaluation.perturbations import Curve
 from train.report.charts import ACCENT, INK
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from geoseg.atomic_files import atomic_write_text
 from geoseg.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
-from geoseg.evaluation.robustness import Robustness
+from geoseg.evaluation.perturbations import Robustness
 from geoseg.metrics import EmptyRule
 from train.evaluate.assessment import Assessment, patch_iou
 

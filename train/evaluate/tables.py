@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from rich.table import Table
 
 from geoseg.evaluation.label_errors import LabelError
-from geoseg.evaluation.robustness import GAIN, NOISE, Robustness
+from geoseg.evaluation.perturbations import GAIN, NOISE, Robustness
 from geoseg.metrics import METRICS
 from train.evaluate.assessment import Assessment
 from train.evaluate.results import EvaluationResults

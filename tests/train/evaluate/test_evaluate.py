@@ -13,7 +13,7 @@ import torch
 from geoseg import PatchDataset, Segmenter, create_model, load_checkpoint, save_checkpoint
 from geoseg.dataset.challenge import read_masks, write_masks
 from geoseg.evaluation.evaluation_set import EvaluationSet
-from geoseg.evaluation.robustness import measure_robustness
+from geoseg.evaluation.perturbations import measure_robustness
 from geoseg.synthetic import synthesize
 from geoseg.twins import split_twins
 from tests.helpers.synthetic_data import make_checkpoint, make_data

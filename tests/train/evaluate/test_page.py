@@ -17,7 +17,7 @@ from geoseg import pictures
 from geoseg.evaluation.calibration import Calibration
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
-from geoseg.evaluation.robustness import Curve, Robustness, ShiftConsistency
+from geoseg.evaluation.perturbations import Curve, Robustness, ShiftConsistency
 from tests.helpers import ROOT
 from tests.helpers.html import check_page
 from train.evaluate.__main__ import main as evaluate
