@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from geoseg import pictures
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
-from train.evaluate.assessment import Assessment, patch_iou
+from geoseg.metrics import score
+from train.evaluate.assessment import Assessment
 from train.evaluate.charts import draw_calibration, draw_curve
 from train.evaluate.results import EvaluationResults, choose_examples
 from train.evaluate.tables import describe_kind, make_tables, number
@@ -74,7 +75,7 @@ def make_page(results: EvaluationResults) -> str:
 
 
 def _show_example(results: EvaluationResults, model: Assessment, patch: int) -> Figure:
-    caption = f"IoU {number(patch_iou(model.counts)[patch].item())}"
+    caption = f"IoU {number(score(model.counts)['iou'][patch].item())}"
     return _show_patch(results.evaluation_set, patch, caption, [model.mask[patch].numpy()])
 
 

@@ -13,8 +13,8 @@ from geoseg.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
 from geoseg.evaluation.perturbations import Robustness
-from geoseg.metrics import EmptyRule
-from train.evaluate.assessment import Assessment, patch_iou
+from geoseg.metrics import EmptyRule, score
+from train.evaluate.assessment import Assessment
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +43,11 @@ def choose_examples(assessment: Assessment, count: int = 3) -> dict[str, list[in
     patches with equal IoU, the one with the larger labelled groove comes first.
     """
     counts = assessment.counts
-    iou = patch_iou(counts)
-    shown = (counts.tp + counts.fp + counts.fn > 0).nonzero()[:, 0]
-    size = counts.tp + counts.fn
-    order = sorted(shown.tolist(), key=lambda i: (-iou[i].item(), -size[i].item(), i))
+    iou, size = score(counts)["iou"].tolist(), (counts.tp + counts.fn).tolist()
+    shown = (counts.tp + counts.fp + counts.fn > 0).nonzero()[:, 0].tolist()
+    order = sorted(shown, key=lambda i: (-iou[i], -size[i], i))
+    worst = sorted(order[-count:], key=lambda i: (iou[i], -size[i], i))
     middle = max(0, (len(order) - count) // 2)
-    worst = sorted(order[-count:], key=lambda i: (iou[i].item(), -size[i].item(), i))
     return {
         "best": order[:count],
         "median": order[middle : middle + count],
@@ -72,7 +71,7 @@ def write_json(path: Path, results: EvaluationResults) -> None:
             for name, a in models.items()
         },
         "patches": {
-            name: dict(zip(names, patch_iou(a.counts).tolist(), strict=True))
+            name: dict(zip(names, score(a.counts)["iou"].tolist(), strict=True))
             for name, a in models.items()
         },
     }
@@ -100,7 +99,7 @@ def record_scores(paths: Iterable[Path], key: str, results: EvaluationResults) -
             shift, _, gain = results.robustness[name]
             row["same_mask_at_every_shift"] = shift.identical_patches
             row["kept_at_half_gain"] = gain.kept[gain.at.index(0.5)]
-        rounded = {score: round(value, 6) for score, value in row.items()}
-        entry = {**rounded, "on": results.evaluation_set.description}
+        entry: dict[str, Any] = {metric: round(value, 6) for metric, value in row.items()}
+        entry["on"] = results.evaluation_set.description
         provenance = {**card.provenance, "metrics": {**card.metrics, key: entry}}
         save_checkpoint(path, model, **provenance, quantisation=card.quantisation)
