@@ -28,13 +28,13 @@ def draw_calibration(axes: Axes, calibration: Calibration) -> None:
     _finish(axes)
 
 
-def draw_curve(axes: Axes, curve: Curve, logarithmic: bool = False) -> None:
-    """Draw the IoU with the label and with the unchanged mask against a change of the images."""
+def draw_curve(axes: Axes, curve: Curve, what: str) -> None:
+    """Draw the IoU with the label and with the unchanged mask against "noise" or "gain"."""
     axes.plot(curve.at, curve.kept, color=INK, linestyle="--", clip_on=False)
     axes.plot(curve.at, curve.iou, color=ACCENT, clip_on=False)
     axes.set(xlim=(curve.at[0], curve.at[-1]))
-    axes.set_xlabel("gain" if logarithmic else "noise, standard deviation")
-    if logarithmic:
+    axes.set_xlabel({"gain": "gain", "noise": "noise, standard deviation"}[what])
+    if what == "gain":
         axes.set_xscale("log", base=2)
         axes.minorticks_off()
     ticks = curve.at[0], curve.at[len(curve.at) // 2], curve.at[-1]

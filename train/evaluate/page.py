@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from geoseg import pictures
-from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
 from geoseg.metrics import score
 from train.evaluate.assessment import Assessment
@@ -35,6 +33,7 @@ _LEGEND = {
 def make_page(results: EvaluationResults) -> str:
     """Return the page as HTML."""
     models = results.assessments
+    calibrations = {name: model.calibration for name, model in models.items()}
     return render_html(
         "scores.html",
         title=f"geoseg: {results.evaluation_set.description}",
@@ -44,57 +43,47 @@ def make_page(results: EvaluationResults) -> str:
         calibration_charts=[
             (
                 name,
-                f"ECE {number(a.calibration.ece)}",
-                make_svg(partial(draw_calibration, calibration=a.calibration), *_SIZE),
+                f"ECE {number(c.ece)}",
+                make_svg(partial(draw_calibration, calibration=c), *_SIZE),
             )
-            for name, a in models.items()
+            for name, c in calibrations.items()
         ],
         robustness_charts=[
-            (
-                name,
-                f"with {what}",
-                make_svg(partial(draw_curve, curve=curve, logarithmic=what == "gain"), *_SIZE),
-            )
+            (name, f"with {what}", make_svg(partial(draw_curve, curve=curve, what=what), *_SIZE))
             for name, (_, noise, gain) in results.robustness.items()
             for what, curve in (("noise", noise), ("gain", gain))
         ],
         label_errors=[
-            _show_label_error(results, found)
-            for found in (results.label_errors or [])[:_LABEL_ERRORS]
+            _show_label_error(results, error)
+            for error in (results.label_errors or [])[:_LABEL_ERRORS]
         ],
-        examples={
-            name: {
-                kind: [_show_example(results, model, patch) for patch in patches]
-                for kind, patches in choose_examples(model).items()
-                if patches
-            }
-            for name, model in models.items()
-        },
+        examples={name: _show_examples(results, model) for name, model in models.items()},
         legend=_LEGEND,
     )
 
 
-def _show_example(results: EvaluationResults, model: Assessment, patch: int) -> Figure:
-    caption = f"IoU {number(score(model.counts)['iou'][patch].item())}"
-    return _show_patch(results.evaluation_set, patch, caption, [model.mask[patch].numpy()])
+def _show_examples(results: EvaluationResults, model: Assessment) -> dict[str, list[Figure]]:
+    iou = score(model.counts)["iou"].tolist()
+    return {
+        kind: [_show_patch(results, i, f"IoU {number(iou[i])}", model.mask[i]) for i in patches]
+        for kind, patches in choose_examples(model).items()
+        if patches
+    }
 
 
 def _show_label_error(results: EvaluationResults, found: LabelError) -> Figure:
-    label = results.evaluation_set.cut_patches(results.evaluation_set.labels)[found.patch].numpy()
-    masks = [model.mask[found.patch].numpy() for model in results.assessments.values()]
-    majority = np.mean(masks, axis=0) > 0.5
+    masks = torch.stack([model.mask[found.patch] for model in results.assessments.values()])
+    label = results.evaluation_set.cut_patches(results.evaluation_set.labels)[found.patch]
     caption = f"{describe_kind(found)}; doubt {number(found.doubt, 2)}"
-    return _show_patch(results.evaluation_set, found.patch, caption, [label, majority])
+    return _show_patch(results, found.patch, caption, label, 2 * masks.sum(0) > len(masks))
 
 
-def _show_patch(
-    evaluation_set: EvaluationSet, patch: int, caption: str, masks: Iterable[NDArray[np.bool_]]
-) -> Figure:
-    """Return the pictures of a patch and of the errors of masks on it."""
+def _show_patch(results: EvaluationResults, patch: int, caption: str, *masks: Tensor) -> Figure:
+    """Return the pictures of a patch and of the errors of masks (Z, A) on it."""
+    case = results.evaluation_set
     image, label, valid = (
-        evaluation_set.cut_patches(part)[patch].numpy()
-        for part in (evaluation_set.images, evaluation_set.labels, evaluation_set.valid)
+        case.cut_patches(part)[patch].numpy() for part in (case.images, case.labels, case.valid)
     )
-    shown = [pictures.grey(image), *(pictures.errors(mask, label, valid) for mask in masks)]
+    shown = [pictures.grey(image), *(pictures.errors(m.numpy(), label, valid) for m in masks)]
     uris = [pictures.data_uri(picture) for picture in shown]
-    return {"caption": caption, "name": evaluation_set.names[patch], "pictures": uris}
+    return {"caption": caption, "name": case.names[patch], "pictures": uris}

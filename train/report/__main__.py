@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,16 @@ from train.report.curves import make_curve_png, make_curve_svgs, run_colour
 from train.report.history import RunHistory, find_runs, read_history
 from train.report.html import render_html
 
-_HEADINGS = ("run", "best IoU", "at epoch", "last IoU", "epochs", "loss", "trained on")
+# The cell of each column, by its heading; the terminal lacks the last one.
+_COLUMNS: dict[str, Callable[[RunHistory], str]] = {
+    "run": lambda run: run.name,
+    "best IoU": lambda run: f"{run.best['iou']:.4f}",
+    "at epoch": lambda run: f"{run.best['epoch']:,}",
+    "last IoU": lambda run: f"{run.epochs[-1]['iou']:.4f}",
+    "epochs": lambda run: f"{run.epochs[-1]['epoch']:,}",
+    "loss": lambda run: str(run.config.get("loss", "-")),
+    "trained on": lambda run: str(run.config.get("data", "-")),
+}
 
 
 @dataclass(frozen=True)
@@ -74,14 +83,15 @@ def draw_runs(options: Options) -> int:
             numbers = ", ".join(map(str, run.damaged))
             message = f"{run.name}: left out damaged lines of metrics.jsonl: {numbers}."
             console.print(message, soft_wrap=True)
+    rows = [[cell(run) for cell in _COLUMNS.values()] for run in runs]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for index, heading in enumerate(_HEADINGS[:-1]):
+    for index, heading in enumerate([*_COLUMNS][:-1]):
         table.add_column(heading, justify="right" if 0 < index < 5 else "left", overflow="fold")
-    for run in runs:
-        table.add_row(*_make_row(run)[:-1])
+    for row in rows:
+        table.add_row(*row[:-1])
     console.print(table)
     if options.out.suffix.lower() == ".html":
-        atomic_write_text(options.out, make_page(runs))
+        atomic_write_text(options.out, make_page(runs, rows))
     else:
         with name_in_errors(options.out), atomic_write(options.out) as temporary:
             temporary.write_bytes(make_curve_png(runs))
@@ -106,7 +116,7 @@ def _read_runs(folders: Sequence[Path]) -> list[RunHistory]:
     ]
 
 
-def make_page(runs: Sequence[RunHistory]) -> str:
+def make_page(runs: Sequence[RunHistory], rows: Sequence[Sequence[str]]) -> str:
     """Return the HTML page of the curves and a table."""
     return render_html(
         "curves.html",
@@ -115,22 +125,9 @@ def make_page(runs: Sequence[RunHistory]) -> str:
         subtitle=f"{len(runs)} run{'s' * (len(runs) > 1)}",
         names=", ".join(run.name for run in runs),
         charts=make_curve_svgs(runs),
-        headings=_HEADINGS,
-        rows=[(run_colour(index), _make_row(run)) for index, run in enumerate(runs)],
+        headings=[*_COLUMNS],
+        rows=[(run_colour(index), row) for index, row in enumerate(rows)],
     )
-
-
-def _make_row(run: RunHistory) -> list[str]:
-    best, last = run.best, run.epochs[-1]
-    return [
-        run.name,
-        f"{best['iou']:.4f}",
-        f"{best['epoch']:,}",
-        f"{last['iou']:.4f}",
-        f"{last['epoch']:,}",
-        str(run.config.get("loss", "-")),
-        str(run.config.get("data", "-")),
-    ]
 
 
 if __name__ == "__main__":

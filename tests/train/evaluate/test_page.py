@@ -102,16 +102,16 @@ def test_calibration_chart_of_no_pixels(axes):
     assert len(axes.lines[1].get_xydata()) == 0
 
 
-@pytest.mark.parametrize("logarithmic", [False, True])
-def test_robustness_chart_shows_both_curves(axes, logarithmic):
+@pytest.mark.parametrize(("what", "scale"), [("noise", "linear"), ("gain", "log")])
+def test_robustness_chart_shows_both_curves(axes, what, scale):
     curve = Curve([0.25, 1.0, 4.0], [0.5, 0.6, math.nan], [0.9, 1.0, 0.8])
-    draw_curve(axes, curve, logarithmic)
+    draw_curve(axes, curve, what)
     kept, iou = axes.lines
     assert (kept.get_linestyle(), iou.get_linestyle()) == ("--", "-")
     assert kept.get_xydata().tolist() == [[0.25, 0.9], [1, 1], [4, 0.8]]
     assert np.array_equal(iou.get_ydata(), curve.iou, equal_nan=True)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.25", "1", "4"]
-    assert axes.get_xscale() == ("log" if logarithmic else "linear")
+    assert axes.get_xscale() == scale
 
 
 def test_page_without_matplotlib_exits_2_before_any_work(tmp_path, monkeypatch, capsys):
