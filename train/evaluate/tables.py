@@ -53,7 +53,7 @@ def _format_score(key: str) -> Callable[[Assessment], str]:
 
 # The cell of each column, by its heading.
 _SCORES = {
-    key.replace("_", "\n"): _format_score(key)
+    key.replace("_", "\n").replace("iou", "IoU").replace("dice", "Dice"): _format_score(key)
     for key in ("micro_iou", "micro_dice", *METRICS[::-1])
 }
 _GROOVES: dict[str, Callable[[Assessment], str]] = {
@@ -103,22 +103,23 @@ class ScoreTable(NamedTuple):
 def make_tables(results: EvaluationResults) -> dict[str, ScoreTable]:
     """Return the tables by name; the last is the most important, as a terminal shows the end."""
     models, tables = results.assessments, {}
+    first = next(iter(models.values()))
     if found := results.label_errors:
         errors = {results.evaluation_set.names[e.patch]: e for e in found[:_LABEL_ERRORS]}
         title = f"Labels most likely wrong, {len(errors)} of {len(found)}"
         tables["label_errors"] = _make_table(title, "patch", _LABEL_ERROR, errors)
-    wells = next(iter(models.values())).wells
-    if len(wells) > 1:
+    if len(first.wells) > 1:
         title = "IoU by well: mean over patches / all pixels"
         tables["wells"] = ScoreTable(title, ["well", "patches", *models], [])
-        for well, row in wells.items():
+        for well, row in first.wells.items():
             scores = [model.wells[well] for model in models.values()]
             cells = [f"{number(s['iou'])} / {number(s['micro_iou'])}" for s in scores]
             tables["wells"].rows.append([well, f"{row['patches']:,}", *cells])
     if results.robustness:
         title = "Robustness; each curve from its first to its last value"
         tables["robustness"] = _make_table(title, "model", _ROBUSTNESS, results.robustness)
-    title = "Lines and grooves; false alarms on patches without a groove; calibration"
+    title = f"Lines and grooves ({first.grooves.true:,} labelled); calibration; false alarms on "
+    title += f"{first.false_alarms['patches']:,} patches without a groove"
     tables["grooves"] = _make_table(title, "model", _GROOVES, models)
     at_threshold = {f"{name} @ {model.threshold:g}": model for name, model in models.items()}
     tables["scores"] = _make_table(results.title, "model @ threshold", _SCORES, at_threshold)

@@ -22,8 +22,7 @@ from tests.helpers import ROOT
 from tests.helpers.html import check_page
 from train.evaluate.__main__ import main as evaluate
 from train.evaluate.assessment import assess
-from train.evaluate.charts import draw_calibration, draw_curve
-from train.evaluate.page import make_page
+from train.evaluate.page import draw_calibration, draw_curve, make_page
 from train.evaluate.results import EvaluationResults, choose_examples
 from train.evaluate.tables import describe_kind
 
