@@ -59,11 +59,7 @@ def find_label_errors(
         thresholds: of each model.
         label: bool (N, Z, A).
         at_most: the longest list.
-
-    Raises ValueError for fewer than two models.
     """
-    if len(probability) < 2:
-        raise ValueError(f"{len(probability)} model cannot agree with another; give two or more")
     valid = ~probability.isnan().any(0)
     limits = torch.tensor(thresholds).view(-1, 1, 1, 1)
     masks = (probability > limits) & valid

@@ -68,12 +68,11 @@ def compute_results(
 ) -> EvaluationResults:
     """Assess every model, and measure robustness and find label errors where that is possible."""
     assessments = assess_models(segmenter, evaluation_set, options.empty)
-    robustness = {}
-    if options.robustness:
-        for name, a in assessments.items():
-            robustness[name] = measure_robustness(
-                evaluation_set, segmenter, name, a.mask, options.shifts
-            )
+    robustness = {
+        name: measure_robustness(evaluation_set, segmenter, name, a.mask, options.shifts)
+        for name, a in assessments.items()
+        if options.robustness
+    }
     label_errors = None
     if len(assessments) > 1:
         label_errors = find_label_errors(

@@ -101,12 +101,7 @@ def _make_parser() -> argparse.ArgumentParser:
     data_or_log("--data", type=Path, metavar="DIR", help="score on a data set in the SLB layout")
     data_or_log("--log", type=Path, metavar="NPY", help="score on a log (depth, azimuth)")
     add("--split", default="validation", help="folder of --data (default: validation)")
-    add(
-        "--labels",
-        type=Path,
-        metavar="CSV",
-        help="labels in the challenge's form, such as y_train.csv, instead of the labels/ folder",
-    )
+    add("--labels", type=Path, metavar="CSV", help="labels of --data in the challenge's form")
     add(
         "--log-truth",
         type=Path,
@@ -123,13 +118,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add("--json", type=Path, metavar="FILE", help="write all results")
     add("--html", type=Path, metavar="FILE", help="write a page of tables, charts and pictures")
-    add(
-        "--submission",
-        type=Path,
-        metavar="CSV",
-        help="write masks of every image in the split of --data, labelled or not, in the "
-        "challenge's form; one file per model",
-    )
+    add("--submission", type=Path, metavar="CSV", help="write masks in the challenge's form")
     add("--record", metavar="NAME", help="save the scores in the checkpoints, under NAME")
     add(
         "--empty",

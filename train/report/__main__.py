@@ -33,12 +33,7 @@ _COLUMNS: dict[str, Callable[[RunHistory], str]] = {
 
 @dataclass(frozen=True)
 class Options:
-    """The command line.
-
-    Attributes:
-        runs: folders of runs, or folders that hold several.
-        out: the file to write, .png or .html.
-    """
+    """The folders of runs, or of several runs, and the .png or .html file to write."""
 
     runs: list[Path]
     out: Path

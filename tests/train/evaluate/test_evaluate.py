@@ -335,8 +335,9 @@ def test_unusable_files_exit_2_with_one_line(checkpoints, data, log_files, tmp_p
         assert said.count("\n") == 1
 
 
-def test_log_label_that_is_unknown_everywhere_exits_2(checkpoints, log_files, tmp_path, capsys):
+def test_log_label_that_is_unknown_everywhere_has_no_scores(checkpoints, log_files, tmp_path):
     np.save(tmp_path / "unknown.npy", np.full((100, 72), 255, np.uint8))
-    options = [*log_files[:3], tmp_path / "unknown.npy", "--all"]
-    assert run(checkpoints[0], *options) == 2
-    assert "nothing to score" in capsys.readouterr().err
+    report, page = tmp_path / "s.json", tmp_path / "s.html"
+    options = [*log_files[:3], tmp_path / "unknown.npy", "--all", "--rolls", 2]
+    assert run(*checkpoints, *options, "--json", report, "--html", page) == 0
+    assert json.loads(report.read_text())["scores"]["1-stacked"]["iou"] is None
