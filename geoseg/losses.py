@@ -31,17 +31,31 @@ class BatchTotals(NamedTuple):
 
 
 def bce(
-    logits: Tensor, label: Tensor, valid: Tensor | None = None, totals: BatchTotals | None = None
+    logits: Tensor,
+    label: Tensor,
+    valid: Tensor | None = None,
+    totals: BatchTotals | None = None,
+    positive_weight: float = 1.0,
 ) -> Tensor:
     """Return the binary cross-entropy, the mean over valid pixels."""
-    return _cross_entropy(logits, label, valid, totals, 1.0)
+    mask = None if valid is None else valid.to(logits).expand_as(logits)
+    total = binary_cross_entropy_with_logits(
+        logits,
+        label.to(logits),
+        weight=mask,
+        pos_weight=logits.new_full((), positive_weight),
+        reduction="sum",
+    )
+    if totals:
+        return total / torch.as_tensor(totals.pixels).clamp(min=1)
+    return total / (logits.numel() if mask is None else mask.sum().clamp(min=1))
 
 
 def bce_weighted(
     logits: Tensor, label: Tensor, valid: Tensor | None = None, totals: BatchTotals | None = None
 ) -> Tensor:
     """Return the binary cross-entropy with groove pixels counted twice."""
-    return _cross_entropy(logits, label, valid, totals, POSITIVE_WEIGHT)
+    return bce(logits, label, valid, totals, POSITIVE_WEIGHT)
 
 
 def dice(
@@ -77,22 +91,6 @@ def distillation(
     which the teacher is less certain more weight.
     """
     return bce(logits / temperature, (teacher_logits / temperature).sigmoid(), valid, totals)
-
-
-def _cross_entropy(
-    logits: Tensor, label: Tensor, valid: Tensor | None, totals: BatchTotals | None, weight: float
-) -> Tensor:
-    mask = None if valid is None else valid.to(logits).expand_as(logits)
-    total = binary_cross_entropy_with_logits(
-        logits,
-        label.to(logits),
-        weight=mask,
-        pos_weight=logits.new_full((), weight),
-        reduction="sum",
-    )
-    if totals:
-        return total / torch.as_tensor(totals.pixels).clamp(min=1)
-    return total / (logits.numel() if mask is None else mask.sum().clamp(min=1))
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {

@@ -26,24 +26,12 @@ class Counts(NamedTuple):
     fn: Tensor
     tn: Tensor
 
-    def pooled(self) -> Counts:
-        """Return the counts of all patches as one, (1,)."""
-        return Counts(*(n.sum(0, keepdim=True) for n in self))
-
 
 def count(mask: Tensor, label: Tensor, valid: Tensor | None = None) -> Counts:
     """Compare masks with labels, all (B, Z, A) bool; pixels that are not `valid` do not count."""
-    counted = torch.ones_like(label) if valid is None else valid
-
-    def sum_pixels(where: Tensor) -> Tensor:
-        return (where & counted).flatten(1).sum(1).double()
-
-    return Counts(
-        sum_pixels(mask & label),
-        sum_pixels(mask & ~label),
-        sum_pixels(~mask & label),
-        sum_pixels(~mask & ~label),
-    )
+    parts = mask & label, mask & ~label, ~mask & label, ~mask & ~label
+    counted = parts if valid is None else (part & valid for part in parts)
+    return Counts(*(part.flatten(1).sum(1).double() for part in counted))
 
 
 def score(counts: Counts, empty: EmptyRule = "challenge") -> dict[str, Tensor]:
@@ -88,7 +76,7 @@ def average_scores(
     "macro" is the mean over patches, as in the challenge; "micro" pools all pixels first.
     """
     if average == "micro":
-        counts = counts.pooled()
+        counts = Counts(*(n.sum(0, keepdim=True) for n in counts))
     return {name: value.nanmean().item() for name, value in score(counts, empty).items()}
 
 
@@ -132,11 +120,8 @@ def scores(
     usable = torch.ones_like(expected).bool() if valid is None else _to_tensor(valid).bool()
     if usable.shape != expected.shape:
         raise ValueError(f"valid has shape {tuple(usable.shape)}, label {tuple(expected.shape)}")
-    if predicted.is_floating_point():
-        usable = usable & ~predicted.isnan()
-        mask = predicted > threshold
-    else:
-        mask = predicted != 0
+    mask = predicted > threshold if predicted.is_floating_point() else predicted != 0
+    usable = usable & ~predicted.isnan()
     if mask.ndim == 2:
         mask, expected, usable = mask[None], expected[None], usable[None]
     return average_scores(count(mask, expected != 0, usable), empty=empty, average=average)

@@ -32,24 +32,22 @@ class Calibration(NamedTuple):
     pixels: list[int]
 
 
-def calibrate(probability: Tensor, label: Tensor, bins: int = BINS) -> Calibration:
-    """Compare probabilities with labels of the same shape in `bins` bins of equal width.
+def calibrate(probability: Tensor, label: Tensor) -> Calibration:
+    """Compare probabilities with labels of the same shape in BINS bins of equal width.
 
     Probabilities are floats, with NaN where nothing counts; labels are bool. ECE and Brier score
     are NaN if no pixel counts.
     """
     valid = ~probability.isnan()
     p, y = probability[valid].double(), label[valid].double()
-    index = (p * bins).long().clamp(0, bins - 1)
+    index = (p * BINS).long().clamp(0, BINS - 1)
     count, sum_p, sum_y = (
-        torch.bincount(index, weights, minlength=bins).double() for weights in (None, p, y)
+        torch.bincount(index, weights, minlength=BINS).double() for weights in (None, p, y)
     )
     ece = (sum_p - sum_y).abs().sum() / len(p) if len(p) else torch.tensor(torch.nan)
     brier = (p - y).square().mean()
-    pixels = [int(n) for n in count.tolist()]
-
-    def means(sums: Tensor) -> list[float | None]:
-        quotients = (sums / count.clamp(min=1)).tolist()
-        return [mean if n else None for mean, n in zip(quotients, pixels, strict=True)]
-
-    return Calibration(ece.item(), brier.item(), means(sum_p), means(sum_y), pixels)
+    promised, observed = (
+        [mean if n else None for mean, n in zip((sums / count).tolist(), count, strict=True)]
+        for sums in (sum_p, sum_y)
+    )
+    return Calibration(ece.item(), brier.item(), promised, observed, count.int().tolist())

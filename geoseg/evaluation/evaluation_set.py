@@ -59,8 +59,7 @@ class EvaluationSet:
     def from_log(cls, image_path: Path, label_path: Path, twins: bool) -> EvaluationSet:
         """Read a log (Z, A) and its label of the same shape, 255 where that is unknown.
 
-        A log of 72 columns becomes its two twins if `twins`. Raise ValueError if the shapes differ
-        or no pixel counts.
+        A log of 72 columns becomes its two twins if `twins`. Raise ValueError if the shapes differ.
         """
         log, label = read_patch(image_path), read_mask(label_path, unknown=True)
         if log.shape != label.shape:
@@ -73,11 +72,6 @@ class EvaluationSet:
             torch.from_numpy(split_twins(x) if split else x[None]) for x in (log, label)
         )
         valid = ~images.isnan() & (labels != UNKNOWN_LABEL)
-        if not valid.any():
-            raise ValueError(
-                f"{label_path.name} is unknown wherever {image_path.name} has a measurement; "
-                "there is nothing to score"
-            )
         sides = ("even columns, ", "odd columns, ") if split else ("",)
         starts = range(0, len(log), PATCH_ROWS)
         names = tuple(f"{image_path.name}, {side}row {z:,}" for side in sides for z in starts)

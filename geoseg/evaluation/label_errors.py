@@ -59,16 +59,15 @@ def find_label_errors(
         thresholds: of each model.
         label: bool (N, Z, A).
         at_most: the longest list.
-
-    Raises ValueError for fewer than two models.
     """
-    if len(probability) < 2:
-        raise ValueError(f"{len(probability)} model cannot agree with another; give two or more")
     valid = ~probability.isnan().any(0)
     limits = torch.tensor(thresholds).view(-1, 1, 1, 1)
     masks = (probability > limits) & valid
     consensus = 2 * masks.sum(0) > len(masks)
-    agreement = _agreement(masks, label & valid)
+    some = masks.any(0)
+    marked = (some | (label & valid)).flatten(1).sum(1)
+    contested = (some & ~masks.all(0)).flatten(1).sum(1)
+    agreement = 1 - contested.double() / marked.clamp(min=1)
     iou = compute_iou(consensus, label, valid)
     disputed = (consensus != label) & valid
     distance = ((probability.mean(0) - label.float()).abs() * disputed).nan_to_num(0.0)
@@ -86,13 +85,6 @@ def find_label_errors(
         for i in order
         if doubt[i] >= _MIN_DOUBT
     ]
-
-
-def _agreement(masks: Tensor, label: Tensor) -> Tensor:
-    some, every = masks.any(0), masks.all(0)
-    marked = (some | label).flatten(1).sum(1)
-    contested = (some & ~every).flatten(1).sum(1)
-    return 1 - contested.double() / marked.clamp(min=1)
 
 
 def _classify(label: Tensor, consensus: Tensor, valid: Tensor) -> tuple[Kind, int]:
@@ -121,12 +113,8 @@ def _lacks_groove(mask: Tensor, other: Tensor) -> bool:
     mask that it does not come near. Widths are compared only between grooves of similar length.
     """
     short = 2 * other.any(-1).sum() < mask.any(-1).sum()
-    far = 2 * _distant_grooves(mask, other).sum() > (mask != other).sum()
-    return bool(short | far)
-
-
-def _distant_grooves(mask: Tensor, other: Tensor) -> Tensor:
-    """Return the components of a mask (Z, A) that come nowhere near the other one."""
     components = label_components(mask[None])[0]
     met = components[dilate_columns(other, MAX_SHIFT) & mask].unique()
-    return mask & ~torch.isin(components, met)
+    distant = mask & ~torch.isin(components, met)
+    far = 2 * distant.sum() > (mask != other).sum()
+    return bool(short | far)

@@ -23,9 +23,8 @@ def find_centre_lines(mask: Tensor) -> Tensor:
     """Mark the middle pixel of every run of a row, across the seam: (..., Z, A) bool.
 
     Grooves run along the pipe, so this is their skeleton: one pixel wide, as long as the groove,
-    and equivariant to shifts. Skeletons of images (such as the iterated pooling of clDice) leave a
-    band of even width two pixels wide, shorten it at both ends and do not join the seam. The middle
-    of an even run is the right one of two. A row that is full has no middle and stays full.
+    and equivariant to shifts, which the iterated pooling of clDice is not. The middle of an even
+    run is the right one of two. A row that is full has no middle and stays full.
     """
     line = mask
     while True:

@@ -7,44 +7,33 @@ import sys
 import torch
 from rich.console import Console
 
+from geoseg.atomic_files import atomic_write_text
+from geoseg.command_line import run_command
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import find_label_errors
-from geoseg.evaluation.robustness import measure_robustness
+from geoseg.evaluation.perturbations import measure_robustness
 from geoseg.segmenter import Segmenter
-from train.evaluate import tables
 from train.evaluate.assessment import assess_models
 from train.evaluate.data import load_labelled_patches
 from train.evaluate.options import EvaluateOptions, parse_options
-from train.evaluate.page import write_page
+from train.evaluate.page import make_page
 from train.evaluate.results import EvaluationResults, record_scores, write_json
 from train.evaluate.submission import write_submission
+from train.evaluate.tables import make_tables
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, evaluate, write; return the exit code."""
-    console = Console(highlight=False, markup=False)
-    exit_code = 2
-    try:
-        options = parse_options(argv)
-        results = evaluate_checkpoints(options, console)
-        exit_code = 1
-        if results is not None:
-            print_tables(results, console)
-            write_results(results, options)
-    except KeyboardInterrupt:
-        print("evaluate: stopped; nothing more is written.", file=sys.stderr)
-        return 130
-    except (OSError, ValueError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return exit_code
-    return 0
+    stopped = "stopped; nothing more is written"
+    return run_command("evaluate", lambda: evaluate_checkpoints(parse_options(argv)), stopped)
 
 
-def evaluate_checkpoints(options: EvaluateOptions, console: Console) -> EvaluationResults | None:
-    """Write the submission and compute the results; None if there are no labels to score on.
+def evaluate_checkpoints(options: EvaluateOptions) -> int:
+    """Write the submission, print the tables and write the files that the options name; return 0.
 
-    Raises OSError or ValueError for an input that cannot be used.
+    Raises OSError or ValueError for an input or an output that cannot be used.
     """
+    console = Console(highlight=False, markup=False)
     segmenter = Segmenter(options.checkpoints, options.device)
     options.check_outputs(segmenter.names)
     if options.submission and options.data:
@@ -54,7 +43,7 @@ def evaluate_checkpoints(options: EvaluateOptions, console: Console) -> Evaluati
             console.print(f"{path}: {rows:,} masks", soft_wrap=True)
         if not (options.labels or (split / "labels").is_dir()):
             console.print(f"{options.split} has no labels, so nothing is scored or written.")
-            return None
+            return 0
     if options.log and options.log_label:
         evaluation_set = EvaluationSet.from_log(options.log, options.log_label, options.twins)
     else:
@@ -62,7 +51,16 @@ def evaluate_checkpoints(options: EvaluateOptions, console: Console) -> Evaluati
             options.data, options.split, console, options.labels
         )
         evaluation_set = EvaluationSet.from_dataset(dataset, description)
-    return compute_results(segmenter, evaluation_set, options)
+    results = compute_results(segmenter, evaluation_set, options)
+    for table in make_tables(results).values():
+        console.print("", table.to_rich())
+    if options.json:
+        write_json(options.json, results)
+    if options.html:
+        atomic_write_text(options.html, make_page(results))
+    if options.record:
+        record_scores(options.checkpoints, options.record, results)
+    return 0
 
 
 def compute_results(
@@ -70,12 +68,11 @@ def compute_results(
 ) -> EvaluationResults:
     """Assess every model, and measure robustness and find label errors where that is possible."""
     assessments = assess_models(segmenter, evaluation_set, options.empty)
-    robustness = {}
-    if options.robustness:
-        for name, a in assessments.items():
-            robustness[name] = measure_robustness(
-                evaluation_set, segmenter, name, a.mask, options.shifts
-            )
+    robustness = {
+        name: measure_robustness(evaluation_set, segmenter, name, a.mask, options.shifts)
+        for name, a in assessments.items()
+        if options.robustness
+    }
     label_errors = None
     if len(assessments) > 1:
         label_errors = find_label_errors(
@@ -84,29 +81,6 @@ def compute_results(
             evaluation_set.cut_patches(evaluation_set.labels),
         )
     return EvaluationResults(evaluation_set, options.empty, assessments, robustness, label_errors)
-
-
-def print_tables(results: EvaluationResults, console: Console) -> None:
-    """Print the tables, the most important one last, where a terminal shows it."""
-    assessments, names = results.assessments, results.evaluation_set.names
-    if results.label_errors:
-        console.print(tables.make_label_errors_table(results.label_errors, names), "")
-    if len(next(iter(assessments.values())).wells) > 1:
-        console.print(tables.make_wells_table(assessments), "")
-    if results.robustness:
-        console.print(tables.make_robustness_table(results.robustness), "")
-    console.print(tables.make_grooves_table(assessments), "")
-    console.print(tables.make_scores_table(assessments, results.title))
-
-
-def write_results(results: EvaluationResults, options: EvaluateOptions) -> None:
-    """Write the files that the options name; OSError if one cannot be written."""
-    if options.json:
-        write_json(options.json, results)
-    if options.html:
-        write_page(options.html, results)
-    if options.record:
-        record_scores(options.checkpoints, options.record, results)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ B images, N patches, Z depth, A azimuth.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +19,8 @@ from geoseg.evaluation.groove_matching import (
     match_grooves,
     tolerant_dice,
 )
-from geoseg.metrics import Counts, EmptyRule, average_scores, count, score
+from geoseg.metrics import Counts, EmptyRule, average_scores, count
+from geoseg.natural_sort import natural_key
 from geoseg.segmenter import Segmenter
 
 Row = dict[str, float]
@@ -95,6 +95,11 @@ def assess(
     counts = count(mask, labels, valid)
     calibration = calibrate(probability, labels)
     scored = valid.flatten(1).any(1)
+    wells: dict[str, Row] = {}
+    for well in sorted(set(evaluation_set.wells), key=natural_key):
+        chosen = torch.tensor([name == well for name in evaluation_set.wells])
+        of_well = Counts(*(n[chosen] for n in counts))
+        wells[well] = {"patches": int(chosen.sum()), **_pixel_scores(of_well, empty)}
     scores = {
         **_pixel_scores(counts, empty),
         "tolerant_dice": tolerant_dice(mask, labels)[scored].mean().item(),
@@ -109,7 +114,7 @@ def assess(
         mask,
         counts,
         scores,
-        _score_wells(evaluation_set.wells, counts, empty),
+        wells,
         count_false_alarms(counts),
         match_grooves(image_masks, evaluation_set.labels),
         calibration,
@@ -123,33 +128,17 @@ def count_false_alarms(counts: Counts) -> Row:
     share, and `pixels` the mean number of mask pixels in such a patch.
     """
     empty = (counts.tp + counts.fn == 0) & (sum(counts) > 0)
-    false_positives = counts.fp[empty]
+    pixels = counts.fp[empty]
+    alarms = pixels > 0
     return {
-        "patches": len(false_positives),
-        "alarms": int((false_positives > 0).sum()),
-        "rate": (false_positives > 0).double().mean().item(),
-        "pixels": false_positives.mean().item(),
+        "patches": len(pixels),
+        "alarms": int(alarms.sum()),
+        "rate": alarms.double().mean().item(),
+        "pixels": pixels.mean().item(),
     }
-
-
-def patch_iou(counts: Counts) -> Tensor:
-    """Return the IoU of each patch by the challenge's rule, (N,) float64, NaN if nothing counts."""
-    return score(counts)["iou"]
 
 
 def _pixel_scores(counts: Counts, empty: EmptyRule) -> Row:
     pooled = average_scores(counts, empty=empty, average="micro")
-    return {
-        "micro_iou": pooled["iou"],
-        "micro_dice": pooled["dice"],
-        **average_scores(counts, empty=empty),
-    }
-
-
-def _score_wells(wells: tuple[str, ...], counts: Counts, empty: EmptyRule) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
-    for well, patches in sorted(Counter(wells).items(), key=lambda item: (len(item[0]), item[0])):
-        chosen = torch.tensor([name == well for name in wells])
-        of_well = Counts(*(n[chosen] for n in counts))
-        rows[well] = {"patches": patches, **_pixel_scores(of_well, empty)}
-    return rows
+    micro = {"micro_iou": pooled["iou"], "micro_dice": pooled["dice"]}
+    return {**micro, **average_scores(counts, empty=empty)}

@@ -28,14 +28,14 @@ def load_labelled_patches(
         description = f"{len(dataset):,} synthetic patches, {FRESH_WELLS} wells, seed {FRESH_SEED}"
         return dataset, description
     whole = PatchDataset.load(folder, [split], labels=labels is None, cache=False)
+    source = ""
     if labels is not None:
         whole = replace_labels(whole, labels)
+        source = f", labels of {labels.name}"
     if whole.rejections:
         console.print(whole.rejection_summary(), markup=False)
+        source += f" ({len(whole.rejections):,} files rejected)"
     dataset = whole.select(whole.labelled)
     if not len(dataset):
         raise ValueError(f"{split} of {folder} has no labels to score against")
-    rejected = f" ({len(whole.rejections):,} files rejected)" if whole.rejections else ""
-    if labels is not None:
-        rejected = f", labels of {labels.name}" + rejected.replace("files", "files and rows")
-    return dataset, f"{len(dataset):,} patches of {folder.resolve().name}/{split}{rejected}"
+    return dataset, f"{len(dataset):,} patches of {folder.resolve().name}/{split}{source}"

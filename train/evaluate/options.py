@@ -42,19 +42,21 @@ class EvaluateOptions:
     def check_outputs(self, models: tuple[str, ...]) -> None:
         """Check before the scoring that every output can be written and replaces no other file.
 
-        Raises ValueError for a file that is also read or written twice, OSError for one that cannot
-        be written.
+        Raises ValueError for a file that is also read or written twice, or cannot be written.
         """
-        inputs = (*self.checkpoints, self.labels, self.log, self.log_label)
         outputs = [self.json, self.html]
         if self.submission:
             outputs += submission_paths(self.submission, models).values()
+        inputs = (*self.checkpoints, self.labels, self.log, self.log_label)
         used = {path.resolve() for path in inputs if path}
         for path in filter(None, outputs):
             if path.resolve() in used:
                 raise ValueError(f"{path} is read, or written twice; choose another file to write")
             used.add(path.resolve())
-            check_writable(path)
+            try:
+                check_writable(path)
+            except OSError as error:
+                raise ValueError(str(error)) from error
 
 
 def parse_options(argv: list[str] | None) -> EvaluateOptions:
@@ -64,16 +66,27 @@ def parse_options(argv: list[str] | None) -> EvaluateOptions:
     cannot be resolved.
     """
     parser = _make_parser()
-    arguments = parser.parse_args(argv)
-    if contradiction := _find_contradiction(arguments):
-        parser.error(contradiction)
-    if arguments.html:
+    given = parser.parse_args(argv)
+    for option, is_given, needed, has_needed in (
+        ("--log", given.log, "--log-truth", given.log_label),
+        ("--log-truth", given.log_label, "--log", given.log),
+        ("--no-twins", not given.twins, "--log", given.log),
+        ("--labels", given.labels, "--data", given.data),
+        ("--submission", given.submission, "--data", given.data),
+        ("--rolls", given.shifts is not None, "--robustness", given.robustness),
+    ):
+        if is_given and not has_needed:
+            parser.error(f"{option} applies together with {needed} only; give both")
+    if given.shifts is not None and given.shifts < 1:
+        parser.error(f"--rolls is {given.shifts}; it must be at least 1")
+    if given.record and given.empty != "challenge":
+        parser.error("--record saves scores by the challenge's rule only; omit --empty")
+    if given.record and any(map(is_hub_address, given.checkpoints)):
+        parser.error("--record writes into the checkpoints; give files, not hf:// addresses")
+    if given.html:
         require_matplotlib()
-    options = {
-        **vars(arguments),
-        "checkpoints": tuple(map(resolve_checkpoint, arguments.checkpoints)),
-    }
-    return EvaluateOptions(**options)
+    checkpoints = tuple(map(resolve_checkpoint, given.checkpoints))
+    return EvaluateOptions(**{**vars(given), "checkpoints": checkpoints})
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -82,112 +95,49 @@ def _make_parser() -> argparse.ArgumentParser:
         description="Score checkpoints on labelled patches or on a log. Without --data or --log "
         "the patches are synthetic, of wells that no run has seen.",
     )
-    parser.add_argument(
-        "checkpoints",
-        nargs="+",
-        metavar="CHECKPOINT",
-        help="safetensors files, or hf://user/repo for one on the Hugging Face Hub",
-    )
-    _add_inputs(parser)
-    _add_outputs(parser)
-    parser.add_argument(
-        "--empty",
-        choices=get_args(EmptyRule),
-        default="challenge",
-        help="how the five metrics score a patch without a groove (default: challenge)",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument(
-        "--robustness",
-        "--all",
-        action="store_true",
-        help="also measure the effect of shifts, noise and gain; takes about fifty times as long",
-    )
-    parser.add_argument(
-        "--rolls",
-        type=int,
-        metavar="N",
-        dest="shifts",
-        help="with --robustness: shift by N numbers of columns, evenly spaced (default: by every "
-        "number)",
-    )
-    return parser
-
-
-def _add_inputs(parser: argparse.ArgumentParser) -> None:
-    inputs = parser.add_argument_group("what to score on (default: new synthetic wells)")
-    inputs.add_argument("--data", type=Path, metavar="DIR", help="data set in the SLB layout")
-    inputs.add_argument(
-        "--split", default="validation", help="folder of --data to score on (default: validation)"
-    )
-    inputs.add_argument(
-        "--labels",
-        type=Path,
-        metavar="CSV",
-        help="labels in the challenge's form, such as y_train.csv, instead of the labels/ folder",
-    )
-    inputs.add_argument(
-        "--log",
-        type=Path,
-        metavar="NPY",
-        help="one whole log (depth, azimuth), scored in patches of 36 rows",
-    )
-    inputs.add_argument(
+    add = parser.add_argument
+    add("checkpoints", nargs="+", metavar="CHECKPOINT", help="safetensors files or hf://user/repo")
+    data_or_log = parser.add_mutually_exclusive_group().add_argument
+    data_or_log("--data", type=Path, metavar="DIR", help="score on a data set in the SLB layout")
+    data_or_log("--log", type=Path, metavar="NPY", help="score on a log (depth, azimuth)")
+    add("--split", default="validation", help="folder of --data (default: validation)")
+    add("--labels", type=Path, metavar="CSV", help="labels of --data in the challenge's form")
+    add(
         "--log-truth",
         type=Path,
         metavar="FILE",
         dest="log_label",
         help="the log's label, .npy, or .npz with an array mask: 0, 1, and 255 where unknown",
     )
-    inputs.add_argument(
+    add(
         "--no-twins",
         action="store_false",
         dest="twins",
         help="give a log of 72 columns to the models as it is; by default its even and its odd "
         "columns are two logs of 36, the 10 degrees a column of the training data",
     )
-
-
-def _add_outputs(parser: argparse.ArgumentParser) -> None:
-    outputs = parser.add_argument_group("what to write")
-    outputs.add_argument("--json", type=Path, metavar="FILE", help="all results")
-    outputs.add_argument(
-        "--html",
-        type=Path,
-        metavar="FILE",
-        help="one page with tables, charts, and pictures of the best, median and worst patches",
+    add("--json", type=Path, metavar="FILE", help="write all results")
+    add("--html", type=Path, metavar="FILE", help="write a page of tables, charts and pictures")
+    add("--submission", type=Path, metavar="CSV", help="write masks in the challenge's form")
+    add("--record", metavar="NAME", help="save the scores in the checkpoints, under NAME")
+    add(
+        "--empty",
+        choices=get_args(EmptyRule),
+        default="challenge",
+        help="how the five metrics score a patch without a groove (default: challenge)",
     )
-    outputs.add_argument(
-        "--submission",
-        type=Path,
-        metavar="CSV",
-        help="masks of every image in the split of --data, labelled or not, in the challenge's "
-        "form; one file per model",
+    add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add(
+        "--robustness",
+        "--all",
+        action="store_true",
+        help="also measure the effect of shifts, noise and gain; takes about fifty times as long",
     )
-    outputs.add_argument(
-        "--record", metavar="NAME", help="save the scores in the checkpoints, under NAME"
+    add(
+        "--rolls",
+        type=int,
+        metavar="N",
+        dest="shifts",
+        help="with --robustness: shift by N numbers of columns (default: by every number)",
     )
-
-
-def _find_contradiction(arguments: argparse.Namespace) -> str | None:
-    """Return what is wrong with the command line, if anything."""
-    if arguments.record == "":
-        return "--record needs a name for the scores"
-    if arguments.record and arguments.empty != "challenge":
-        return "--record saves scores by the challenge's rule only; omit --empty"
-    if arguments.record and any(map(is_hub_address, arguments.checkpoints)):
-        return "--record writes into the checkpoints; give files of your own, not hf:// addresses"
-    if arguments.log and arguments.data:
-        return "--log and --data are two things to score on; choose one"
-    if bool(arguments.log) != bool(arguments.log_label):
-        return "--log and --log-truth belong together; python -m geoseg segment needs no label"
-    if not arguments.twins and not arguments.log:
-        return "--no-twins applies to --log only; give a log"
-    for option in ("labels", "submission"):
-        if getattr(arguments, option) and not arguments.data:
-            return f"--{option} applies to --data only; give a folder"
-    if arguments.shifts is not None and arguments.shifts < 1:
-        return f"--rolls is {arguments.shifts}; it must be at least 1"
-    if arguments.shifts is not None and not arguments.robustness:
-        return "--rolls applies to --robustness only; add it"
-    return None
+    return parser

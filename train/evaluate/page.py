@@ -1,31 +1,31 @@
-"""The HTML page of an evaluation."""
+"""The HTML page of an evaluation, and its charts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from geoseg import pictures
-from geoseg.atomic_files import atomic_write_text
-from geoseg.evaluation.evaluation_set import EvaluationSet
+from geoseg.evaluation.calibration import Calibration
 from geoseg.evaluation.label_errors import LabelError
-from geoseg.metrics import METRICS
-from train.evaluate.assessment import Assessment, patch_iou
-from train.evaluate.charts import draw_calibration, draw_curve
+from geoseg.evaluation.perturbations import Curve
+from geoseg.metrics import score
+from train.evaluate.assessment import Assessment
 from train.evaluate.results import EvaluationResults, choose_examples
-from train.evaluate.tables import describe_kind, number, percent
-from train.report.charts import make_svg
+from train.evaluate.tables import describe_kind, make_tables, number
+from train.report.charts import ACCENT, INK, make_svg
 from train.report.html import render_html
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Figure = dict[str, Any]  # caption, name of the patch, pictures as data URIs
 _LABEL_ERRORS = 12  # shown at most
-_SCORES = {"micro_iou": "micro IoU", "micro_dice": "micro Dice"}
-_SCORES |= {name: {"iou": "IoU", "dice": "Dice"}.get(name, name) for name in METRICS[::-1]}
+_SIZE = 2.3, 2.4  # of a chart, inches
 _LEGEND = {
     "background, correct": pictures.BACKGROUND,
     "groove, correct": pictures.CORRECT,
@@ -35,73 +35,94 @@ _LEGEND = {
 }
 
 
-def write_page(path: Path, results: EvaluationResults) -> None:
-    """Write the page; OSError names the file."""
-    atomic_write_text(path, make_page(results))
-
-
 def make_page(results: EvaluationResults) -> str:
     """Return the page as HTML."""
     models = results.assessments
+    calibrations = {name: model.calibration for name, model in models.items()}
     return render_html(
         "scores.html",
         title=f"geoseg: {results.evaluation_set.description}",
         heading="Evaluation of models",
         subtitle=results.title,
-        models=models,
-        wells=next(iter(models.values())).wells,
-        robustness=results.robustness,
-        score_names=_SCORES,
-        charts={name: _draw_charts(results, name) for name in models},
-        label_errors=[
-            _show_label_error(results, found)
-            for found in (results.label_errors or [])[:_LABEL_ERRORS]
+        tables=make_tables(results),
+        calibration_charts=[
+            (
+                name,
+                f"ECE {number(c.ece)}",
+                make_svg(partial(draw_calibration, calibration=c), *_SIZE),
+            )
+            for name, c in calibrations.items()
         ],
-        examples={
-            name: {
-                kind: [_show_example(results, model, patch) for patch in patches]
-                for kind, patches in choose_examples(model).items()
-                if patches
-            }
-            for name, model in models.items()
-        },
+        robustness_charts=[
+            (name, f"with {what}", make_svg(partial(draw_curve, curve=curve, what=what), *_SIZE))
+            for name, (_, noise, gain) in results.robustness.items()
+            for what, curve in (("noise", noise), ("gain", gain))
+        ],
+        label_errors=[
+            _show_label_error(results, error)
+            for error in (results.label_errors or [])[:_LABEL_ERRORS]
+        ],
+        examples={name: _show_examples(results, model) for name, model in models.items()},
         legend=_LEGEND,
-        number=number,
-        percent=percent,
     )
 
 
-def _draw_charts(results: EvaluationResults, name: str) -> dict[str, str]:
-    """Return the charts of one model as SVG, by what they show."""
-    calibration = results.assessments[name].calibration
-    charts = {"calibration": partial(draw_calibration, calibration=calibration)}
-    if found := results.robustness.get(name):
-        charts["noise"] = partial(draw_curve, curve=found.noise)
-        charts["gain"] = partial(draw_curve, curve=found.gain, logarithmic=True)
-    return {what: make_svg(draw, 2.3, 2.4) for what, draw in charts.items()}
-
-
-def _show_example(results: EvaluationResults, model: Assessment, patch: int) -> Figure:
-    caption = f"IoU {number(patch_iou(model.counts)[patch].item())}"
-    return _show_patch(results.evaluation_set, patch, caption, [model.mask[patch].numpy()])
+def _show_examples(results: EvaluationResults, model: Assessment) -> dict[str, list[Figure]]:
+    iou = score(model.counts)["iou"].tolist()
+    return {
+        kind: [_show_patch(results, i, f"IoU {number(iou[i])}", model.mask[i]) for i in patches]
+        for kind, patches in choose_examples(model).items()
+        if patches
+    }
 
 
 def _show_label_error(results: EvaluationResults, found: LabelError) -> Figure:
-    label = results.evaluation_set.cut_patches(results.evaluation_set.labels)[found.patch].numpy()
-    masks = [model.mask[found.patch].numpy() for model in results.assessments.values()]
-    majority = np.mean(masks, axis=0) > 0.5
+    masks = torch.stack([model.mask[found.patch] for model in results.assessments.values()])
+    label = results.evaluation_set.cut_patches(results.evaluation_set.labels)[found.patch]
     caption = f"{describe_kind(found)}; doubt {number(found.doubt, 2)}"
-    return _show_patch(results.evaluation_set, found.patch, caption, [label, majority])
+    return _show_patch(results, found.patch, caption, label, 2 * masks.sum(0) > len(masks))
 
 
-def _show_patch(
-    evaluation_set: EvaluationSet, patch: int, caption: str, masks: Iterable[NDArray[np.bool_]]
-) -> Figure:
-    """Return the pictures of a patch and of the errors of masks on it."""
+def _show_patch(results: EvaluationResults, patch: int, caption: str, *masks: Tensor) -> Figure:
+    """Return the pictures of a patch and of the errors of masks (Z, A) on it."""
+    case = results.evaluation_set
     image, label, valid = (
-        evaluation_set.cut_patches(part)[patch].numpy()
-        for part in (evaluation_set.images, evaluation_set.labels, evaluation_set.valid)
+        case.cut_patches(part)[patch].numpy() for part in (case.images, case.labels, case.valid)
     )
-    shown = [pictures.grey(image), *(pictures.errors(mask, label, valid) for mask in masks)]
+    shown = [pictures.grey(image), *(pictures.errors(m.numpy(), label, valid) for m in masks)]
     uris = [pictures.data_uri(picture) for picture in shown]
-    return {"caption": caption, "name": evaluation_set.names[patch], "pictures": uris}
+    return {"caption": caption, "name": case.names[patch], "pictures": uris}
+
+
+def draw_calibration(axes: Axes, calibration: Calibration) -> None:
+    """Draw the share of groove pixels against the probability, a dot for each bin with pixels."""
+    bins = zip(calibration.promised, calibration.observed, calibration.pixels, strict=True)
+    promised, observed, pixels = np.array([row for row in bins if row[2]]).reshape(-1, 3).T
+    # Logarithmic: background pixels are a thousand times as many.
+    radii = 1.5 + 3 * np.sqrt(np.log1p(pixels) / np.log1p(pixels.max(initial=1)))
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8)
+    axes.plot(promised, observed, color=ACCENT)
+    axes.scatter(promised, observed, (2 * radii) ** 2, color=ACCENT, clip_on=False, zorder=3)
+    axes.set(xlim=(0, 1), xlabel="probability")
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    _finish(axes)
+
+
+def draw_curve(axes: Axes, curve: Curve, what: str) -> None:
+    """Draw the IoU with the label and with the unchanged mask against "noise" or "gain"."""
+    axes.plot(curve.at, curve.kept, color=INK, linestyle="--", clip_on=False)
+    axes.plot(curve.at, curve.iou, color=ACCENT, clip_on=False)
+    axes.set(xlim=(curve.at[0], curve.at[-1]))
+    axes.set_xlabel({"gain": "gain", "noise": "noise, standard deviation"}[what])
+    if what == "gain":
+        axes.set_xscale("log", base=2)
+        axes.minorticks_off()
+    ticks = curve.at[0], curve.at[len(curve.at) // 2], curve.at[-1]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    _finish(axes)
+
+
+def _finish(axes: Axes) -> None:
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    axes.set_box_aspect(1)

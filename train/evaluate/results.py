@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from geoseg.atomic_files import atomic_write_text
 from geoseg.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
-from geoseg.evaluation.robustness import Robustness
-from geoseg.metrics import EmptyRule
-from train.evaluate.assessment import Assessment, Row, patch_iou
+from geoseg.evaluation.perturbations import Robustness
+from geoseg.metrics import EmptyRule, score
+from train.evaluate.assessment import Assessment
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +43,11 @@ def choose_examples(assessment: Assessment, count: int = 3) -> dict[str, list[in
     patches with equal IoU, the one with the larger labelled groove comes first.
     """
     counts = assessment.counts
-    iou = patch_iou(counts)
-    shown = (counts.tp + counts.fp + counts.fn > 0).nonzero()[:, 0]
-    size = counts.tp + counts.fn
-    order = sorted(shown.tolist(), key=lambda i: (-iou[i].item(), -size[i].item(), i))
+    iou, size = score(counts)["iou"].tolist(), (counts.tp + counts.fn).tolist()
+    shown = (counts.tp + counts.fp + counts.fn > 0).nonzero()[:, 0].tolist()
+    order = sorted(shown, key=lambda i: (-iou[i], -size[i], i))
+    worst = sorted(order[-count:], key=lambda i: (iou[i], -size[i], i))
     middle = max(0, (len(order) - count) // 2)
-    worst = sorted(order[-count:], key=lambda i: (iou[i].item(), -size[i].item(), i))
     return {
         "best": order[:count],
         "median": order[middle : middle + count],
@@ -73,54 +71,35 @@ def write_json(path: Path, results: EvaluationResults) -> None:
             for name, a in models.items()
         },
         "patches": {
-            name: dict(zip(names, patch_iou(a.counts).tolist(), strict=True))
+            name: dict(zip(names, score(a.counts)["iou"].tolist(), strict=True))
             for name, a in models.items()
         },
     }
     if results.robustness:
         report["robustness"] = {
-            name: {
-                "turning": r.shift._asdict(),
-                "noise": r.noise._asdict(),
-                "gain": r.gain._asdict(),
-            }
-            for name, r in results.robustness.items()
+            name: dict(zip(("turning", "noise", "gain"), (r._asdict() for r in found), strict=True))
+            for name, found in results.robustness.items()
         }
     if results.label_errors is not None:
         report["suspects"] = [
             {**error._asdict(), "patch": names[error.patch]} for error in results.label_errors
         ]
-    text = json.dumps(_replace_nan(report), indent=2, allow_nan=False)
-    atomic_write_text(path, text + "\n")
+    without_nan = json.loads(json.dumps(report), parse_constant=lambda _: None)  # JSON has no NaN
+    atomic_write_text(path, json.dumps(without_nan, indent=2) + "\n")
 
 
 def record_scores(paths: Iterable[Path], key: str, results: EvaluationResults) -> None:
     """Save each model's scores into its checkpoint's metrics under `key`."""
     for path in paths:
-        model = load_checkpoint(path)
+        model, name = load_checkpoint(path), checkpoint_name(path)
         card = model.card
         assert card
-        row = _summarise(results, checkpoint_name(path))
-        rounded = {score: round(value, 6) for score, value in row.items()}
-        entry = {**rounded, "on": results.evaluation_set.description}
+        row = dict(results.assessments[name].scores)
+        if name in results.robustness:
+            shift, _, gain = results.robustness[name]
+            row["same_mask_at_every_shift"] = shift.identical_patches
+            row["kept_at_half_gain"] = gain.kept[gain.at.index(0.5)]
+        entry: dict[str, Any] = {metric: round(value, 6) for metric, value in row.items()}
+        entry["on"] = results.evaluation_set.description
         provenance = {**card.provenance, "metrics": {**card.metrics, key: entry}}
         save_checkpoint(path, model, **provenance, quantisation=card.quantisation)
-
-
-def _summarise(results: EvaluationResults, name: str) -> Row:
-    """Return the scores of one model that its checkpoint keeps."""
-    row = dict(results.assessments[name].scores)
-    if name in results.robustness:
-        shift, _, gain = results.robustness[name]
-        row["same_mask_at_every_shift"] = shift.identical_patches
-        row["kept_at_half_gain"] = gain.kept[gain.at.index(0.5)]
-    return row
-
-
-def _replace_nan(value: Any) -> Any:
-    """Replace every NaN by None, as JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _replace_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_replace_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

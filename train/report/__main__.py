@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,22 +13,27 @@ from rich.console import Console
 from rich.table import Table
 
 from geoseg.atomic_files import atomic_write, atomic_write_text, name_in_errors
+from geoseg.command_line import run_command
 from train.report.charts import require_matplotlib
 from train.report.curves import make_curve_png, make_curve_svgs, run_colour
 from train.report.history import RunHistory, find_runs, read_history
 from train.report.html import render_html
 
-_HEADINGS = ("run", "best IoU", "at epoch", "last IoU", "epochs", "loss", "trained on")
+# The cell of each column, by its heading; the terminal lacks the last one.
+_COLUMNS: dict[str, Callable[[RunHistory], str]] = {
+    "run": lambda run: run.name,
+    "best IoU": lambda run: f"{run.best['iou']:.4f}",
+    "at epoch": lambda run: f"{run.best['epoch']:,}",
+    "last IoU": lambda run: f"{run.epochs[-1]['iou']:.4f}",
+    "epochs": lambda run: f"{run.epochs[-1]['epoch']:,}",
+    "loss": lambda run: str(run.config.get("loss", "-")),
+    "trained on": lambda run: str(run.config.get("data", "-")),
+}
 
 
 @dataclass(frozen=True)
 class Options:
-    """The command line.
-
-    Attributes:
-        runs: folders of runs, or folders that hold several.
-        out: the file to write, .png or .html.
-    """
+    """The folders of runs, or of several runs, and the .png or .html file to write."""
 
     runs: list[Path]
     out: Path
@@ -38,19 +42,14 @@ class Options:
 def parse_options(argv: list[str] | None = None) -> Options:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m train.report", description=__doc__)
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        type=Path,
-        metavar="RUN",
-        help="the folder of a run, or one that holds several, such as runs",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of several runs")
+    add(
         "--out",
         type=Path,
         default=Path("curves.html"),
         metavar="FILE",
-        help="the file to write: a .png, or a .html with a table (default: curves.html)",
+        help="the file to write: a .png, or a .html with a table (default: %(default)s)",
     )
     options = Options(**vars(parser.parse_args(argv)))
     if options.out.suffix.lower() not in (".png", ".html"):
@@ -61,54 +60,58 @@ def parse_options(argv: list[str] | None = None) -> Options:
 def main(argv: list[str] | None = None) -> int:
     """Draw the runs that the command line names; return the exit code."""
     options = parse_options(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # the terminal may lack characters of a name
-        sys.stdout.reconfigure(errors="backslashreplace")
+    return run_command("report", lambda: draw_runs(options))
+
+
+def draw_runs(options: Options) -> int:
+    """Print a table of the runs and draw their curves; return the exit code.
+
+    Raises ValueError or OSError if matplotlib or a folder is missing, or nothing can be written.
+    """
+    require_matplotlib()
     console = Console(highlight=False, markup=False)
-    try:
-        require_matplotlib()
-        runs = make_names_unique(_read_runs(find_runs(options.runs)))
-    except (OSError, ValueError) as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 2
+    runs = _read_runs(find_runs(options.runs))
     if not runs:
         return 2
     for run in runs:
         if run.damaged:
-            console.print(f"{run.name}: left out {_describe_lines(run.damaged)}.", soft_wrap=True)
-    console.print(_make_summary(runs))
-    try:
-        if options.out.suffix.lower() == ".html":
-            atomic_write_text(options.out, make_page(runs))
-        else:
-            with name_in_errors(options.out), atomic_write(options.out) as temporary:
-                temporary.write_bytes(make_curve_png(runs))
-    except OSError as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 1
+            numbers = ", ".join(map(str, run.damaged))
+            message = f"{run.name}: left out damaged lines of metrics.jsonl: {numbers}."
+            console.print(message, soft_wrap=True)
+    rows = [[cell(run) for cell in _COLUMNS.values()] for run in runs]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for index, heading in enumerate([*_COLUMNS][:-1]):
+        table.add_column(heading, justify="right" if 0 < index < 5 else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row[:-1])
+    console.print(table)
+    if options.out.suffix.lower() == ".html":
+        atomic_write_text(options.out, make_page(runs, rows))
+    else:
+        with name_in_errors(options.out), atomic_write(options.out) as temporary:
+            temporary.write_bytes(make_curve_png(runs))
     console.print(f"Drawn in {options.out}.", soft_wrap=True)
     return 0
 
 
-def _read_runs(folders: Sequence[Path]) -> list[tuple[Path, RunHistory]]:
-    """Read the runs; report those that cannot be read, and leave them out."""
-    runs, reasons = [], []
+def _read_runs(folders: Sequence[Path]) -> list[RunHistory]:
+    """Read the runs; report those that cannot be read, and leave them out.
+
+    Runs whose folders have the same name are named by their paths.
+    """
+    runs: dict[Path, RunHistory] = {}
     for folder in folders:
         try:
-            runs.append((folder, read_history(folder)))
+            runs[folder] = read_history(folder)
         except (OSError, ValueError) as error:
-            reasons.append(str(error))
-    for reason in reasons:
-        print(f"report: {reason}{'; left out' * bool(runs)}", file=sys.stderr)
-    return runs
+            print(f"report: {error}; left out", file=sys.stderr)
+    count = Counter(run.name for run in runs.values())
+    return [
+        replace(run, name=str(path)) if count[run.name] > 1 else run for path, run in runs.items()
+    ]
 
 
-def make_names_unique(runs: Sequence[tuple[Path, RunHistory]]) -> list[RunHistory]:
-    """Name runs by their paths if their folders have the same name."""
-    count = Counter(run.name for _, run in runs)
-    return [replace(run, name=str(path)) if count[run.name] > 1 else run for path, run in runs]
-
-
-def make_page(runs: Sequence[RunHistory]) -> str:
+def make_page(runs: Sequence[RunHistory], rows: Sequence[Sequence[str]]) -> str:
     """Return the HTML page of the curves and a table."""
     return render_html(
         "curves.html",
@@ -117,37 +120,9 @@ def make_page(runs: Sequence[RunHistory]) -> str:
         subtitle=f"{len(runs)} run{'s' * (len(runs) > 1)}",
         names=", ".join(run.name for run in runs),
         charts=make_curve_svgs(runs),
-        headings=_HEADINGS,
-        rows=[(run_colour(index), _make_row(run)) for index, run in enumerate(runs)],
+        headings=[*_COLUMNS],
+        rows=[(run_colour(index), row) for index, row in enumerate(rows)],
     )
-
-
-def _make_row(run: RunHistory) -> list[str]:
-    best, last = run.best, run.epochs[-1]
-    return [
-        run.name,
-        f"{best['iou']:.4f}",
-        f"{best['epoch']:,}",
-        f"{last['iou']:.4f}",
-        f"{last['epoch']:,}",
-        str(run.config.get("loss", "-")),
-        str(run.config.get("data", "-")),
-    ]
-
-
-def _make_summary(runs: Sequence[RunHistory]) -> Table:
-    """Return the table for the terminal."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for index, heading in enumerate(_HEADINGS[:-1]):
-        table.add_column(heading, justify="right" if 0 < index < 5 else "left", overflow="fold")
-    for run in runs:
-        table.add_row(*_make_row(run)[:-1])
-    return table
-
-
-def _describe_lines(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:5])) + ", ..." * (len(numbers) > 5)
-    return f"damaged line{'s' * (len(numbers) > 1)} {shown} of metrics.jsonl"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import importlib
 import io
 from collections.abc import Callable, Mapping
 from html import escape
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def make_svg(
     draw: Callable[[Axes], None],
     width: float,
     height: float,
-    tooltips: Mapping[str, str] = MappingProxyType({}),
+    tooltips: Mapping[str, str] | None = None,
 ) -> str:
     """Return a chart of `width` x `height` inches as an SVG element.
 
@@ -67,6 +66,6 @@ def make_svg(
         figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(BACKGROUND, "var(--card)")
-    for gid, text in tooltips.items():
+    for gid, text in (tooltips or {}).items():
         svg = svg.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{escape(text)}</title>')
     return svg

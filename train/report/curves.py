@@ -5,7 +5,6 @@ from __future__ import annotations
 import colorsys
 import io
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _GOLDEN_RATIO = 0.618034
 _LUMINANCE = 0.2  # of the other hues: contrasts with a light background as much as with a dark one
-# DejaVu Sans comes with matplotlib; the others have Chinese, Japanese and Korean characters.
-_FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "Arial Unicode MS", "Microsoft YaHei")
 _LEGEND_WIDTH = 72  # characters, which fit below the charts even if each is as wide as high
 
 
@@ -120,18 +117,14 @@ def make_curve_svgs(runs: Sequence[RunHistory]) -> dict[str, str]:
 def make_curve_png(runs: Sequence[RunHistory]) -> bytes:
     """Return a PNG file of the two charts and a legend below them."""
     from matplotlib import rc_context
-    from matplotlib.font_manager import fontManager
 
-    installed = fontManager.get_font_names()
-    fonts = [name for name in _FONTS if name in installed]
     file = io.BytesIO()
-    with rc_context({**STYLE, "font.family": fonts}):
-        figure = make_curve_figure(runs, fonts)
-        figure.savefig(file, dpi=200, bbox_inches="tight", pad_inches=0.2)
+    with rc_context(STYLE):
+        make_curve_figure(runs).savefig(file, dpi=200, bbox_inches="tight", pad_inches=0.2)
     return file.getvalue()
 
 
-def make_curve_figure(runs: Sequence[RunHistory], fonts: Sequence[str]) -> Figure:
+def make_curve_figure(runs: Sequence[RunHistory]) -> Figure:
     """Return a figure of the two charts and a legend below them."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -141,18 +134,7 @@ def make_curve_figure(runs: Sequence[RunHistory], fonts: Sequence[str]) -> Figur
     draw_loss(left, runs)
     draw_iou(right, runs)
     handles = [Line2D([], [], color=run_colour(i), linewidth=2.5) for i in range(len(runs))]
-    names = (f"{escape_missing_glyphs(run.name, fonts)}: {describe_best(run)}" for run in runs)
+    names = (f"{run.name}: {describe_best(run)}" for run in runs)
     labels = [textwrap.fill(name, _LEGEND_WIDTH, drop_whitespace=False) for name in names]
     figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0, 0), frameon=False)
     return figure
-
-
-def escape_missing_glyphs(text: str, fonts: Sequence[str]) -> str:
-    r"""Escape the characters that no font has, as in `\u6c34`, so that distinct names stay so."""
-    from matplotlib.font_manager import findfont, get_font
-
-    glyphs = set().union(*(get_font(findfont(name)).get_charmap() for name in fonts))
-    return "".join(
-        char if char.isprintable() and ord(char) in glyphs else ascii(char)[1:-1]
-        for char in unicodedata.normalize("NFC", text)  # macOS separates an umlaut from its vowel
-    )

@@ -12,10 +12,6 @@ _METRICS_FILE = "metrics.jsonl"
 _LIMIT = 1e9  # a larger number is damaged
 
 
-class RunHistoryError(ValueError):
-    """A history that cannot be read; the message names the folder and the reason."""
-
-
 @dataclass(frozen=True)
 class RunHistory:
     """The epochs of a run.
@@ -45,62 +41,46 @@ class RunHistory:
 def find_runs(paths: Sequence[Path]) -> list[Path]:
     """Return the folders of runs at or directly in `paths`, each once.
 
-    RunHistoryError if there is none in one of `paths`.
+    ValueError if there is none in one of `paths`.
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        runs = [path] if (path / _METRICS_FILE).is_file() else sorted(_find_started_runs(path))
+        files = [*path.glob(_METRICS_FILE), *sorted(path.glob(f"*/{_METRICS_FILE}"))]
+        runs = [file.parent for file in files if file.stat().st_size]
         if not runs:
-            reason = "is not there" if not path.exists() else "holds no run"
-            raise RunHistoryError(f"{path} {reason}; name a folder with a {_METRICS_FILE}")
+            raise ValueError(f"{path} holds no run; name a folder with a {_METRICS_FILE}")
         for run in runs:
             found.setdefault(run.resolve(), run)
     return list(found.values())
 
 
-def _find_started_runs(folder: Path) -> list[Path]:
-    return [file.parent for file in folder.glob(f"*/{_METRICS_FILE}") if file.stat().st_size]
-
-
 def read_history(folder: Path) -> RunHistory:
-    """Read a run; RunHistoryError if it has no complete epoch, OSError if it cannot be read."""
-    lines = (folder / _METRICS_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    epochs: dict[int, dict[str, Any]] = {}
-    damaged = []
-    for number, line in enumerate(lines, 1):
-        epoch = _parse_json(line)
-        if _is_epoch(epoch):
-            epochs[epoch["epoch"]] = epoch
-        else:
-            damaged.append(number)
-    if not epochs:
-        reason = {0: "it has no complete epoch yet", 1: "its only line is damaged"}.get(
-            len(lines), f"all {len(lines)} lines are damaged"
-        )
-        raise RunHistoryError(f"{folder / _METRICS_FILE} cannot be drawn: {reason}")
-    file = folder / "config.json"
-    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-    config = _parse_json(text)
-    ordered = [epochs[number] for number in sorted(epochs)]
-    return RunHistory(
-        folder.resolve().name, ordered, config if isinstance(config, dict) else {}, damaged
-    )
-
-
-def _parse_json(text: str) -> Any:
+    """Read a run; ValueError if it has no complete epoch, OSError if it cannot be read."""
+    file = folder / _METRICS_FILE
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    epochs = {number: _parse_epoch(line) for number, line in enumerate(lines, 1)}
+    complete = {epoch["epoch"]: epoch for epoch in epochs.values() if epoch}
+    if not complete:
+        raise ValueError(f"{file} cannot be drawn: it has no complete epoch")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # the latter for thousands of brackets
-        return None
-
-
-def _is_epoch(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and type(value.get("epoch")) is int
-        and 0 < value["epoch"] < _LIMIT
-        and all(
-            type(value.get(key)) in (int, float) and 0 <= value[key] < _LIMIT
-            for key in ("loss", "validation_loss", "iou")
-        )
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        config = {}
+    return RunHistory(
+        folder.resolve().name,
+        [complete[number] for number in sorted(complete)],
+        config if isinstance(config, dict) else {},
+        [number for number, epoch in epochs.items() if not epoch],
     )
+
+
+def _parse_epoch(line: str) -> dict[str, Any] | None:
+    """Return the metrics of an epoch; None if the line is damaged."""
+    try:
+        epoch = json.loads(line)
+        scores = [epoch[key] for key in ("loss", "validation_loss", "iou")]
+        valid = 0 < epoch["epoch"] < _LIMIT and all(0 <= value < _LIMIT for value in scores)
+    # RecursionError for thousands of brackets; TypeError for a number that is text, for example.
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return epoch if valid else None

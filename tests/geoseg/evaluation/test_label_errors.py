@@ -98,8 +98,3 @@ def test_nulls_do_not_count(correct):
     label[4, 10:14] = ~label[4, 10:14]
     probability[:, 4, 10:14] = torch.nan
     assert find_label_errors(probability, [0.5] * 3, label) == []
-
-
-def test_one_model_raises_value_error(correct):
-    with pytest.raises(ValueError, match="two or more"):
-        find_label_errors(make_probabilities(correct, 1), [0.5], correct)

@@ -13,7 +13,7 @@ import torch
 from geoseg import PatchDataset, Segmenter, create_model, load_checkpoint, save_checkpoint
 from geoseg.dataset.challenge import read_masks, write_masks
 from geoseg.evaluation.evaluation_set import EvaluationSet
-from geoseg.evaluation.robustness import measure_robustness
+from geoseg.evaluation.perturbations import measure_robustness
 from geoseg.synthetic import synthesize
 from geoseg.twins import split_twins
 from tests.helpers.synthetic_data import make_checkpoint, make_data
@@ -298,13 +298,13 @@ def test_interruption_exits_130(checkpoints, data, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--log", "a.npy"], "belong together"),
-        (["--log-truth", "a.npy"], "belong together"),
-        (["--log", "a.npy", "--log-truth", "b.npy", "--data", "d"], "choose one"),
-        (["--no-twins"], "give a log"),
-        (["--labels", "y.csv"], "give a folder"),
-        (["--submission", "y.csv"], "give a folder"),
-        (["--rolls", "3"], "applies to --robustness"),
+        (["--log", "a.npy"], "give both"),
+        (["--log-truth", "a.npy"], "give both"),
+        (["--log", "a.npy", "--log-truth", "b.npy", "--data", "d"], "not allowed with"),
+        (["--no-twins"], "together with --log only"),
+        (["--labels", "y.csv"], "together with --data only"),
+        (["--submission", "y.csv"], "together with --data only"),
+        (["--rolls", "3"], "together with --robustness"),
         (["--robustness", "--rolls", "0"], "at least 1"),
     ],
 )
@@ -335,8 +335,9 @@ def test_unusable_files_exit_2_with_one_line(checkpoints, data, log_files, tmp_p
         assert said.count("\n") == 1
 
 
-def test_log_label_that_is_unknown_everywhere_exits_2(checkpoints, log_files, tmp_path, capsys):
+def test_log_label_that_is_unknown_everywhere_has_no_scores(checkpoints, log_files, tmp_path):
     np.save(tmp_path / "unknown.npy", np.full((100, 72), 255, np.uint8))
-    options = [*log_files[:3], tmp_path / "unknown.npy", "--all"]
-    assert run(checkpoints[0], *options) == 2
-    assert "nothing to score" in capsys.readouterr().err
+    report, page = tmp_path / "s.json", tmp_path / "s.html"
+    options = [*log_files[:3], tmp_path / "unknown.npy", "--all", "--rolls", 2]
+    assert run(*checkpoints, *options, "--json", report, "--html", page) == 0
+    assert json.loads(report.read_text())["scores"]["1-stacked"]["iou"] is None

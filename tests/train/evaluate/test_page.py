@@ -17,13 +17,12 @@ from geoseg import pictures
 from geoseg.evaluation.calibration import Calibration
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import LabelError
-from geoseg.evaluation.robustness import Curve, Robustness, ShiftConsistency
+from geoseg.evaluation.perturbations import Curve, Robustness, ShiftConsistency
 from tests.helpers import ROOT
 from tests.helpers.html import check_page
 from train.evaluate.__main__ import main as evaluate
 from train.evaluate.assessment import assess
-from train.evaluate.charts import draw_calibration, draw_curve
-from train.evaluate.page import make_page
+from train.evaluate.page import draw_calibration, draw_curve, make_page
 from train.evaluate.results import EvaluationResults, choose_examples
 from train.evaluate.tables import describe_kind
 
@@ -102,16 +101,16 @@ def test_calibration_chart_of_no_pixels(axes):
     assert len(axes.lines[1].get_xydata()) == 0
 
 
-@pytest.mark.parametrize("logarithmic", [False, True])
-def test_robustness_chart_shows_both_curves(axes, logarithmic):
+@pytest.mark.parametrize(("what", "scale"), [("noise", "linear"), ("gain", "log")])
+def test_robustness_chart_shows_both_curves(axes, what, scale):
     curve = Curve([0.25, 1.0, 4.0], [0.5, 0.6, math.nan], [0.9, 1.0, 0.8])
-    draw_curve(axes, curve, logarithmic)
+    draw_curve(axes, curve, what)
     kept, iou = axes.lines
     assert (kept.get_linestyle(), iou.get_linestyle()) == ("--", "-")
     assert kept.get_xydata().tolist() == [[0.25, 0.9], [1, 1], [4, 0.8]]
     assert np.array_equal(iou.get_ydata(), curve.iou, equal_nan=True)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.25", "1", "4"]
-    assert axes.get_xscale() == ("log" if logarithmic else "linear")
+    assert axes.get_xscale() == scale
 
 
 def test_page_without_matplotlib_exits_2_before_any_work(tmp_path, monkeypatch, capsys):

@@ -201,8 +201,6 @@ LONG = "/a-folder-of-runs" * 5
         (f"1{LONG}", f"2{LONG}"),
         ("W" * 120 + "1", "W" * 120 + "2"),
         ("größe", "gräße"),
-        ("水", "管"),
-        ("a\nb", "a\tb"),
         ("_hidden", "$x^2$"),
         ("a  b" * 30, "a b" * 30),
     ],
@@ -214,26 +212,12 @@ def test_legend_has_whole_distinct_names(names, caplog):
         background = (np.asarray(picture.convert("RGB")) == 255).all(-1)
     assert background[[0, -1]].all(), "nothing is cut at the edges"
     assert background[:, [0, -1]].all(), "nothing is cut at the edges"
-    figure = curves.make_curve_figure(histories, ["DejaVu Sans"])
+    figure = curves.make_curve_figure(histories)
     shown = [text.get_text().replace("\n", "") for text in figure.legends[0].get_texts()]
     best = ": best IoU 0.5000 at epoch 100,000 of 100,000"
-    fonts = ["DejaVu Sans"]
-    assert shown == [curves.escape_missing_glyphs(name, fonts) + best for name in names]
+    assert shown == [name + best for name in names]
     assert shown[0] != shown[1]
     assert not caplog.records, "matplotlib finds every font"
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("300-vanilla_a/b", "300-vanilla_a/b"),
-        ("gro\u0308\xdfe", "gr\xf6\xdfe"),
-        ("\u6c34", "\\u6c34"),
-        ("a\nb\udc80", "a\\nb\\udc80"),
-    ],
-)
-def test_characters_that_no_font_has_are_escaped(name, shown):
-    assert curves.escape_missing_glyphs(name, ["DejaVu Sans"]) == shown
 
 
 def test_runs_with_the_same_name_are_named_by_path_and_drawn_once(tmp_path, capsys):
@@ -258,7 +242,7 @@ def test_damaged_lines_are_left_out_and_named(runs, tmp_path, capsys):
     out = tmp_path / "a.html"
     assert main([str(runs[0]), "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert '300-<b>&": left out damaged lines 2, 3, 4, 5 of metrics.jsonl.' in said
+    assert '300-<b>&": left out damaged lines of metrics.jsonl: 2, 3, 4, 5.' in said
     history = read_history(runs[0])
     for chart, count in ((curves.draw_loss, 2), (curves.draw_iou, 1)):
         _, lines = draw(chart, history)
@@ -272,7 +256,7 @@ def test_run_without_a_complete_line_is_left_out_and_the_others_are_drawn(runs, 
     assert main([str(tmp_path / "runs"), "--out", str(out)]) == 0
     said = capsys.readouterr()
     assert said.err == (
-        f"report: {torn / 'metrics.jsonl'} cannot be drawn: its only line is damaged; left out\n"
+        f"report: {torn / 'metrics.jsonl'} cannot be drawn: it has no complete epoch; left out\n"
     )
     assert "2 runs" in out.read_text()
 
@@ -282,7 +266,7 @@ def test_deeply_nested_json_is_damage(runs, tmp_path, capsys):
         file.write("[" * 200_000)
     (runs[0] / "config.json").write_text("[" * 200_000)
     assert main([str(runs[0]), "--out", str(tmp_path / "a.html")]) == 0
-    assert "left out damaged line 10 of metrics.jsonl." in capsys.readouterr().out
+    assert "left out damaged lines of metrics.jsonl: 10." in capsys.readouterr().out
 
 
 def test_errors_are_one_sentence_and_write_nothing(runs, tmp_path, capsys):
@@ -291,10 +275,10 @@ def test_errors_are_one_sentence_and_write_nothing(runs, tmp_path, capsys):
         folder.mkdir()
         (folder / "metrics.jsonl").write_text(text)
     for folder, words in (
-        (tmp_path / "none", "is not there; name a folder with a metrics.jsonl"),
+        (tmp_path / "none", "holds no run; name a folder with a metrics.jsonl"),
         (runs[0] / "config.json", "holds no run; name a folder"),
-        (empty, "cannot be drawn: it has no complete epoch yet\n"),
-        (torn, "cannot be drawn: all 2 lines are damaged\n"),
+        (empty, "holds no run; name a folder"),
+        (torn, "cannot be drawn: it has no complete epoch; left out\n"),
     ):
         others = [] if folder in (empty, torn) else [str(runs[0])]
         assert main([*others, str(folder), "--out", str(out)]) == 2
@@ -334,16 +318,6 @@ def test_table_fits_the_page(browser, tmp_path, width):
     short, long = (page.locator(".name").nth(place).evaluate(height) for place in (0, 1))
     assert short < 30 < long, "a short name has one row"
     page.close()
-
-
-def test_name_that_the_terminal_cannot_show(tmp_path, monkeypatch):
-    run = make_run(tmp_path / "水", 3, 2)
-    terminal = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(terminal, "latin-1"))
-    assert main([str(run), "--out", str(tmp_path / "a.png")]) == 0
-    sys.stdout.flush()
-    assert b"\\u6c34" in terminal.getvalue()
-    assert (tmp_path / "a.png").exists()
 
 
 def test_missing_matplotlib_exits_2_and_names_the_command_that_installs_it(
