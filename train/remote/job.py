@@ -35,8 +35,6 @@ def choose_name(experiments: Sequence[Experiment]) -> str:
 
 def find_commit(root: Path = ROOT) -> tuple[str, list[str]]:
     """Return the current commit ("" without git) and the files that differ from it."""
-    if not (root / "requirements.txt").exists():
-        raise RemoteError(f"{root} is not a clone of the project; run this from one")
     try:
         commit = run_git(root, "rev-parse", "HEAD").decode().strip()
     except CloneError:
@@ -46,11 +44,8 @@ def find_commit(root: Path = ROOT) -> tuple[str, list[str]]:
 
 
 def find_clone_url(commit: str, root: Path = ROOT) -> str:
-    """Return the address to clone this commit from; raise RemoteError if there is none."""
-    try:
-        url = find_origin(root)
-    except CloneError as error:
-        raise RemoteError(f"{error}; give --clone a URL, or omit it") from error
+    """Return the address to clone this commit from; raise CloneError or RemoteError without one."""
+    url = find_origin(root)
     if not run_git(root, "branch", "--remotes", "--contains", commit).decode().strip():
         raise RemoteError(f"commit {commit[:10]} is not in {url}; git push first, or omit --clone")
     return url
@@ -64,21 +59,21 @@ def pack_code(commit: str, teachers: Mapping[str, Path], root: Path = ROOT) -> s
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:xz") as archive:
         if commit:
-            _add_commit(archive, commit, root)
-        else:
-            for part in _PARTS:
-                archive.add(root / part, part, filter=_exclude)
+            excluded = [f":(exclude){part}" for part in _EXCLUDED]
+            content = io.BytesIO(run_git(root, "archive", commit, "--", *_PARTS, *excluded))
+            with tarfile.open(fileobj=content) as tracked:
+                for member in tracked:
+                    archive.addfile(member, tracked.extractfile(member))
+        for part in () if commit else _PARTS:
+            archive.add(root / part, part, filter=_exclude)
         for name, path in teachers.items():
             archive.add(path, name)
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _add_commit(archive: tarfile.TarFile, commit: str, root: Path) -> None:
-    excluded = [f":(exclude){part}" for part in _EXCLUDED]
-    content = io.BytesIO(run_git(root, "archive", commit, "--", *_PARTS, *excluded))
-    with tarfile.open(fileobj=content) as files:
-        for member in files:
-            archive.addfile(member, files.extractfile(member) if member.isfile() else None)
+def _exclude(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    excluded = member.name in _EXCLUDED or Path(member.name).name == "__pycache__"
+    return None if excluded else member
 
 
 def find_teachers(experiments: Sequence[Experiment], runs: Path) -> dict[str, Path]:
@@ -93,8 +88,3 @@ def find_teachers(experiments: Sequence[Experiment], runs: Path) -> dict[str, Pa
                 name = path.parent.name if path.stem == "best" else path.stem
                 found[f"checkpoints/{name}.safetensors"] = path
     return found
-
-
-def _exclude(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    excluded = member.name in _EXCLUDED or Path(member.name).name == "__pycache__"
-    return None if excluded else member
