@@ -30,6 +30,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
@@ -38,7 +39,7 @@ _log = logging.getLogger("geoseg.hub")
 _ADDRESS = re.compile(r"hf:/{1,2}(?=\w)")  # pathlib makes one slash of the two
 
 
-class HubError(ValueError):
+class HubError(RuntimeError):
     """A request to the Hub failed; the message says why and what to do."""
 
 
@@ -121,10 +122,9 @@ def _find_only_checkpoint(uri: HfUri) -> str:
         return names[0]
     if not names:
         raise HubError(f"{_format(uri)} holds no {CHECKPOINT_SUFFIX} file; name another repository")
-    listed = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
     raise HubError(
         f"{_format(uri)} holds {len(names)} checkpoints; name one: {_format(uri)}/NAME, where "
-        f"NAME is one of {listed}"
+        f"NAME is one of {', '.join(sorted(names))}"
     )
 
 
@@ -160,50 +160,41 @@ def explain_hub_errors(subject: str) -> Iterator[None]:
 
 
 def _explain(error: BaseException) -> str:
-    if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__:
-        prefix = "it is not in the cache, and " * isinstance(error, LocalEntryNotFoundError)
-        return prefix + _explain(error.__cause__)
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE forbids requests to the Hub; unset it"
+    text = " ".join(str(error).split())
     if isinstance(error, HfHubHTTPError):
         return _explain_status(error)
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+        return f"it is not in the cache, and {_explain(error.__cause__)}"
+    if isinstance(error, RuntimeError) and error.__cause__:
+        return _explain(error.__cause__)
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE forbids requests to the Hub; unset it"
     if isinstance(error, HTTPError):
-        return f"{constants.ENDPOINT} cannot be reached ({_one_line(error)}); check the network"
-    if isinstance(error, UnicodeEncodeError):
-        return "the login is not a token of the Hub; run `hf auth login`, or set HF_TOKEN to one"
+        return f"{constants.ENDPOINT} cannot be reached ({text}); check the network"
     if isinstance(error, ConnectionError):  # of Xet, the Hub's storage, which gives only a text
-        return f"the transfer failed ({_one_line(error)}); check login and network, and try again"
-    return _one_line(error)
+        return f"the transfer failed ({text}); check login and network, and try again"
+    return text or type(error).__name__
 
 
 def _explain_status(error: HfHubHTTPError) -> str:
     """Return what an error status of the Hub means, and what to do."""
-    status = error.response.status_code
-    message = " ".join((error.server_message or "").split())
-    details = f" ({message})" if message else ""
     if isinstance(error, GatedRepoError):
         return "it is gated; request access on its page, and log in with `hf auth login`"
     if isinstance(error, RevisionNotFoundError):
         return "it has no such revision; check the name after the @"
     if isinstance(error, RemoteEntryNotFoundError):
         return "there is no such file; see the list of files on its page"
-    meanings = {
-        401: "the login is missing or invalid, or there is no such repository; check the name, and "
-        "log in with `hf auth login` or set HF_TOKEN",
-        402: f"payment is required{details}; see https://huggingface.co/pricing",
-        403: f"your login has no permission{details}; use a token with write access, from "
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            "there is no such repository, or it is private; check the name, and log in with `hf "
+            "auth login`, or set HF_TOKEN"
+        )
+    status = error.response.status_code
+    details = f"{status} {error.server_message or ''}".strip()
+    remedies = {
+        401: "log in with `hf auth login`, or set HF_TOKEN to a token from "
         "https://huggingface.co/settings/tokens",
-        404: "there is no such repository, or it is private; check the name, and log in with `hf "
-        "auth login`",
-        409: f"the name is taken, or somebody changed it at the same time{details}; try again, or "
-        "choose another name",
-        412: f"somebody changed it at the same time{details}; try again",
-        429: "the Hub received too many requests; try again in some minutes",
+        402: "see https://huggingface.co/pricing",
+        403: "use a token with write access, from https://huggingface.co/settings/tokens",
     }
-    if status < 500:
-        return meanings.get(status, f"the Hub refuses the request with status {status}{details}")
-    return f"the Hub answered with status {status}{details}; try again later"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return f"the Hub answers {details}; {remedies.get(status, 'try again later')}"
