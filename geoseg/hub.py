@@ -117,35 +117,25 @@ def _format(uri: HfUri) -> str:
 
 
 def _find_only_checkpoint(uri: HfUri) -> str:
-    names = [name for name in _list_files(uri) if name.endswith(CHECKPOINT_SUFFIX)]
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise HubError(f"{_format(uri)} holds no {CHECKPOINT_SUFFIX} file; name another repository")
-    raise HubError(
-        f"{_format(uri)} holds {len(names)} checkpoints; name one: {_format(uri)}/NAME, where "
-        f"NAME is one of {', '.join(sorted(names))}"
-    )
-
-
-def _list_files(uri: HfUri) -> list[str]:
-    """Return the files of a repository; only those in the cache if the Hub cannot be reached."""
+    """Return the name of a repository's only checkpoint, by the cache if the Hub is unreachable."""
     try:
         info = HfApi().model_info(uri.id, revision=uri.revision)  # unlike others, does not retry
-        return [file.rfilename for file in info.siblings or ()]
+        files = [file.rfilename for file in info.siblings or ()]
     except (HTTPError, ConnectionError) as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
             raise
-        try:
-            folder = snapshot_download(uri.id, revision=uri.revision, local_files_only=True)
-        except LocalEntryNotFoundError as not_cached:
-            raise not_cached from error
-        names = [
-            path.relative_to(folder).as_posix()
-            for path in Path(folder).rglob(f"*{CHECKPOINT_SUFFIX}")
-        ]
-        _log.warning("the Hub cannot be reached; the cache has %s of %s", ", ".join(names), uri.id)
-        return names
+        folder = Path(snapshot_download(uri.id, revision=uri.revision, local_files_only=True))
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+        _log.warning("the Hub cannot be reached; %s comes from the cache", _format(uri))
+    names = sorted(name for name in files if name.endswith(CHECKPOINT_SUFFIX))
+    if not names:
+        raise HubError(f"{_format(uri)} holds no {CHECKPOINT_SUFFIX} file; name another repository")
+    if len(names) > 1:
+        raise HubError(
+            f"{_format(uri)} holds {len(names)} checkpoints; name one: {_format(uri)}/NAME, where "
+            f"NAME is one of {', '.join(names)}"
+        )
+    return names[0]
 
 
 @contextmanager
@@ -163,10 +153,11 @@ def _explain(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, HfHubHTTPError):
         return _explain_status(error)
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
-        return f"it is not in the cache, and {_explain(error.__cause__)}"
-    if isinstance(error, RuntimeError) and error.__cause__:
-        return _explain(error.__cause__)
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, LocalEntryNotFoundError) and cause:
+        return f"it is not in the cache, and {_explain(cause)}"
+    if isinstance(error, RuntimeError) and cause:
+        return _explain(cause)
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE forbids requests to the Hub; unset it"
     if isinstance(error, HTTPError):

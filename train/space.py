@@ -26,8 +26,8 @@ from geoseg.checkpoint import (
     resolve_checkpoint,
 )
 from geoseg.command_line import run_command
-from geoseg.hub import CHECKPOINT_SUFFIX, HubError, is_hub_address
-from train.cards import TABLE_NOTE, load_named_models, make_summary_table, read_file_sizes
+from geoseg.hub import CHECKPOINT_SUFFIX, HubError
+from train.cards import TABLE_NOTE, load_named_models, make_summary_table
 from train.git import ROOT, CloneError, run_git, warn_of_unsent_files
 from train.publish.upload import (
     Bundle,
@@ -63,32 +63,24 @@ class SpaceOptions(UploadOptions):
 
 
 def make_bundle(files: list[Path], hardware: str) -> Bundle:
-    """Return the files of a Space with these checkpoints.
-
-    Raise ValueError if this is not a clone of the project or a checkpoint is unusable.
-    """
+    """Return the files of a Space with these checkpoints; CheckpointError for an unusable one."""
     models = load_named_models(files)
-    code = find_code()
-    if ROOT / "app.py" not in code:
-        raise ValueError(f"there is no app.py in {ROOT}; run this from a clone of the project")
-    table = make_summary_table(models, read_file_sizes(files))
+    names = [f"checkpoints/{name}{CHECKPOINT_SUFFIX}" for name in models]
     return {
-        "README.md": _make_readme(hardware, table).encode(),
+        "README.md": _make_readme(hardware, make_summary_table(models, files)).encode(),
         "requirements.txt": make_requirements(hardware).encode(),
-        **{path.relative_to(ROOT).as_posix(): path for path in code},
-        **{
-            f"checkpoints/{name}{CHECKPOINT_SUFFIX}": file
-            for name, file in zip(models, files, strict=True)
-        },
+        **{path.relative_to(ROOT).as_posix(): path for path in find_code()},
+        **dict(zip(names, files, strict=True)),
     }
 
 
 def find_code(root: Path = ROOT) -> list[Path]:
-    """Return the files of the page that git tracks; without git all files but links."""
+    """Return the files of the page that git tracks; without git all but hidden ones and links."""
     found = [root / name for name in _list_files(root)]
     if not found:
         found = [root / "app.py", root / "LICENSE", *sorted((root / "geoseg").rglob("*"))]
-    return [path for path in found if path.is_file() and not _is_excluded(path, root)]
+    files = [path for path in found if path.is_file() and not path.is_symlink()]
+    return [path for path in files if path.suffix != ".pyc" and not path.name.startswith(".")]
 
 
 def find_untracked(root: Path = ROOT) -> list[str]:
@@ -115,10 +107,6 @@ def make_requirements(hardware: str) -> str:
         pin = version(required.name).split("+")[0]
         if required.name == "torch" and not on_cpu:
             pin = ZERO_TORCH if hardware == ZERO else GPU_TORCH
-        if not required.specifier.contains(pin):
-            raise ValueError(
-                f"{required.name} {pin} does not match requirements.txt ({line}); install another"
-            )
         required.specifier = SpecifierSet(f"=={pin}")
         lines.append(str(required))
     return "\n".join([*lines, *[SPACES] * (hardware == ZERO)]) + "\n"
@@ -136,11 +124,8 @@ def choose_checkpoints(places: Sequence[str] | None, all_shipped: bool) -> list[
         return [path for name, path in shipped.items() if all_shipped or name in first]
     found: list[Path] = []
     for place in places:
-        is_repository = is_hub_address(place) and not place.endswith(CHECKPOINT_SUFFIX)
-        if Path(place).is_dir() or is_repository:
-            files = find_checkpoints(place)
-        else:
-            files = [resolve_checkpoint(place)]
+        is_file = place.endswith(CHECKPOINT_SUFFIX)
+        files = [resolve_checkpoint(place)] if is_file else find_checkpoints(place)
         if not files:
             raise CheckpointError(f"{place} holds no checkpoint; name another folder")
         found += files
@@ -188,8 +173,7 @@ def send_page(options: SpaceOptions) -> int:
     """Make and upload the Space; return the exit code."""
     hardware = options.hardware or ZERO
     bundle = make_bundle(choose_checkpoints(options.checkpoints, options.all), hardware)
-    if warning := warn_of_unsent_files(find_untracked(), "not tracked by git"):
-        print(warning)
+    warn_of_unsent_files(find_untracked(), "not tracked by git")
     print(f"for {hardware}:")
     creation = {"space_sdk": "gradio", "space_hardware": HARDWARE[hardware]}
     deliver("space", bundle, options, make_check(options.hardware), "*", **creation)
@@ -202,12 +186,6 @@ def main(argv: list[str] | None = None) -> int:
     """Make and upload the Space of the command line; return the exit code."""
     stopped = "stopped; run the same command again to complete the upload"
     return run_command("space", lambda: send_page(parse_options(argv)), stopped)
-
-
-def _is_excluded(path: Path, root: Path) -> bool:
-    parts = path.relative_to(root).parts
-    hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
-    return hidden or path.is_symlink()
 
 
 def _make_readme(hardware: str, table: str) -> str:

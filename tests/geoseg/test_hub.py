@@ -84,7 +84,7 @@ def test_cache_is_used_without_a_network(hub, one, monkeypatch, tmp_path, caplog
     use(hub.url, monkeypatch, tmp_path)
     hub.failing["."] = 503
     assert load_checkpoint(address).arguments["widths"] == [4]
-    assert ("the cache has 300-vanilla.safetensors of me/one" in caplog.text) == (
+    assert ("the Hub cannot be reached; hf://me/one comes from the cache" in caplog.text) == (
         address == "hf://me/one"
     )
     assert "Retrying" not in caplog.text  # retries would take 23 seconds
@@ -155,9 +155,7 @@ def test_login_opens_private_repository_and_wrong_login_is_explained(hub, files,
     with pytest.raises(CheckpointError, match="hf://me/none: there is no such repository, or"):
         load_checkpoint("hf://me/none")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(
-        CheckpointError, match="401 Invalid credentials in .*; log in"
-    ):
+    with pytest.raises(CheckpointError, match="answers 401 Invalid credentials in"):
         load_checkpoint("hf://me/other")
 
 

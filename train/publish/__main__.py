@@ -15,7 +15,7 @@ from pathlib import Path
 from geoseg.checkpoint import resolve_checkpoint
 from geoseg.command_line import run_command
 from geoseg.hub import CHECKPOINT_SUFFIX, HubError
-from train.cards import load_named_models, read_file_sizes
+from train.cards import load_named_models
 from train.git import CloneError, find_origin
 from train.publish.model_card import checkpoint_addresses, make_model_card
 from train.publish.upload import (
@@ -48,8 +48,7 @@ def make_bundle(files: list[Path], repo: str, license: str, revision: str | None
         project = find_origin()
     except CloneError:
         project = ""
-    sizes = read_file_sizes(files)
-    card = make_model_card(models, sizes, repo, license, revision=revision, project=project)
+    card = make_model_card(models, files, repo, license, revision=revision, project=project)
     cards = {f"{name}{CHECKPOINT_SUFFIX}": m.card and asdict(m.card) for name, m in models.items()}
     config = {"library_name": "geoseg", "checkpoints": cards}
     return {

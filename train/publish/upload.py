@@ -68,17 +68,10 @@ def deliver(
 ) -> None:
     """Show a bundle, then upload it or, in a dry run, write it.
 
-    Args:
-        kind: of the repository.
-        bundle: the files to upload.
-        options: where to upload them, and whether.
-        prepare: called before an existing repository is changed.
-        delete_patterns: files that the commit removes, unless the bundle has them.
-        creation: further arguments to create the repository with.
-
-    Raises:
-        HubError: the upload failed.
-        ValueError, OSError: the folder of a dry run is not empty, or cannot be written.
+    `prepare` is called before an existing repository is changed, and `creation` are further
+    arguments to create one with. The commit removes files that match `delete_patterns`, unless the
+    bundle has them. Raise HubError if the upload fails, ValueError if the folder of a dry run is
+    not empty.
     """
     kept = options.dry_run
     with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as name:

@@ -15,18 +15,11 @@ from pathlib import Path
 from geoseg.command_line import run_command
 from geoseg.dataset.download import HANDLE, check_handle
 from train.experiments import Experiment, find_experiments
-from train.git import ROOT, warn_of_unsent_files
+from train.git import find_clone_url, find_commit, pack_code, warn_of_unsent_files
 from train.remote import kaggle
-from train.remote.job import (
-    RemoteError,
-    choose_name,
-    find_clone_url,
-    find_commit,
-    find_teachers,
-    pack_code,
-)
 from train.remote.remote_script import TrainingJob
 from train.remote.results import ARCHIVE, install_runs, is_run_of
+from train.teacher import find_teacher
 
 # Variables that mean the same on another machine. Without the key: the notebook is a file.
 _WANDB_VARIABLES = [
@@ -98,25 +91,32 @@ def _send(options: RemoteOptions) -> int:
 
 def _make_job(options: RemoteOptions) -> TrainingJob:
     commit, changed = find_commit()
-    if warning := warn_of_unsent_files(changed, "not in the commit"):
-        print(warning)
+    warn_of_unsent_files(changed, "not in the commit")
     clone = find_clone_url(commit) if options.clone == "" else options.clone or ""
-    teachers = find_teachers(options.experiments, options.output)
-    missing = [file for file in teachers if clone and not (ROOT / file).exists()]
-    if missing:
-        raise RemoteError(
-            f"a clone does not have the teacher {missing[0]}; train it there too, or omit --clone"
-        )
     return TrainingJob(
         name=options.name,
         arguments=options.training,
         commit=commit,
         clone=clone,
-        archive="" if clone else pack_code(commit, teachers),
+        archive="" if clone else pack_code(commit, _find_teachers(options)),
         data=options.data,
         tracking={name: os.environ[name] for name in _WANDB_VARIABLES if os.environ.get(name)},
         hours=options.hours,
     )
+
+
+def _find_teachers(options: RemoteOptions) -> dict[str, Path]:
+    """Return the teachers' checkpoints that no earlier experiment of the job makes.
+
+    The keys are the names that the trainer looks for. Raise CheckpointError if one is missing.
+    """
+    found = {}
+    for number, experiment in enumerate(options.experiments):
+        if experiment.teacher not in {earlier.id for earlier in options.experiments[:number]}:
+            for path in find_teacher(experiment, options.output):
+                name = path.parent.name if path.stem == "best" else path.stem
+                found[f"checkpoints/{name}.safetensors"] = path
+    return found
 
 
 def _fetch(options: RemoteOptions) -> int:
@@ -156,7 +156,7 @@ def parse_options(typed: Sequence[str]) -> RemoteOptions:
     if "--fresh" in names:
         given.data = ""
     given.experiments = find_experiments(given.experiments)
-    given.name = given.name or choose_name(given.experiments)
+    given.name = given.name or "-".join(["geoseg", *(str(e.id) for e in given.experiments)])
     given.folder = given.folder or Path("remote", given.name)
     check_handle(given.data or HANDLE)
     if not 0 < given.hours <= kaggle.MAX_HOURS:

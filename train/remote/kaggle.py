@@ -13,8 +13,7 @@ from typing import Any
 
 from geoseg.atomic_files import atomic_write_text
 from geoseg.dataset.download import LOGIN_ADVICE, http_status, root_cause
-from train.remote import remote_script
-from train.remote.job import RemoteError
+from train.remote import RemoteError, remote_script
 from train.remote.remote_script import TrainingJob
 
 HARDWARE = "NvidiaTeslaT4"  # two of them; torch no longer runs on the P100

@@ -44,7 +44,7 @@ def main(job: TrainingJob) -> int:
     if "-nowb" not in job["arguments"]:
         set_up_tracking(job["tracking"])
     status = train(job, code, find_data() if job["data"] else None, runs)
-    pack_runs(job, runs, output, status)
+    pack_runs(runs, output, status)
     print(f"{output / 'runs.tar'} holds the runs; the trainer's exit code is {status}.")
     return status
 
@@ -112,10 +112,9 @@ def train(job: TrainingJob, code: Path, data: Path | None, runs: Path) -> int:
     return process.returncode
 
 
-def pack_runs(job: TrainingJob, runs: Path, output: Path, exit_code: int) -> None:
-    """Write runs.tar and result.json, which holds the commit, the arguments and the exit code."""
-    result = {"commit": job["commit"], "arguments": job["arguments"], "exit_code": exit_code}
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+def pack_runs(runs: Path, output: Path, exit_code: int) -> None:
+    """Write runs.tar, and result.json with the exit code."""
+    (output / "result.json").write_text(json.dumps({"exit_code": exit_code}))
     with tarfile.open(output / "runs.tar", "w") as archive:
         for path in sorted(runs.glob("*")):  # without the links of wandb to its logs
             archive.add(path, path.name, filter=lambda member: None if member.issym() else member)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from geoseg.checkpoint import CheckpointError, load_checkpoint, read_card
 from train.checkpointing import CHECKPOINTS, lock_folder
-from train.remote.job import RemoteError
+from train.remote import RemoteError
 
 BEST, LAST = CHECKPOINTS
 ARCHIVE = "runs.tar"

@@ -128,7 +128,7 @@ def test_model_card_of_trainer_scores_invalid_scores_and_none(tmp_path):
     assert "No scores were measured." in text
     assert "| Acme \\| wells (2 patches) |" in text
     assert "can change the mask: 5-c." in text
-    assert "whether a shift of the pipe changes the mask: 3-a, 4-b, 6-d." in text
+    assert "a shift of the pipe changes the mask was not measured: 3-a, 4-b, 6-d." in text
     assert 'Segmenter(["hf://me/x@a%2Fbranch/3-a.safetensors"])' in text
     assert "--checkpoint hf://me/x@a%2Fbranch/3-a.safetensors -o masks" in text
     assert "--checkpoints hf://me/x@a%2Fbranch\n" in text

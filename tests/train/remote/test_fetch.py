@@ -11,9 +11,8 @@ from tests.helpers.remote_training import COMMAND, RUN, SMALL, fetch, read_outpu
 from tests.helpers.synthetic_data import make_data
 from train.__main__ import main as train
 from train.checkpointing import RunCheckpointer
-from train.remote import remote_script
+from train.remote import RemoteError, remote_script
 from train.remote.__main__ import main
-from train.remote.job import RemoteError
 from train.remote.results import FetchedRun, install_runs
 
 
@@ -52,7 +51,7 @@ def test_run_stopped_in_its_first_epoch_is_installed_and_resumed(tmp_path, monke
         assert train([*command, "-o", str(there)]) == 143
     assert not (there / RUN / "best.safetensors").exists()
 
-    remote_script.pack_runs({"commit": "", "arguments": []}, there, tmp_path, 143)
+    remote_script.pack_runs(there, tmp_path, 143)
     runs = install_runs(tmp_path / "runs.tar", home, False, [RUN])
     assert runs == [FetchedRun(RUN, True, "stopped in its first epoch")]
     capsys.readouterr()

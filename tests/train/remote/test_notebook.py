@@ -40,9 +40,7 @@ def test_gpu_is_requested_and_required(tmp_path, capsys):
 
 
 def test_notebook_trains_and_packs_the_run(results):
-    result = json.loads((results / "result.json").read_text())
-    assert result["exit_code"] == 0
-    assert result["arguments"][:2] == ["-e", "3"]
+    assert json.loads((results / "result.json").read_text()) == {"exit_code": 0}
     assert sorted(p.name for p in results.iterdir()) == ["result.json", "runs.tar"]
     with tarfile.open(results / "runs.tar") as packed:
         packed.extractall(results.parent / "unpacked", filter="data")
