@@ -16,13 +16,11 @@ from pathlib import Path
 from huggingface_hub import (
     HfApi,
     HfUri,
-    constants,
     hf_hub_download,
     parse_hf_uri,
     snapshot_download,
 )
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HfUriError,
@@ -82,9 +80,8 @@ def download_checkpoints(address: str | os.PathLike[str]) -> Path:
     if uri.path_in_repo:
         raise HubError(f"{_format(uri)} is a file; omit its name to get all of the repository")
     with explain_hub_errors(_format(uri)):
-        return Path(
-            snapshot_download(uri.id, revision=uri.revision, allow_patterns=f"*{CHECKPOINT_SUFFIX}")
-        )
+        patterns = f"*{CHECKPOINT_SUFFIX}"
+        return Path(snapshot_download(uri.id, revision=uri.revision, allow_patterns=patterns))
 
 
 def cached_repository(path: Path) -> str | None:
@@ -145,47 +142,35 @@ def explain_hub_errors(subject: str) -> Iterator[None]:
         yield
     except HubError:
         raise
-    except (HTTPError, EntryNotFoundError, OSError, RuntimeError, ValueError) as error:
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise HubError(f"{subject}: {_explain(error)}") from error
 
 
 def _explain(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, HfHubHTTPError):
-        return _explain_status(error)
     cause = error.__cause__ or error.__context__
     if isinstance(error, LocalEntryNotFoundError) and cause:
         return f"it is not in the cache, and {_explain(cause)}"
     if isinstance(error, RuntimeError) and cause:
         return _explain(cause)
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE forbids requests to the Hub; unset it"
-    if isinstance(error, HTTPError):
-        return f"{constants.ENDPOINT} cannot be reached ({text}); check the network"
-    if isinstance(error, ConnectionError):  # of Xet, the Hub's storage, which gives only a text
-        return f"the transfer failed ({text}); check login and network, and try again"
-    return text or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, HfHubHTTPError):
+        text = f"{error.response.status_code} {error.server_message or ''}".strip(" .")
+    for kind, sentence in _SENTENCES.items():
+        if isinstance(error, kind):
+            return sentence.format(text)
+    return text
 
 
-def _explain_status(error: HfHubHTTPError) -> str:
-    """Return what an error status of the Hub means, and what to do."""
-    if isinstance(error, GatedRepoError):
-        return "it is gated; request access on its page, and log in with `hf auth login`"
-    if isinstance(error, RevisionNotFoundError):
-        return "it has no such revision; check the name after the @"
-    if isinstance(error, RemoteEntryNotFoundError):
-        return "there is no such file; see the list of files on its page"
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            "there is no such repository, or it is private; check the name, and log in with `hf "
-            "auth login`, or set HF_TOKEN"
-        )
-    status = error.response.status_code
-    details = f"{status} {error.server_message or ''}".strip()
-    remedies = {
-        401: "log in with `hf auth login`, or set HF_TOKEN to a token from "
-        "https://huggingface.co/settings/tokens",
-        402: "see https://huggingface.co/pricing",
-        403: "use a token with write access, from https://huggingface.co/settings/tokens",
-    }
-    return f"the Hub answers {details}; {remedies.get(status, 'try again later')}"
+_SENTENCES: dict[type[BaseException], str] = {  # special errors before those that they inherit from
+    GatedRepoError: "it is gated; request access on its page, and log in with `hf auth login`",
+    RepositoryNotFoundError: "there is no such repository, or it is private; check the name, and "
+    "log in with `hf auth login`, or set HF_TOKEN",
+    RevisionNotFoundError: "it has no such revision; check the name after the @",
+    RemoteEntryNotFoundError: "there is no such file; see the list of files on its page",
+    HfHubHTTPError: "the Hub answers {}; check the login (`hf auth login`, or HF_TOKEN with write "
+    "access), or try again later",
+    HTTPError: "the Hub cannot be reached ({}); check the network",
+    OfflineModeIsEnabled: "HF_HUB_OFFLINE forbids requests to the Hub; unset it",
+    # Of Xet, the Hub's storage, which gives only a text.
+    ConnectionError: "the transfer failed ({}); check login and network, and try again",
+}

@@ -75,10 +75,7 @@ def find_clone_url(commit: str, root: Path = ROOT) -> str:
 
 
 def pack_code(commit: str, teachers: Mapping[str, Path], root: Path = ROOT) -> str:
-    """Return the code at the commit (without git: the files) and checkpoints as base64 .tar.xz.
-
-    `teachers` are files by their name in the archive.
-    """
+    """Return a base64 .tar.xz of the code at the commit (without git: now) and of `teachers`."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:xz") as archive:
         if commit:

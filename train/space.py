@@ -31,13 +31,14 @@ from train.cards import TABLE_NOTE, load_named_models, make_summary_table
 from train.git import ROOT, CloneError, run_git, warn_of_unsent_files
 from train.publish.upload import (
     Bundle,
-    Prepare,
+    Check,
     RepositoryInfo,
     UploadOptions,
     add_upload_arguments,
     deliver,
 )
 
+SHIPPED = ROOT / "checkpoints"
 PYTHON = "3.12"
 ZERO = "zero-gpu"  # its public name; the Hub's API calls it zero-a10g
 HARDWARE = {
@@ -57,9 +58,9 @@ TRAINING_ONLY = ("wandb",)  # in requirements.txt, but not needed by the page
 class SpaceOptions(UploadOptions):
     """The command line of `python -m train.space`; None for options that were not given."""
 
+    kind = "space"
     hardware: str | None
     checkpoints: list[str] | None
-    all: bool
 
 
 def make_bundle(files: list[Path], hardware: str) -> Bundle:
@@ -76,19 +77,15 @@ def make_bundle(files: list[Path], hardware: str) -> Bundle:
 
 def find_code(root: Path = ROOT) -> list[Path]:
     """Return the files of the page that git tracks; without git all but hidden ones and links."""
-    found = [root / name for name in _list_files(root)]
+    found = [root / name for name in list_files(root)]
     if not found:
         found = [root / "app.py", root / "LICENSE", *sorted((root / "geoseg").rglob("*"))]
     files = [path for path in found if path.is_file() and not path.is_symlink()]
     return [path for path in files if path.suffix != ".pyc" and not path.name.startswith(".")]
 
 
-def find_untracked(root: Path = ROOT) -> list[str]:
-    """Return files among those of the page that git neither tracks nor ignores."""
-    return _list_files(root, "--others", "--exclude-standard")
-
-
-def _list_files(root: Path, *options: str) -> list[str]:
+def list_files(root: Path, *options: str) -> list[str]:
+    """Return what git lists with `options`, by default the tracked ones, of the page's files."""
     try:
         names = run_git(root, "ls-files", "-z", *options, "--", "app.py", "LICENSE", "geoseg")
     except CloneError:
@@ -112,16 +109,16 @@ def make_requirements(hardware: str) -> str:
     return "\n".join([*lines, *[SPACES] * (hardware == ZERO)]) + "\n"
 
 
-def choose_checkpoints(places: Sequence[str] | None, all_shipped: bool) -> list[Path]:
+def choose_checkpoints(places: Sequence[str] | None) -> list[Path]:
     """Return the checkpoints of files, folders and hf:// addresses.
 
-    None means the shipped checkpoints that the page shows first, or with `all_shipped` all shipped
-    ones. Raise CheckpointError for a place without a checkpoint.
+    None means the shipped checkpoints that the page shows first. Raise CheckpointError for a place
+    without a checkpoint.
     """
     if places is None:
-        shipped = {checkpoint_name(path): path for path in find_checkpoints(ROOT / "checkpoints")}
+        shipped = {checkpoint_name(path): path for path in find_checkpoints(SHIPPED)}
         first = latest_per_architecture({name: read_card(path) for name, path in shipped.items()})
-        return [path for name, path in shipped.items() if all_shipped or name in first]
+        return [shipped[name] for name in shipped if name in first]
     found: list[Path] = []
     for place in places:
         is_file = place.endswith(CHECKPOINT_SUFFIX)
@@ -132,7 +129,7 @@ def choose_checkpoints(places: Sequence[str] | None, all_shipped: bool) -> list[
     return found
 
 
-def make_check(hardware: str | None) -> Prepare:
+def make_check(hardware: str | None) -> Check:
     """Return a function that refuses other apps, and requests `hardware` if it was given."""
 
     def check(info: RepositoryInfo, files: set[str]) -> None:
@@ -158,25 +155,26 @@ def parse_options(argv: list[str] | None) -> SpaceOptions:
     hardware_help = f"{', '.join(HARDWARE)} (default: {ZERO}, which lends a GPU for each call)"
     parser.add_argument("--hardware", choices=list(HARDWARE), metavar="NAME", help=hardware_help)
     which = parser.add_mutually_exclusive_group()
+    paths_help = "files, folders, or hf://user/repo (default: the shipped ones shown first)"
+    which.add_argument("--checkpoints", nargs="+", metavar="PATH", help=paths_help)
     which.add_argument(
-        "--checkpoints",
-        nargs="+",
-        metavar="PATH",
-        help="files, folders, or hf://user/repo (default: the shipped ones that the page shows "
-        "first)",
+        "--all",
+        dest="checkpoints",
+        action="store_const",
+        const=[str(SHIPPED)],
+        help="all shipped checkpoints",
     )
-    which.add_argument("--all", action="store_true", help="all shipped checkpoints")
     return SpaceOptions(**vars(parser.parse_args(argv)))
 
 
 def send_page(options: SpaceOptions) -> int:
     """Make and upload the Space; return the exit code."""
     hardware = options.hardware or ZERO
-    bundle = make_bundle(choose_checkpoints(options.checkpoints, options.all), hardware)
-    warn_of_unsent_files(find_untracked(), "not tracked by git")
+    bundle = make_bundle(choose_checkpoints(options.checkpoints), hardware)
+    warn_of_unsent_files(list_files(ROOT, "--others", "--exclude-standard"), "not tracked by git")
     print(f"for {hardware}:")
     creation = {"space_sdk": "gradio", "space_hardware": HARDWARE[hardware]}
-    deliver("space", bundle, options, make_check(options.hardware), "*", **creation)
+    deliver(bundle, options, make_check(options.hardware), "*", **creation)
     if options.dry_run is None:
         print(f"the Space builds for some minutes: https://huggingface.co/spaces/{options.to}")
     return 0

@@ -161,7 +161,7 @@ def test_login_opens_private_repository_and_wrong_login_is_explained(hub, files,
 
 def test_error_without_network_and_cache(hub, one, monkeypatch, tmp_path):
     hub.failing["."] = 500
-    with pytest.raises(CheckpointError, match="not in the cache, and the Hub answers 500; try"):
+    with pytest.raises(CheckpointError, match="not in the cache, and the Hub answers 500; check"):
         load_checkpoint("hf://me/one")
     use(f"http://127.0.0.1:{free_port()}", monkeypatch, tmp_path)
     for address in ("hf://me/one", "hf://me/one/300-vanilla.safetensors"):

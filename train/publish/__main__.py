@@ -14,13 +14,12 @@ from pathlib import Path
 
 from geoseg.checkpoint import resolve_checkpoint
 from geoseg.command_line import run_command
-from geoseg.hub import CHECKPOINT_SUFFIX, HubError
+from geoseg.hub import CHECKPOINT_SUFFIX, HubError, hub_address
 from train.cards import load_named_models
-from train.git import CloneError, find_origin
-from train.publish.model_card import checkpoint_addresses, make_model_card
+from train.publish.model_card import make_model_card
 from train.publish.upload import (
     Bundle,
-    Prepare,
+    Check,
     RepositoryInfo,
     UploadOptions,
     add_upload_arguments,
@@ -32,6 +31,7 @@ from train.publish.upload import (
 class PublishOptions(UploadOptions):
     """The command line of `python -m train.publish`."""
 
+    kind = "model"
     checkpoints: list[str]
     license: str
     replace: bool
@@ -44,11 +44,7 @@ def make_bundle(files: list[Path], repo: str, license: str, revision: str | None
     CheckpointError as `load_named_models` does.
     """
     models = load_named_models(files)
-    try:
-        project = find_origin()
-    except CloneError:
-        project = ""
-    card = make_model_card(models, files, repo, license, revision=revision, project=project)
+    card = make_model_card(models, files, repo, license, revision)
     cards = {f"{name}{CHECKPOINT_SUFFIX}": m.card and asdict(m.card) for name, m in models.items()}
     config = {"library_name": "geoseg", "checkpoints": cards}
     return {
@@ -58,7 +54,7 @@ def make_bundle(files: list[Path], repo: str, license: str, revision: str | None
     }
 
 
-def make_check(bundle: Bundle, replace: bool) -> Prepare:
+def make_check(bundle: Bundle, replace: bool) -> Check:
     """Return a function that refuses other libraries' models and checkpoints without a card."""
 
     def check(info: RepositoryInfo, files: set[str]) -> None:
@@ -92,12 +88,12 @@ def publish(options: PublishOptions) -> int:
     """Publish the checkpoints; return the exit code."""
     paths = [resolve_checkpoint(name) for name in options.checkpoints]
     bundle = make_bundle(paths, options.to, options.license, options.revision)
-    removed = f"*{CHECKPOINT_SUFFIX}" if options.replace else None
-    deliver("model", bundle, options, make_check(bundle, options.replace), removed)
+    remove = f"*{CHECKPOINT_SUFFIX}" if options.replace else None
+    deliver(bundle, options, make_check(bundle, options.replace), remove)
     if options.dry_run is None:
-        names = [Path(name).stem for name in bundle if name.endswith(CHECKPOINT_SUFFIX)]
-        addresses = checkpoint_addresses(names, options.to, options.revision)
-        print(f"load it by {' or '.join(addresses.values())}")
+        names = [name for name in bundle if name.endswith(CHECKPOINT_SUFFIX)]
+        addresses = [hub_address(options.to, options.revision, name) for name in names]
+        print(f"load it by {' or '.join(addresses)}")
     return 0
 
 

@@ -19,6 +19,7 @@ from train.cards import (
     get_card,
     make_summary_table,
 )
+from train.git import CloneError, find_origin
 
 # Name of a score in checkpoints -> the Hub's metric type and the name to show.
 _METRICS = {
@@ -34,18 +35,12 @@ _METRICS = {
 
 
 def make_model_card(
-    models: dict[str, Model],
-    files: Sequence[Path],
-    repo: str,
-    license: str,
-    *,
-    revision: str | None = None,
-    project: str = "",
+    models: dict[str, Model], files: Sequence[Path], repo: str, license: str, revision: str | None
 ) -> ModelCard:
     """Return the model card of the repository "user/name" with these checkpoints.
 
     `files` are those of the models; `license` is the Hub's identifier; `revision` is the branch of
-    the checkpoints, None for the main one; `project` is the address to clone geoseg from, or "".
+    the checkpoints, None for the main one.
     """
     results = [result for name, model in models.items() for result in _make_results(name, model)]
     data = ModelCardData(
@@ -63,7 +58,7 @@ def make_model_card(
         "Finds corrosion grooves in ultrasonic images of well pipes: from a patch of wall "
         "thickness, depth by azimuth, to the probability of a groove at every pixel.",
         "## Use",
-        _describe_use(checkpoint_addresses(list(models), repo, revision), project),
+        _describe_use(next(iter(models)), repo, revision),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _list_limits(models)),
         *table,
@@ -72,30 +67,13 @@ def make_model_card(
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(body) + "\n")
 
 
-def checkpoint_addresses(names: list[str], repo: str, revision: str | None) -> dict[str, str]:
-    """Return the hf:// address of each checkpoint of a repository, by its name.
-
-    >>> checkpoint_addresses(["a"], "me/grooves", None)
-    {'a': 'hf://me/grooves'}
-    >>> checkpoint_addresses(["a", "b"], "me/grooves", "v2")["b"]
-    'hf://me/grooves@v2/b.safetensors'
-    """
-    if len(names) == 1:
-        return {names[0]: hub_address(repo, revision)}
-    return {name: hub_address(repo, revision, f"{name}{CHECKPOINT_SUFFIX}") for name in names}
-
-
 def _make_results(name: str, model: Model) -> list[EvalResult]:
     """Return the recorded scores or, if there are none, those of the trainer.
 
     Scores against a proxy are omitted: only the text can say that a proxy is not a label.
     """
     card = get_card(model)
-    recorded = {
-        kind: scores
-        for kind, scores in find_recorded_scores(card).items()
-        if not kind.startswith("proxy")
-    }
+    recorded = {k: s for k, s in find_recorded_scores(card).items() if not k.startswith("proxy")}
     return [
         EvalResult(
             task_type="image-segmentation",
@@ -112,12 +90,14 @@ def _make_results(name: str, model: Model) -> list[EvalResult]:
     ]
 
 
-def _describe_use(addresses: dict[str, str], project: str) -> str:
-    name, address = next(iter(addresses.items()))
-    geoseg = "the `geoseg` project"
-    if project:
-        page = project.removesuffix(".git")
-        geoseg = f"[geoseg]({page}) (`git clone {project} geoseg && pip install -e geoseg`)"
+def _describe_use(name: str, repo: str, revision: str | None) -> str:
+    address = hub_address(repo, revision, f"{name}{CHECKPOINT_SUFFIX}")
+    try:
+        url = find_origin()
+        page = url.removesuffix(".git")
+        geoseg = f"[geoseg]({page}) (`git clone {url} geoseg && pip install -e geoseg`)"
+    except CloneError:
+        geoseg = "the `geoseg` project"
     return textwrap.dedent(f"""\
         With {geoseg}, in Python:
 
@@ -134,7 +114,7 @@ def _describe_use(addresses: dict[str, str], project: str) -> str:
 
         ```sh
         python -m geoseg segment "my_logs/*.npy" --checkpoint {address} -o masks
-        python app.py --checkpoints {address.removesuffix(f"/{name}{CHECKPOINT_SUFFIX}")}
+        python app.py --checkpoints {hub_address(repo, revision)}
         ```""")
 
 

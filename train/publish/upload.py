@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub import HfApi, ModelInfo, SpaceInfo
 
@@ -19,8 +19,8 @@ Bundle = Mapping[str, Path | bytes]  # path in the repository -> a local file, o
 _CREATED_BY_HUB = {".gitattributes", "README.md"}
 
 RepositoryInfo = ModelInfo | SpaceInfo
-# Prepare the existing repository, which has these files; raise HubError to leave it unchanged.
-Prepare = Callable[[RepositoryInfo, set[str]], None]
+# Raise HubError if the existing repository, with these files, must not be overwritten.
+Check = Callable[[RepositoryInfo, set[str]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class UploadOptions:
     otherwise nothing is sent, and the files are written into this folder unless it is "".
     """
 
+    kind: ClassVar[Literal["model", "space"]]
     to: str
     private: bool
     message: str
@@ -59,63 +60,47 @@ def add_upload_arguments(parser: argparse.ArgumentParser, kind: str, message: st
 
 
 def deliver(
-    kind: Literal["model", "space"],
-    bundle: Bundle,
-    options: UploadOptions,
-    prepare: Prepare,
-    delete_patterns: str | None = None,
-    **creation: Any,
+    bundle: Bundle, options: UploadOptions, check: Check, remove: str | None, **creation: Any
 ) -> None:
     """Show a bundle, then upload it or, in a dry run, write it.
 
-    `prepare` is called before an existing repository is changed, and `creation` are further
-    arguments to create one with. The commit removes files that match `delete_patterns`, unless the
-    bundle has them. Raise HubError if the upload fails, ValueError if the folder of a dry run is
+    `check` is called before an existing repository is changed, and `creation` are further
+    arguments to create one with. The commit removes files that match `remove`, unless the bundle
+    has them. Raise HubError if the upload fails, ValueError if the folder of a dry run is
     not empty.
     """
     kept = options.dry_run
     with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_bundle(bundle, folder)
-        for path in bundle:
-            print(f"{(folder / path).stat().st_size:>12,}  {path}")
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"{folder} is not empty; name a new folder")
+        for path, source in bundle.items():
+            content = source if isinstance(source, bytes) else source.read_bytes()
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+            print(f"{len(content):>12,}  {path}")
         if kept is None:
             with explain_hub_errors(options.to):
-                print(_upload(kind, folder, options, prepare, delete_patterns, creation))
+                print(_upload(folder, options, check, remove, creation))
             return
         print(f"\n{(folder / 'README.md').read_text('utf-8')}")
     if kept:
         print(f"written to {kept}; nothing was sent")
 
 
-def write_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle into a new or empty folder; raise ValueError if it is not empty."""
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty; name a new folder")
-    for name, source in bundle.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(source if isinstance(source, bytes) else source.read_bytes())
-
-
 def _upload(
-    kind: Literal["model", "space"],
-    folder: Path,
-    options: UploadOptions,
-    prepare: Prepare,
-    delete_patterns: str | None,
-    creation: dict[str, Any],
+    folder: Path, options: UploadOptions, check: Check, remove: str | None, creation: dict[str, Any]
 ) -> str:
     """Upload a folder in one commit, or none if nothing changed; return the commit's address."""
     api = HfApi()
-    repo: dict[str, Any] = {"repo_id": options.to, "repo_type": kind}
+    repo: dict[str, Any] = {"repo_id": options.to, "repo_type": options.kind}
     if api.repo_exists(**repo):
         has_branch = options.revision and api.revision_exists(**repo, revision=options.revision)
         info = api.repo_info(**repo, revision=options.revision if has_branch else None)
         assert isinstance(info, RepositoryInfo)
         if options.private and not info.private:
             raise HubError(f"{info.id} is public; make it private on its page, or omit --private")
-        prepare(info, {file.rfilename for file in info.siblings or ()} - _CREATED_BY_HUB)
+        check(info, {file.rfilename for file in info.siblings or ()} - _CREATED_BY_HUB)
     else:
         api.create_repo(**repo, private=options.private or None, **creation)
     if options.revision:
@@ -125,6 +110,6 @@ def _upload(
         folder_path=folder,
         revision=options.revision,
         commit_message=options.message,
-        delete_patterns=delete_patterns,
+        delete_patterns=remove,
     )
     return str(commit.commit_url)

@@ -22,9 +22,7 @@ from train.remote.results import ARCHIVE, install_runs, is_run_of
 from train.teacher import find_teacher
 
 # Variables that mean the same on another machine. Without the key: the notebook is a file.
-_WANDB_VARIABLES = [
-    f"WANDB_{name}" for name in ("BASE_URL", "ENTITY", "MODE", "PROJECT", "RUN_GROUP", "TAGS")
-]
+_WANDB = [f"WANDB_{n}" for n in ("BASE_URL", "ENTITY", "MODE", "PROJECT", "RUN_GROUP", "TAGS")]
 # Options of the trainer that name files here, or that this command sets itself.
 _LOCAL_OPTIONS = ("-e", "--experiments", "--data", "-o", "--output", "--teacher", "--list")
 
@@ -100,7 +98,7 @@ def _make_job(options: RemoteOptions) -> TrainingJob:
         clone=clone,
         archive="" if clone else pack_code(commit, _find_teachers(options)),
         data=options.data,
-        tracking={name: os.environ[name] for name in _WANDB_VARIABLES if os.environ.get(name)},
+        tracking={name: os.environ[name] for name in _WANDB if os.environ.get(name)},
         hours=options.hours,
     )
 

@@ -52,9 +52,8 @@ def _make_notebook(job: TrainingJob) -> dict[str, Any]:
     """Return a notebook of format 4.5 with three code cells: the job, the script and its call."""
     intro = (
         f"# {job['name']}\n\n`python -m train {' '.join(job['arguments'])}` at commit "
-        f"{job['commit'] or 'unknown'} of geoseg, as `python -m train.remote` wrote it. With a "
-        "secret `WANDB_API_KEY` (Add-ons, Secrets) Weights & Biases tracks it live. `runs.tar` "
-        "holds the runs."
+        f"{job['commit'] or 'unknown'} of geoseg. With a secret `WANDB_API_KEY` (Add-ons, Secrets) "
+        "Weights & Biases tracks it live. `runs.tar` holds the runs."
     )
     code = {
         "job": f"JOB = {pformat(dict(job), sort_dicts=False)}\n",
@@ -120,8 +119,7 @@ def _check_finished(kernel: str, answer: Any) -> str:
     """Return how a notebook ended, in capitals; raise RemoteError if it has not ended."""
     status = str(answer.status).rpartition(".")[2].upper()  # an enumeration, or its name
     if status in _UNFINISHED:
-        state = status.lower().replace("_", " ")
-        raise RemoteError(f"{kernel} is still {state}; try again later, or stop it on its page")
+        raise RemoteError(f"{kernel} is {status}; try again later, or stop it on its page")
     return status
 
 

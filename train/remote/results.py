@@ -41,8 +41,7 @@ def install_runs(
                 without_links = [m for m in packed if m.isfile() or m.isdir()]
                 packed.extractall(unpacked, without_links, filter="data")
         except tarfile.TarError as error:
-            reason = str(error).partition("\n")[0]
-            raise RemoteError(f"{archive.name} is damaged ({reason}); fetch it again") from error
+            raise RemoteError(f"{archive.name} is damaged ({error}); fetch it again") from error
         fetched = sorted(Path(unpacked).iterdir())
         return [
             _install(path, output / path.name, overwrite)

@@ -16,7 +16,7 @@ from tests.helpers.hub_server import use
 from tests.helpers.synthetic_data import exit_code, make_checkpoint
 from train.git import CloneError
 from train.publish import __main__ as publish
-from train.publish import upload
+from train.publish import model_card, upload
 
 # Without Xet, as in most tests here, the client uses an interface that it has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -97,13 +97,13 @@ def test_model_card_names_the_project(files, monkeypatch):
     def text():
         return publish.make_bundle([Path(files[0])], "me/grooves", "mit")["README.md"].decode()
 
-    monkeypatch.setattr(publish, "find_origin", lambda: "https://example.org/me/geoseg.git")
+    monkeypatch.setattr(model_card, "find_origin", lambda: "https://example.org/me/geoseg.git")
     assert "[geoseg](https://example.org/me/geoseg) (`git clone https://example.org/me/" in text()
 
     def unknown():
         raise CloneError
 
-    monkeypatch.setattr(publish, "find_origin", unknown)
+    monkeypatch.setattr(model_card, "find_origin", unknown)
     assert "With the `geoseg` project, in Python:" in text()
 
 
@@ -170,12 +170,12 @@ def test_dry_run_writes_the_files_and_sends_no_request(hub, files, tmp_path, cap
 
 
 FAILURES = {
-    "upload": ("PUT /lfs", 500, "the Hub answers 500; try again later"),
-    "commit": ("POST .*/commit/", 500, "the Hub answers 500; try again later"),
-    "create": ("POST /api/repos/create", 403, "the Hub answers 403; use a token with write access"),
-    "branch": ("POST .*/branch/", 403, "the Hub answers 403; use a token with write access"),
-    "preupload": ("POST .*/preupload/", 403, "the Hub answers 403; use a token with write access"),
-    "batch": ("POST .*/objects/batch", 429, "the Hub answers 429; try again later"),
+    "upload": ("PUT /lfs", 500, "the Hub answers 500; check the login"),
+    "commit": ("POST .*/commit/", 500, "the Hub answers 500; check the login"),
+    "create": ("POST /api/repos/create", 403, "the Hub answers 403; check the login"),
+    "branch": ("POST .*/branch/", 403, "the Hub answers 403; check the login"),
+    "preupload": ("POST .*/preupload/", 403, "the Hub answers 403; check the login"),
+    "batch": ("POST .*/objects/batch", 429, "the Hub answers 429; check the login"),
 }
 
 
@@ -222,9 +222,9 @@ def test_missing_login_permission_or_network_is_explained(
         assert publish.main(where) == 1
         return capsys.readouterr().err
 
-    assert "log in with `hf auth login`, or set HF_TOKEN" in error()
+    assert "answers 401 Invalid username or password; check the login" in error()
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    assert "answers 401 Invalid credentials in Authorization header; log in with" in error()
+    assert "answers 401 Invalid credentials in Authorization header; check the login" in error()
     monkeypatch.setenv("HF_TOKEN", "hf_reader")
     assert "answers 403 You don't have the rights to create a model" in error()
     monkeypatch.setenv("HF_TOKEN", "hf_writer")

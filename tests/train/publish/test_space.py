@@ -143,7 +143,8 @@ def test_untracked_files_are_not_sent(tmp_path):
     for command in (["init", "--quiet"], ["add", "app.py", "LICENSE", "geoseg/a.py"]):
         subprocess.run(["git", "-C", str(root), *command], check=True)
     assert names() == {"app.py", "LICENSE", "geoseg/a.py"}
-    assert space.find_untracked(root) == ["geoseg/.b.py", "geoseg/link.txt", "geoseg/notes.txt"]
+    untracked = space.list_files(root, "--others", "--exclude-standard")
+    assert untracked == ["geoseg/.b.py", "geoseg/link.txt", "geoseg/notes.txt"]
 
 
 def test_refused_hardware_or_commit_changes_no_file(logged_in, small, capsys):
@@ -153,11 +154,11 @@ def test_refused_hardware_or_commit_changes_no_file(logged_in, small, capsys):
     before = made.files()
     logged_in.failing["POST .*/commit/"] = 500
     assert space.main([*where, "--hardware", "t4-small"]) == 1
-    assert "the Hub answers 500; try again later" in capsys.readouterr().err
+    assert "the Hub answers 500; check the login" in capsys.readouterr().err
     assert made.files() == before
     logged_in.failing = {"POST .*/hardware": 402}
     assert space.main([*where, "--hardware", "l4x1"]) == 1
-    assert "the Hub answers 402; see https://huggingface.co/pricing" in capsys.readouterr().err
+    assert "the Hub answers 402; check the login" in capsys.readouterr().err
     assert made.files() == before
     logged_in.failing.clear()
     assert space.main([*where, "--hardware", "l4x1"]) == 0

@@ -50,7 +50,7 @@ def test_failed_push_is_explained(kaggle, answer, message, tmp_path, capsys):
 def test_running_notebook_is_neither_fetched_nor_pushed(kaggle, status, tmp_path, capsys):
     kaggle.answers["GetKernelSessionStatus"] = (200, {"status": status})
     assert fetch(tmp_path) == 1
-    assert f"me/geoseg-3 is still {status.lower()}; try again later" in read_output(capsys)
+    assert f"me/geoseg-3 is {status}; try again later" in read_output(capsys)
     assert not (tmp_path / "runs").exists()
     assert push(tmp_path / "sent") == 1
     assert "or stop it on its page" in read_output(capsys)
