@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.command_line import run_command
-from geoseg.dataset.download import HANDLE, check_handle
+from geoseg.dataset.download import HANDLE
 from train.experiments import Experiment, find_experiments
 from train.git import find_clone_url, find_commit, pack_code, warn_of_unsent_files
 from train.remote import kaggle
@@ -156,12 +156,12 @@ def parse_options(typed: Sequence[str]) -> RemoteOptions:
     given.experiments = find_experiments(given.experiments)
     given.name = given.name or "-".join(["geoseg", *(str(e.id) for e in given.experiments)])
     given.folder = given.folder or Path("remote", given.name)
-    check_handle(given.data or HANDLE)
     if not 0 < given.hours <= kaggle.MAX_HOURS:
         parser.error(f"--hours is {given.hours:g}; give more than 0, at most {kaggle.MAX_HOURS:g}")
     for option, pattern, expected in (
         ("user", r"[\w-]+", "the name of an account"),
         ("name", "(?=.{5,50}$)[a-z0-9]+(-[a-z0-9]+)*", "5 to 50 of a-z, 0-9 and single -"),
+        ("data", r"([\w-]+/[\w-]+)?", "OWNER/NAME of a data set on Kaggle"),
         ("clone", r"(https://[^@\s]+)?", "an address with https:// and no login"),
     ):
         text = getattr(given, option) or ""
