@@ -16,13 +16,11 @@ from pathlib import Path
 from huggingface_hub import (
     HfApi,
     HfUri,
-    constants,
     hf_hub_download,
     parse_hf_uri,
     snapshot_download,
 )
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HfUriError,
@@ -30,6 +28,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
@@ -38,7 +37,7 @@ _log = logging.getLogger("geoseg.hub")
 _ADDRESS = re.compile(r"hf:/{1,2}(?=\w)")  # pathlib makes one slash of the two
 
 
-class HubError(ValueError):
+class HubError(RuntimeError):
     """A request to the Hub failed; the message says why and what to do."""
 
 
@@ -81,9 +80,8 @@ def download_checkpoints(address: str | os.PathLike[str]) -> Path:
     if uri.path_in_repo:
         raise HubError(f"{_format(uri)} is a file; omit its name to get all of the repository")
     with explain_hub_errors(_format(uri)):
-        return Path(
-            snapshot_download(uri.id, revision=uri.revision, allow_patterns=f"*{CHECKPOINT_SUFFIX}")
-        )
+        patterns = f"*{CHECKPOINT_SUFFIX}"
+        return Path(snapshot_download(uri.id, revision=uri.revision, allow_patterns=patterns))
 
 
 def cached_repository(path: Path) -> str | None:
@@ -116,36 +114,25 @@ def _format(uri: HfUri) -> str:
 
 
 def _find_only_checkpoint(uri: HfUri) -> str:
-    names = [name for name in _list_files(uri) if name.endswith(CHECKPOINT_SUFFIX)]
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise HubError(f"{_format(uri)} holds no {CHECKPOINT_SUFFIX} file; name another repository")
-    listed = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
-    raise HubError(
-        f"{_format(uri)} holds {len(names)} checkpoints; name one: {_format(uri)}/NAME, where "
-        f"NAME is one of {listed}"
-    )
-
-
-def _list_files(uri: HfUri) -> list[str]:
-    """Return the files of a repository; only those in the cache if the Hub cannot be reached."""
+    """Return the name of a repository's only checkpoint, by the cache if the Hub is unreachable."""
     try:
         info = HfApi().model_info(uri.id, revision=uri.revision)  # unlike others, does not retry
-        return [file.rfilename for file in info.siblings or ()]
+        files = [file.rfilename for file in info.siblings or ()]
     except (HTTPError, ConnectionError) as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
             raise
-        try:
-            folder = snapshot_download(uri.id, revision=uri.revision, local_files_only=True)
-        except LocalEntryNotFoundError as not_cached:
-            raise not_cached from error
-        names = [
-            path.relative_to(folder).as_posix()
-            for path in Path(folder).rglob(f"*{CHECKPOINT_SUFFIX}")
-        ]
-        _log.warning("the Hub cannot be reached; the cache has %s of %s", ", ".join(names), uri.id)
-        return names
+        folder = Path(snapshot_download(uri.id, revision=uri.revision, local_files_only=True))
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+        _log.warning("the Hub cannot be reached; %s comes from the cache", _format(uri))
+    names = sorted(name for name in files if name.endswith(CHECKPOINT_SUFFIX))
+    if not names:
+        raise HubError(f"{_format(uri)} holds no {CHECKPOINT_SUFFIX} file; name another repository")
+    if len(names) > 1:
+        raise HubError(
+            f"{_format(uri)} holds {len(names)} checkpoints; name one: {_format(uri)}/NAME, where "
+            f"NAME is one of {', '.join(names)}"
+        )
+    return names[0]
 
 
 @contextmanager
@@ -155,55 +142,35 @@ def explain_hub_errors(subject: str) -> Iterator[None]:
         yield
     except HubError:
         raise
-    except (HTTPError, EntryNotFoundError, OSError, RuntimeError, ValueError) as error:
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise HubError(f"{subject}: {_explain(error)}") from error
 
 
 def _explain(error: BaseException) -> str:
-    if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__:
-        prefix = "it is not in the cache, and " * isinstance(error, LocalEntryNotFoundError)
-        return prefix + _explain(error.__cause__)
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE forbids requests to the Hub; unset it"
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, LocalEntryNotFoundError) and cause:
+        return f"it is not in the cache, and {_explain(cause)}"
+    if isinstance(error, RuntimeError) and cause:
+        return _explain(cause)
+    text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, HfHubHTTPError):
-        return _explain_status(error)
-    if isinstance(error, HTTPError):
-        return f"{constants.ENDPOINT} cannot be reached ({_one_line(error)}); check the network"
-    if isinstance(error, UnicodeEncodeError):
-        return "the login is not a token of the Hub; run `hf auth login`, or set HF_TOKEN to one"
-    if isinstance(error, ConnectionError):  # of Xet, the Hub's storage, which gives only a text
-        return f"the transfer failed ({_one_line(error)}); check login and network, and try again"
-    return _one_line(error)
+        text = f"{error.response.status_code} {error.server_message or ''}".strip(" .")
+    for kind, sentence in _SENTENCES.items():
+        if isinstance(error, kind):
+            return sentence.format(text)
+    return text
 
 
-def _explain_status(error: HfHubHTTPError) -> str:
-    """Return what an error status of the Hub means, and what to do."""
-    status = error.response.status_code
-    message = " ".join((error.server_message or "").split())
-    details = f" ({message})" if message else ""
-    if isinstance(error, GatedRepoError):
-        return "it is gated; request access on its page, and log in with `hf auth login`"
-    if isinstance(error, RevisionNotFoundError):
-        return "it has no such revision; check the name after the @"
-    if isinstance(error, RemoteEntryNotFoundError):
-        return "there is no such file; see the list of files on its page"
-    meanings = {
-        401: "the login is missing or invalid, or there is no such repository; check the name, and "
-        "log in with `hf auth login` or set HF_TOKEN",
-        402: f"payment is required{details}; see https://huggingface.co/pricing",
-        403: f"your login has no permission{details}; use a token with write access, from "
-        "https://huggingface.co/settings/tokens",
-        404: "there is no such repository, or it is private; check the name, and log in with `hf "
-        "auth login`",
-        409: f"the name is taken, or somebody changed it at the same time{details}; try again, or "
-        "choose another name",
-        412: f"somebody changed it at the same time{details}; try again",
-        429: "the Hub received too many requests; try again in some minutes",
-    }
-    if status < 500:
-        return meanings.get(status, f"the Hub refuses the request with status {status}{details}")
-    return f"the Hub answered with status {status}{details}; try again later"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+_SENTENCES: dict[type[BaseException], str] = {  # special errors before those that they inherit from
+    GatedRepoError: "it is gated; request access on its page, and log in with `hf auth login`",
+    RepositoryNotFoundError: "there is no such repository, or it is private; check the name, and "
+    "log in with `hf auth login`, or set HF_TOKEN",
+    RevisionNotFoundError: "it has no such revision; check the name after the @",
+    RemoteEntryNotFoundError: "there is no such file; see the list of files on its page",
+    HfHubHTTPError: "the Hub answers {}; check the login (`hf auth login`, or HF_TOKEN with write "
+    "access), or try again later",
+    HTTPError: "the Hub cannot be reached ({}); check the network",
+    OfflineModeIsEnabled: "HF_HUB_OFFLINE forbids requests to the Hub; unset it",
+    # Of Xet, the Hub's storage, which gives only a text.
+    ConnectionError: "the transfer failed ({}); check login and network, and try again",
+}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from geoseg.checkpoint import (
     find_checkpoints,
     load_checkpoint,
 )
+from geoseg.command_line import run_command
 from geoseg.models import Model
 from train.markdown_tables import replace_table
 
@@ -26,50 +26,45 @@ _SCORES = ("micro_iou", "micro_dice", "iou", "dice", "precision", "recall", "acc
 _ROBUSTNESS = ("same_mask_at_every_shift", "kept_at_half_gain")
 
 
-@dataclass(frozen=True)
-class CardsOptions:
-    """The command line of `python -m train.cards`."""
-
-    folder: Path
-    readme: Path
-
-
-def make_summary_table(models: dict[str, Model], sizes: dict[str, int]) -> str:
-    """Return a Markdown table with a row per checkpoint; `sizes` are those of the files in bytes.
+def make_summary_table(models: dict[str, Model], files: Sequence[Path]) -> str:
+    """Return a Markdown table with a row per checkpoint.
 
     Scores against a proxy are left to `describe_checkpoint`.
     """
-    recorded = {name: find_recorded_scores(_card(model)) for name, model in models.items()}
+    recorded = {name: find_recorded_scores(get_card(model)) for name, model in models.items()}
     kinds = list(dict.fromkeys(kind for scores in recorded.values() for kind in scores))
     kinds = [kind for kind in kinds if not kind.startswith("proxy")]
-    lines = [
-        "| checkpoint | parameters | file | training |"
-        + "".join(f" {_cell(k)}: IoU micro / mean |" for k in kinds)
-        + " same mask at every shift | IoU kept at half gain |",
-        "|---|---|---|---|" + "---|" * (len(kinds) + 2),
+    titles = [
+        *("checkpoint", "parameters", "file", "training"),
+        *(f"{_escape(kind)}: IoU micro / mean" for kind in kinds),
+        *("same mask at every shift", "IoU kept at half gain"),
     ]
-    for name, model in models.items():
+    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    for (name, model), path in zip(models.items(), files, strict=True):
+        card = get_card(model)
+        seconds = card.experiment.get("seconds")
+        file = f"{path.stat().st_size / 1000:,.0f} kB"
+        if card.quantisation:
+            file += f", {card.quantisation.bits} bits"
         scores = [recorded[name].get(kind, {}) for kind in kinds]
-        cells = [
-            f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if {"micro_iou", "iou"} <= s.keys() else ""
-            for s in scores
+        row = [
+            *(f"`{name}`", f"{model.count_parameters():,}", file),
+            "" if seconds is None else f"{seconds / 60:.0f} min",
+            *(
+                f"{s['micro_iou']:.3f} / {s['iou']:.3f}" if {"micro_iou", "iou"} <= s.keys() else ""
+                for s in scores
+            ),
         ]
-        seconds = _card(model).experiment.get("seconds")
-        time = "" if seconds is None else f"{seconds / 60:.0f} min"
-        file = f"{sizes[name] / 1000:,.0f} kB"
-        if quantisation := _card(model).quantisation:
-            file += f", {quantisation.bits} bits"
         for key in _ROBUSTNESS:
             values = [table[key] for table in recorded[name].values() if key in table]
-            cells.append(f"{values[0]:.0%}" if values else "")
-        row = [f"`{name}`", f"{model.count_parameters():,}", file, time, *cells]
+            row.append(f"{values[0]:.0%}" if values else "")
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 
 def describe_checkpoint(name: str, model: Model) -> str:
     """Return the model, the training and the scores of one checkpoint in Markdown."""
-    card = _card(model)
+    card = get_card(model)
     horizontal, vertical = model.receptive_field()
     run, quantisation = card.experiment, card.quantisation
     facts = {
@@ -90,8 +85,7 @@ def describe_checkpoint(name: str, model: Model) -> str:
     lines += ["|---" * (len(_SCORES) + 1) + "|"]
     for kind, scores in scored.items():
         cells = " | ".join(f"{scores[s]:.3f}" if s in scores else "" for s in _SCORES)
-        label = _cell(f"{kind} ({scores['on']})")
-        lines.append(f"| {label} | {cells} |")
+        lines.append(f"| {_escape(kind)} ({_escape(scores['on'])}) | {cells} |")
     return "\n".join(lines)
 
 
@@ -111,16 +105,12 @@ def find_trained_scores(card: Card) -> dict[str, dict[str, Any]]:
 
 def _numeric_scores(card: Card) -> dict[str, dict[str, Any]]:
     """Return the finite numbers of a card, by kind; the file may hold anything."""
-    tables = {kind: scores for kind, scores in card.metrics.items() if isinstance(scores, dict)}
-    numbers = {
-        kind: {
-            key: str(value) if key == "on" else value
-            for key, value in scores.items()
-            if key == "on" or (isinstance(value, int | float) and isfinite(value))
-        }
-        for kind, scores in tables.items()
-    }
-    return {kind: scores for kind, scores in numbers.items() if scores}
+    tables: dict[str, dict[str, Any]] = {}
+    for kind, scores in card.metrics.items():
+        for key, value in scores.items() if isinstance(scores, dict) else ():
+            if key == "on" or (isinstance(value, int | float) and isfinite(value)):
+                tables.setdefault(kind, {})[key] = str(value) if key == "on" else value
+    return tables
 
 
 def load_named_models(files: Sequence[Path]) -> dict[str, Model]:
@@ -134,39 +124,34 @@ def load_named_models(files: Sequence[Path]) -> dict[str, Model]:
     return models
 
 
-def read_file_sizes(files: Sequence[Path]) -> dict[str, int]:
-    """Return the size of each file in bytes, by the name of its checkpoint."""
-    return {checkpoint_name(file): file.stat().st_size for file in files}
+def get_card(model: Model) -> Card:
+    """Return the card of a model from a checkpoint."""
+    assert model.card
+    return model.card
 
 
-def parse_options(argv: list[str] | None) -> CardsOptions:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="python -m train.cards", description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("checkpoints"))
-    parser.add_argument(
-        "--readme", type=Path, default=Path("README.md"), help="the file with the table to update"
-    )
-    given = parser.parse_args(argv)
-    return CardsOptions(given.folder, given.readme)
+def write_cards(folder: Path, readme: Path) -> int:
+    """Write the README of the folder and the table in the project's; return the exit code."""
+    files = find_checkpoints(folder)
+    if not files:
+        raise ValueError(f"no checkpoint in {folder}; name the folder that holds them")
+    models = load_named_models(files)
+    table = make_summary_table(models, files)
+    cards = [describe_checkpoint(name, model) for name, model in models.items()]
+    replace_table(readme, "checkpoints", table)
+    text = "\n\n".join([_HEAD, table, _FOOTNOTE, *cards]) + "\n"
+    atomic_write_text(folder / "README.md", text)
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the README of the folder and the table in the project's; return the exit code."""
-    options = parse_options(argv)
-    try:
-        files = find_checkpoints(options.folder)
-        if not files:
-            raise ValueError(f"no checkpoint in {options.folder}; name the folder that holds them")
-        models = load_named_models(files)
-        table = make_summary_table(models, read_file_sizes(files))
-        cards = [describe_checkpoint(name, model) for name, model in models.items()]
-        replace_table(options.readme, "checkpoints", table)
-        text = "\n\n".join([_HEAD, table, _FOOTNOTE, *cards]) + "\n"
-        atomic_write_text(options.folder / "README.md", text)
-    except (OSError, ValueError) as error:
-        print(f"cards: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Write the cards that the command line asks for; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m train.cards", description=__doc__)
+    add = parser.add_argument
+    add("folder", type=Path, nargs="?", default=Path("checkpoints"))
+    add("--readme", type=Path, default=Path("README.md"), help="the file with the table to update")
+    options = parser.parse_args(argv)
+    return run_command("cards", lambda: write_cards(options.folder, options.readme))
 
 
 _HEAD = "# Checkpoints\n\nWritten by `python -m train.cards` from the metadata of each file."
@@ -186,12 +171,7 @@ _FOOTNOTE = (
 )
 
 
-def _card(model: Model) -> Card:
-    assert model.card
-    return model.card
-
-
-def _cell(text: str) -> str:
+def _escape(text: str) -> str:
     """Escape text for a cell of a Markdown table."""
     return text.replace("|", "\\|")
 

@@ -15,10 +15,10 @@ def replace_table(path: Path, name: str, body: str) -> None:
     """
     start, end = rf"<!-- {re.escape(name)}: [^\n]* -->\n", f"<!-- /{name} -->"
     pattern = re.compile(f"({start})(.*?)({re.escape(end)})", re.DOTALL)
-    text = path.read_text()
-    if len(pattern.findall(text)) != 1 or text.count(end) != 1:
+    text, count = pattern.subn(lambda match: f"{match[1]}{body}\n{match[3]}", path.read_text())
+    if count != 1 or text.count(end) != 1:
         raise ValueError(
             f"{path} must contain the lines <!-- {name}: COMMAND --> and {end} around the table, "
             "once each"
         )
-    atomic_write_text(path, pattern.sub(lambda match: f"{match[1]}{body}\n{match[3]}", text))
+    atomic_write_text(path, text)

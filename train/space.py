@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from huggingface_hub import RepoCard, SpaceHardware
+from huggingface_hub import HfApi, RepoCard, SpaceHardware, SpaceInfo
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from geoseg.card import latest_per_architecture
 from geoseg.checkpoint import (
@@ -24,18 +25,20 @@ from geoseg.checkpoint import (
     read_card,
     resolve_checkpoint,
 )
-from geoseg.hub import CHECKPOINT_SUFFIX, HubError, is_hub_address
-from train.cards import TABLE_NOTE, load_named_models, make_summary_table, read_file_sizes
+from geoseg.command_line import run_command
+from geoseg.hub import CHECKPOINT_SUFFIX, HubError
+from train.cards import TABLE_NOTE, load_named_models, make_summary_table
 from train.git import ROOT, CloneError, run_git, warn_of_unsent_files
 from train.publish.upload import (
     Bundle,
-    CheckRepository,
+    Check,
     RepositoryInfo,
-    UploadTarget,
+    UploadOptions,
     add_upload_arguments,
     deliver,
 )
 
+SHIPPED = ROOT / "checkpoints"
 PYTHON = "3.12"
 ZERO = "zero-gpu"  # its public name; the Hub's API calls it zero-a10g
 HARDWARE = {
@@ -48,54 +51,41 @@ ZERO_TORCH, GPU_TORCH = "2.11.0", "2.10.0"
 CPU_INDEX = "--extra-index-url https://download.pytorch.org/whl/cpu"
 # Not pinned: `spaces` must match the current protocol of the machine that lends the GPU.
 SPACES = "spaces>=0.51,<1"
-TRAINING_ONLY = {"wandb"}  # in requirements.txt, but not needed by the page
+TRAINING_ONLY = ("wandb",)  # in requirements.txt, but not needed by the page
 
 
-@dataclass(frozen=True)
-class SpaceOptions:
+@dataclass(frozen=True, kw_only=True)
+class SpaceOptions(UploadOptions):
     """The command line of `python -m train.space`; None for options that were not given."""
 
-    target: UploadTarget
+    kind = "space"
     hardware: str | None
-    checkpoints: tuple[str, ...] | None
-    all: bool
+    checkpoints: list[str] | None
 
 
 def make_bundle(files: list[Path], hardware: str) -> Bundle:
-    """Return the files of a Space with these checkpoints.
-
-    Raise ValueError if this is not a clone of the project or a checkpoint is unusable.
-    """
+    """Return the files of a Space with these checkpoints; CheckpointError for an unusable one."""
     models = load_named_models(files)
-    code = find_code()
-    if ROOT / "app.py" not in code:
-        raise ValueError(f"there is no app.py in {ROOT}; run this from a clone of the project")
-    table = make_summary_table(models, read_file_sizes(files))
+    names = [f"checkpoints/{name}{CHECKPOINT_SUFFIX}" for name in models]
     return {
-        "README.md": _make_readme(hardware, table).encode(),
+        "README.md": _make_readme(hardware, make_summary_table(models, files)).encode(),
         "requirements.txt": make_requirements(hardware).encode(),
-        **{path.relative_to(ROOT).as_posix(): path for path in code},
-        **{
-            f"checkpoints/{name}{CHECKPOINT_SUFFIX}": file
-            for name, file in zip(models, files, strict=True)
-        },
+        **{path.relative_to(ROOT).as_posix(): path for path in find_code()},
+        **dict(zip(names, files, strict=True)),
     }
 
 
 def find_code(root: Path = ROOT) -> list[Path]:
-    """Return the files of the page that git tracks; without git all files but links."""
-    found = [root / name for name in _list_files(root)]
+    """Return the files of the page that git tracks; without git all but hidden ones and links."""
+    found = [root / name for name in list_files(root)]
     if not found:
         found = [root / "app.py", root / "LICENSE", *sorted((root / "geoseg").rglob("*"))]
-    return [path for path in found if path.is_file() and not _is_excluded(path, root)]
+    files = [path for path in found if path.is_file() and not path.is_symlink()]
+    return [path for path in files if path.suffix != ".pyc" and not path.name.startswith(".")]
 
 
-def find_untracked(root: Path = ROOT) -> list[str]:
-    """Return files among those of the page that git neither tracks nor ignores."""
-    return _list_files(root, "--others", "--exclude-standard")
-
-
-def _list_files(root: Path, *options: str) -> list[str]:
+def list_files(root: Path, *options: str) -> list[str]:
+    """Return what git lists with `options`, by default the tracked ones, of the page's files."""
     try:
         names = run_git(root, "ls-files", "-z", *options, "--", "app.py", "LICENSE", "geoseg")
     except CloneError:
@@ -105,62 +95,51 @@ def _list_files(root: Path, *options: str) -> list[str]:
 
 def make_requirements(hardware: str) -> str:
     """Return the Space's requirements.txt: the releases installed here, PyTorch for `hardware`."""
-    lines = []
+    on_cpu = hardware.startswith("cpu")
+    lines = [f"# For {hardware}, Python {PYTHON}.", *[CPU_INDEX] * on_cpu]
     for line in (ROOT / "requirements.txt").read_text().splitlines():
-        if not line.strip() or line.startswith("#"):
+        if not line or line.startswith(("#", *TRAINING_ONLY)):
             continue
         required = Requirement(line)
-        if required.name in TRAINING_ONLY:
-            continue
         pin = version(required.name).split("+")[0]
-        if required.name == "torch" and not hardware.startswith("cpu"):
+        if required.name == "torch" and not on_cpu:
             pin = ZERO_TORCH if hardware == ZERO else GPU_TORCH
-        if not required.specifier.contains(pin):
-            raise ValueError(
-                f"{required.name} {pin} does not match requirements.txt ({line}); install another"
-            )
-        extras = f"[{','.join(sorted(required.extras))}]" if required.extras else ""
-        lines.append(f"{required.name}{extras}=={pin}")
-    more = [SPACES] if hardware == ZERO else []
-    index = [CPU_INDEX] if hardware.startswith("cpu") else []
-    return "\n".join([f"# For {hardware}, Python {PYTHON}.", *index, *lines, *more]) + "\n"
+        required.specifier = SpecifierSet(f"=={pin}")
+        lines.append(str(required))
+    return "\n".join([*lines, *[SPACES] * (hardware == ZERO)]) + "\n"
 
 
-def choose_checkpoints(places: Sequence[str] | None, all_shipped: bool) -> list[Path]:
+def choose_checkpoints(places: Sequence[str] | None) -> list[Path]:
     """Return the checkpoints of files, folders and hf:// addresses.
 
-    None means the shipped checkpoints that the page shows first, or with `all_shipped` all shipped
-    ones. Raise CheckpointError for a place without a checkpoint.
+    None means the shipped checkpoints that the page shows first. Raise CheckpointError for a place
+    without a checkpoint.
     """
     if places is None:
-        shipped = {checkpoint_name(path): path for path in find_checkpoints(ROOT / "checkpoints")}
+        shipped = {checkpoint_name(path): path for path in find_checkpoints(SHIPPED)}
         first = latest_per_architecture({name: read_card(path) for name, path in shipped.items()})
-        return [path for name, path in shipped.items() if all_shipped or name in first]
+        return [shipped[name] for name in shipped if name in first]
     found: list[Path] = []
     for place in places:
-        is_repository = is_hub_address(place) and not place.endswith(CHECKPOINT_SUFFIX)
-        if Path(place).is_dir() or is_repository:
-            files = find_checkpoints(place)
-        else:
-            files = [resolve_checkpoint(place)]
+        is_file = place.endswith(CHECKPOINT_SUFFIX)
+        files = [resolve_checkpoint(place)] if is_file else find_checkpoints(place)
         if not files:
             raise CheckpointError(f"{place} holds no checkpoint; name another folder")
         found += files
     return found
 
 
-def make_check(hardware: str | None) -> CheckRepository:
-    """Return a check that refuses other apps, and other hardware unless `hardware` was given."""
+def make_check(hardware: str | None) -> Check:
+    """Return a function that refuses other apps, and requests `hardware` if it was given."""
 
     def check(info: RepositoryInfo, files: set[str]) -> None:
-        sdk = getattr(info, "sdk", None)
-        if sdk not in (None, "gradio"):
-            raise HubError(f"{info.id} is a Space of {sdk}; choose another name")
-        if files and "geoseg/__init__.py" not in files:
+        assert isinstance(info, SpaceInfo)
+        if info.sdk not in (None, "gradio") or (files and "geoseg/__init__.py" not in files):
             raise HubError(f"{info.id} holds another app; choose another name")
-        runtime = getattr(info, "runtime", None)
-        current = runtime and (runtime.requested_hardware or runtime.hardware)
-        if files and current and hardware is None and current != HARDWARE[ZERO]:
+        current = info.runtime and (info.runtime.requested_hardware or info.runtime.hardware)
+        if hardware and current != HARDWARE[hardware]:
+            HfApi().request_space_hardware(info.id, HARDWARE[hardware])
+        elif files and current not in (None, HARDWARE[hardware or ZERO]):
             raise HubError(
                 f"{info.id} runs on {current}; add --hardware {current}, or --hardware {ZERO} to "
                 "move it"
@@ -173,63 +152,38 @@ def parse_options(argv: list[str] | None) -> SpaceOptions:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m train.space", description=__doc__)
     add_upload_arguments(parser, "space", "The page of geoseg")
-    parser.add_argument(
-        "--hardware",
-        choices=list(HARDWARE),
-        metavar="NAME",
-        help=f"{', '.join(HARDWARE)} (default: {ZERO}, which lends a GPU for each call)",
-    )
+    hardware_help = f"{', '.join(HARDWARE)} (default: {ZERO}, which lends a GPU for each call)"
+    parser.add_argument("--hardware", choices=list(HARDWARE), metavar="NAME", help=hardware_help)
     which = parser.add_mutually_exclusive_group()
+    paths_help = "files, folders, or hf://user/repo (default: the shipped ones shown first)"
+    which.add_argument("--checkpoints", nargs="+", metavar="PATH", help=paths_help)
     which.add_argument(
-        "--checkpoints",
-        nargs="+",
-        metavar="PATH",
-        help="files, folders, or hf://user/repo (default: the shipped ones that the page shows "
-        "first)",
+        "--all",
+        dest="checkpoints",
+        action="store_const",
+        const=[str(SHIPPED)],
+        help="all shipped checkpoints",
     )
-    which.add_argument("--all", action="store_true", help="all shipped checkpoints")
-    given = parser.parse_args(argv)
-    return SpaceOptions(
-        target=UploadTarget(
-            given.to,
-            "space",
-            given.message,
-            given.private,
-            dry_run=given.dry_run,
-        ),
-        hardware=given.hardware,
-        checkpoints=None if given.checkpoints is None else tuple(given.checkpoints),
-        all=given.all,
-    )
+    return SpaceOptions(**vars(parser.parse_args(argv)))
+
+
+def send_page(options: SpaceOptions) -> int:
+    """Make and upload the Space; return the exit code."""
+    hardware = options.hardware or ZERO
+    bundle = make_bundle(choose_checkpoints(options.checkpoints), hardware)
+    warn_of_unsent_files(list_files(ROOT, "--others", "--exclude-standard"), "not tracked by git")
+    print(f"for {hardware}:")
+    creation = {"space_sdk": "gradio", "space_hardware": HARDWARE[hardware]}
+    deliver(bundle, options, make_check(options.hardware), "*", **creation)
+    if options.dry_run is None:
+        print(f"the Space builds for some minutes: https://huggingface.co/spaces/{options.to}")
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Make and upload the Space of the command line; return the exit code."""
-    options = parse_options(argv)
-    target, hardware = options.target, options.hardware or ZERO
-    try:
-        files = choose_checkpoints(options.checkpoints, options.all)
-        bundle = make_bundle(files, hardware)
-    except (OSError, ValueError) as error:
-        print(f"space: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("space: stopped; nothing was sent.", file=sys.stderr)
-        return 130
-    if warning := warn_of_unsent_files(find_untracked(), "not tracked by git"):
-        print(warning)
-    print(f"for {hardware}:")
-    check = make_check(options.hardware)
-    code = deliver("space", bundle, target, check, "*", HARDWARE[hardware])
-    if not code and target.dry_run is None:
-        print(f"the Space builds for some minutes: https://huggingface.co/spaces/{target.repo}")
-    return code
-
-
-def _is_excluded(path: Path, root: Path) -> bool:
-    parts = path.relative_to(root).parts
-    hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
-    return hidden or path.is_symlink()
+    stopped = "stopped; run the same command again to complete the upload"
+    return run_command("space", lambda: send_page(parse_options(argv)), stopped)
 
 
 def _make_readme(hardware: str, table: str) -> str:

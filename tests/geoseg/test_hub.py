@@ -84,7 +84,7 @@ def test_cache_is_used_without_a_network(hub, one, monkeypatch, tmp_path, caplog
     use(hub.url, monkeypatch, tmp_path)
     hub.failing["."] = 503
     assert load_checkpoint(address).arguments["widths"] == [4]
-    assert ("the cache has 300-vanilla.safetensors of me/one" in caplog.text) == (
+    assert ("the Hub cannot be reached; hf://me/one comes from the cache" in caplog.text) == (
         address == "hf://me/one"
     )
     assert "Retrying" not in caplog.text  # retries would take 23 seconds
@@ -114,7 +114,7 @@ def test_find_checkpoints_downloads_all_of_a_repository(hub, files):
 MISTAKES = {
     "no such repository": (
         "hf://me/none",
-        "hf://me/none: the login is missing or invalid, or there is",
+        "hf://me/none: there is no such repository, or it is private",
     ),
     "half an address": ("hf://me", "hf://me is not an address on the Hub; write hf://user/repo"),
     "a data set": ("hf://datasets/me/one", "is a dataset; name a model repository"),
@@ -155,18 +155,13 @@ def test_login_opens_private_repository_and_wrong_login_is_explained(hub, files,
     with pytest.raises(CheckpointError, match="hf://me/none: there is no such repository, or"):
         load_checkpoint("hf://me/none")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(CheckpointError, match="the login is missing or invalid"):
-        load_checkpoint("hf://me/other")
-    monkeypatch.setenv("HF_TOKEN", "hf_größe")
-    with pytest.raises(CheckpointError, match="the login is not a token of the Hub"):
+    with pytest.raises(CheckpointError, match="answers 401 Invalid credentials in"):
         load_checkpoint("hf://me/other")
 
 
 def test_error_without_network_and_cache(hub, one, monkeypatch, tmp_path):
     hub.failing["."] = 500
-    with pytest.raises(
-        CheckpointError, match="not in the cache, and the Hub answered with status 500; try"
-    ):
+    with pytest.raises(CheckpointError, match="not in the cache, and the Hub answers 500; check"):
         load_checkpoint("hf://me/one")
     use(f"http://127.0.0.1:{free_port()}", monkeypatch, tmp_path)
     for address in ("hf://me/one", "hf://me/one/300-vanilla.safetensors"):

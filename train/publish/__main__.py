@@ -13,28 +13,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from geoseg.checkpoint import resolve_checkpoint
-from geoseg.hub import CHECKPOINT_SUFFIX, HubError
-from geoseg.models import Model
-from train.cards import load_named_models, read_file_sizes
-from train.git import CloneError, find_origin
-from train.publish.model_card import checkpoint_addresses, make_model_card
+from geoseg.command_line import run_command
+from geoseg.hub import CHECKPOINT_SUFFIX, HubError, hub_address
+from train.cards import load_named_models
+from train.publish.model_card import make_model_card
 from train.publish.upload import (
     Bundle,
-    CheckRepository,
+    Check,
     RepositoryInfo,
-    UploadTarget,
+    UploadOptions,
     add_upload_arguments,
     deliver,
-    require_text,
 )
 
 
-@dataclass(frozen=True)
-class PublishOptions:
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions(UploadOptions):
     """The command line of `python -m train.publish`."""
 
-    checkpoints: tuple[str, ...]
-    target: UploadTarget
+    kind = "model"
+    checkpoints: list[str]
     license: str
     replace: bool
 
@@ -42,30 +40,27 @@ class PublishOptions:
 def make_bundle(files: list[Path], repo: str, license: str, revision: str | None = None) -> Bundle:
     """Return the files of the repository "user/name".
 
-    Raise CheckpointError as `load_named_models` does.
+    config.json holds the metadata of each checkpoint, to be read without a download. Raise
+    CheckpointError as `load_named_models` does.
     """
     models = load_named_models(files)
-    try:
-        project = find_origin()
-    except CloneError:
-        project = ""
-    sizes = read_file_sizes(files)
-    card = make_model_card(models, sizes, repo, license, revision=revision, project=project)
+    card = make_model_card(models, files, repo, license, revision)
+    cards = {f"{name}{CHECKPOINT_SUFFIX}": m.card and asdict(m.card) for name, m in models.items()}
+    config = {"library_name": "geoseg", "checkpoints": cards}
     return {
         "README.md": str(card).encode(),
-        "config.json": _make_config(models),
-        **{f"{name}{CHECKPOINT_SUFFIX}": file for name, file in zip(models, files, strict=True)},
+        "config.json": f"{json.dumps(config, indent=2)}\n".encode(),
+        **dict(zip(cards, files, strict=True)),
     }
 
 
-def make_check(bundle: Bundle, replace: bool) -> CheckRepository:
-    """Return a check that refuses other libraries' models and checkpoints without a card."""
+def make_check(bundle: Bundle, replace: bool) -> Check:
+    """Return a function that refuses other libraries' models and checkpoints without a card."""
 
     def check(info: RepositoryInfo, files: set[str]) -> None:
         library = getattr(info, "library_name", None)
         if files and library != "geoseg":
-            content = f"a model of {library}" if library else "something else"
-            raise HubError(f"{info.id} holds {content}; choose another name")
+            raise HubError(f"{info.id} holds a model of {library}; choose another name")
         others = {name for name in files if name.endswith(CHECKPOINT_SUFFIX)} - bundle.keys()
         if others and not replace:
             raise HubError(
@@ -79,73 +74,33 @@ def make_check(bundle: Bundle, replace: bool) -> CheckRepository:
 def parse_options(argv: list[str] | None) -> PublishOptions:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m train.publish", description=__doc__)
-    parser.add_argument(
-        "checkpoints", nargs="+", metavar="CHECKPOINT", help="safetensors files or hf:// addresses"
-    )
+    add = parser.add_argument
+    add("checkpoints", nargs="+", metavar="CHECKPOINT", help="safetensors files or hf:// addresses")
     add_upload_arguments(parser, "model", "Checkpoints of geoseg")
-    parser.add_argument(
-        "--revision",
-        type=require_text,
-        metavar="BRANCH",
-        help="commit to this branch, created if missing",
-    )
-    parser.add_argument(
-        "--license",
-        type=require_text,
-        default="apache-2.0",
-        metavar="ID",
-        help="the Hub's identifier of the license (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--replace", action="store_true", help="remove the other checkpoints of the repository"
-    )
-    given = parser.parse_args(argv)
-    return PublishOptions(
-        checkpoints=tuple(given.checkpoints),
-        target=UploadTarget(
-            given.to,
-            "model",
-            given.message,
-            given.private,
-            given.revision,
-            given.dry_run,
-        ),
-        license=given.license,
-        replace=given.replace,
-    )
+    add("--revision", metavar="BRANCH", help="commit to this branch, created if missing")
+    license_help = "the Hub's identifier of the license (default: %(default)s)"
+    add("--license", default="apache-2.0", metavar="ID", help=license_help)
+    add("--replace", action="store_true", help="remove the other checkpoints of the repository")
+    return PublishOptions(**vars(parser.parse_args(argv)))
+
+
+def publish(options: PublishOptions) -> int:
+    """Publish the checkpoints; return the exit code."""
+    paths = [resolve_checkpoint(name) for name in options.checkpoints]
+    bundle = make_bundle(paths, options.to, options.license, options.revision)
+    remove = f"*{CHECKPOINT_SUFFIX}" if options.replace else None
+    deliver(bundle, options, make_check(bundle, options.replace), remove)
+    if options.dry_run is None:
+        names = [name for name in bundle if name.endswith(CHECKPOINT_SUFFIX)]
+        addresses = [hub_address(options.to, options.revision, name) for name in names]
+        print(f"load it by {' or '.join(addresses)}")
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Publish the checkpoints of the command line; return the exit code."""
-    options = parse_options(argv)
-    repo, revision = options.target.repo, options.target.revision
-    try:
-        paths = [resolve_checkpoint(name) for name in options.checkpoints]
-        bundle = make_bundle(paths, repo, options.license, revision)
-    except (OSError, ValueError) as error:
-        print(f"publish: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("publish: stopped; nothing was sent.", file=sys.stderr)
-        return 130
-    check = make_check(bundle, options.replace)
-    removed = f"*{CHECKPOINT_SUFFIX}" if options.replace else None
-    code = deliver("publish", bundle, options.target, check, removed)
-    if not code and options.target.dry_run is None:
-        checkpoints = [Path(name) for name in bundle if name.endswith(CHECKPOINT_SUFFIX)]
-        addresses = checkpoint_addresses([path.stem for path in checkpoints], repo, revision)
-        print(f"load it by {' or '.join(addresses.values())}")
-    return code
-
-
-def _make_config(models: dict[str, Model]) -> bytes:
-    """Return JSON with the metadata of each checkpoint, to be read without a download."""
-    cards = {
-        f"{name}{CHECKPOINT_SUFFIX}": asdict(model.card)
-        for name, model in models.items()
-        if model.card
-    }
-    return (json.dumps({"library_name": "geoseg", "checkpoints": cards}, indent=2) + "\n").encode()
+    stopped = "stopped; run the same command again to complete the upload"
+    return run_command("publish", lambda: publish(parse_options(argv)), stopped)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
+from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from geoseg.card import Card
 from geoseg.hub import CHECKPOINT_SUFFIX, hub_address
 from geoseg.models import Model
 from train.cards import (
@@ -15,8 +16,10 @@ from train.cards import (
     describe_checkpoint,
     find_recorded_scores,
     find_trained_scores,
+    get_card,
     make_summary_table,
 )
+from train.git import CloneError, find_origin
 
 # Name of a score in checkpoints -> the Hub's metric type and the name to show.
 _METRICS = {
@@ -32,23 +35,12 @@ _METRICS = {
 
 
 def make_model_card(
-    models: dict[str, Model],
-    sizes: dict[str, int],
-    repo: str,
-    license: str,
-    *,
-    revision: str | None = None,
-    project: str = "",
+    models: dict[str, Model], files: Sequence[Path], repo: str, license: str, revision: str | None
 ) -> ModelCard:
-    """Return the model card of a repository.
+    """Return the model card of the repository "user/name" with these checkpoints.
 
-    Args:
-        models: the checkpoints by name, at least one.
-        sizes: the size of each file in bytes, by name.
-        repo: "user/name".
-        license: the Hub's identifier.
-        revision: the branch of the checkpoints; None for the main one.
-        project: the address to clone geoseg from; "" if unknown.
+    `files` are those of the models; `license` is the Hub's identifier; `revision` is the branch of
+    the checkpoints, None for the main one.
     """
     results = [result for name, model in models.items() for result in _make_results(name, model)]
     data = ModelCardData(
@@ -60,13 +52,13 @@ def make_model_card(
         model_name=repo.split("/")[1],
         eval_results=results or None,
     )
-    table = [make_summary_table(models, sizes), TABLE_NOTE] if len(models) > 1 else []
+    table = [make_summary_table(models, files), TABLE_NOTE] if len(models) > 1 else []
     body = [
         f"# {repo.split('/')[1]}",
         "Finds corrosion grooves in ultrasonic images of well pipes: from a patch of wall "
         "thickness, depth by azimuth, to the probability of a groove at every pixel.",
         "## Use",
-        _describe_use(checkpoint_addresses(list(models), repo, revision), project),
+        _describe_use(next(iter(models)), repo, revision),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _list_limits(models)),
         *table,
@@ -75,30 +67,13 @@ def make_model_card(
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(body) + "\n")
 
 
-def checkpoint_addresses(names: list[str], repo: str, revision: str | None) -> dict[str, str]:
-    """Return the hf:// address of each checkpoint of a repository, by its name.
-
-    >>> checkpoint_addresses(["a"], "me/grooves", None)
-    {'a': 'hf://me/grooves'}
-    >>> checkpoint_addresses(["a", "b"], "me/grooves", "v2")["b"]
-    'hf://me/grooves@v2/b.safetensors'
-    """
-    if len(names) == 1:
-        return {names[0]: hub_address(repo, revision)}
-    return {name: hub_address(repo, revision, f"{name}{CHECKPOINT_SUFFIX}") for name in names}
-
-
 def _make_results(name: str, model: Model) -> list[EvalResult]:
     """Return the recorded scores or, if there are none, those of the trainer.
 
     Scores against a proxy are omitted: only the text can say that a proxy is not a label.
     """
-    card = _card(model)
-    recorded = {
-        kind: scores
-        for kind, scores in find_recorded_scores(card).items()
-        if not kind.startswith("proxy")
-    }
+    card = get_card(model)
+    recorded = {k: s for k, s in find_recorded_scores(card).items() if not k.startswith("proxy")}
     return [
         EvalResult(
             task_type="image-segmentation",
@@ -115,12 +90,14 @@ def _make_results(name: str, model: Model) -> list[EvalResult]:
     ]
 
 
-def _describe_use(addresses: dict[str, str], project: str) -> str:
-    name, address = next(iter(addresses.items()))
-    geoseg = "the `geoseg` project"
-    if project:
-        page = project.removesuffix(".git")
-        geoseg = f"[geoseg]({page}) (`git clone {project} geoseg && pip install -e geoseg`)"
+def _describe_use(name: str, repo: str, revision: str | None) -> str:
+    address = hub_address(repo, revision, f"{name}{CHECKPOINT_SUFFIX}")
+    try:
+        url = find_origin()
+        page = url.removesuffix(".git")
+        geoseg = f"[geoseg]({page}) (`git clone {url} geoseg && pip install -e geoseg`)"
+    except CloneError:
+        geoseg = "the `geoseg` project"
     return textwrap.dedent(f"""\
         With {geoseg}, in Python:
 
@@ -137,43 +114,32 @@ def _describe_use(addresses: dict[str, str], project: str) -> str:
 
         ```sh
         python -m geoseg segment "my_logs/*.npy" --checkpoint {address} -o masks
-        python app.py --checkpoints {address.removesuffix(f"/{name}{CHECKPOINT_SUFFIX}")}
+        python app.py --checkpoints {hub_address(repo, revision)}
         ```""")
 
 
 def _list_limits(models: dict[str, Model]) -> list[str]:
-    cards = [_card(model) for model in models.values()]
+    cards = {name: get_card(model) for name, model in models.items()}
     limits = [
         "A mask is a proposal for a person who knows the well; do not base a decision on it alone.",
         "An image has one column per 10 degrees, 36 around the pipe; one of 72 is segmented as its "
         "even and its odd columns. Values are wall thickness minus the mean of their row.",
     ]
-    if all(card.data.startswith("synthetic") for card in cards):
+    if all(card.data.startswith("synthetic") for card in cards.values()):
         limits.append("Trained on synthetic pipes only, not on real ones.")
-    if any(not card.data for card in cards):
+    if any(not card.data for card in cards.values()):
         limits.append("Not every checkpoint says what it was trained on.")
-    consistency = {name: _shift_consistency(_card(model)) for name, model in models.items()}
-    if changing := [name for name, share in consistency.items() if share is not None and share < 1]:
+    key = "same_mask_at_every_shift"  # the share of patches
+    shares = {
+        name: [float(s[key]) for s in find_recorded_scores(card).values() if key in s]
+        for name, card in cards.items()
+    }
+    if changing := [name for name, share in shares.items() if share and min(share) < 1]:
         limits.append(f"A shift of the pipe can change the mask: {', '.join(changing)}.")
-    if unknown := [name for name, share in consistency.items() if share is None]:
-        limits.append(
-            "It was not measured whether a shift of the pipe changes the mask: "
-            f"{', '.join(unknown)}."
-        )
-    if any(kind.startswith("proxy") for card in cards for kind in card.metrics):
+    if unknown := ", ".join(name for name, share in shares.items() if not share):
+        limits.append(f"Whether a shift of the pipe changes the mask was not measured: {unknown}.")
+    if any(kind.startswith("proxy") for card in cards.values() for kind in card.metrics):
         limits.append("A proxy mask is one that other models agree on; it is not a label.")
     if not any(_make_results(name, model) for name, model in models.items()):
         limits.append("No scores were measured.")
     return limits
-
-
-def _shift_consistency(card: Card) -> float | None:
-    """Return the share of patches whose mask shifts with the pipe; None if it was not measured."""
-    key = "same_mask_at_every_shift"
-    scores = find_recorded_scores(card).values()
-    return min((float(s[key]) for s in scores if key in s), default=None)
-
-
-def _card(model: Model) -> Card:
-    assert model.card
-    return model.card

@@ -1,244 +1,115 @@
-"""Upload a folder to the Hugging Face Hub in one commit, for `train.publish` and `train.space`."""
+"""Upload files to the Hugging Face Hub in one commit, for `train.publish` and `train.space`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import re
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from huggingface_hub import HfApi, ModelInfo, SpaceHardware, SpaceInfo, get_token, parse_hf_uri
-from huggingface_hub.errors import HfUriError
-from rich.console import Console
-from rich.table import Table
+from huggingface_hub import HfApi, ModelInfo, SpaceInfo
 
-from geoseg.atomic_files import name_in_errors
 from geoseg.hub import HubError, explain_hub_errors
 
 Bundle = Mapping[str, Path | bytes]  # path in the repository -> a local file, or the content
-Kind = Literal["model", "space"]
 _CREATED_BY_HUB = {".gitattributes", "README.md"}
-_MAX_LISTED_FILES = 24  # larger bundles are listed by folder
 
 RepositoryInfo = ModelInfo | SpaceInfo
 # Raise HubError if the existing repository, with these files, must not be overwritten.
-CheckRepository = Callable[[RepositoryInfo, set[str]], None]
+Check = Callable[[RepositoryInfo, set[str]], None]
 
 
-@dataclass(frozen=True)
-class UploadTarget:
-    """Where to upload a bundle.
+@dataclass(frozen=True, kw_only=True)
+class UploadOptions:
+    """The options of every upload.
 
-    Attributes:
-        repo: "user/name".
-        kind: the kind of repository.
-        message: of the commit.
-        private: create the repository as private; an existing public one is refused.
-        revision: the branch, created if missing; None for the main branch.
-        dry_run: None to upload; otherwise send nothing, and write into this folder unless it is "".
+    `to` is "user/name". `private` creates a private repository and refuses a public one. `revision`
+    is a branch, created if missing; None for the main branch. `dry_run` is None to upload;
+    otherwise nothing is sent, and the files are written into this folder unless it is "".
     """
 
-    repo: str
-    kind: Kind
+    kind: ClassVar[Literal["model", "space"]]
+    to: str
+    private: bool
     message: str
-    private: bool = False
+    dry_run: str | None
     revision: str | None = None
-    dry_run: str | None = None
 
 
-def add_upload_arguments(parser: argparse.ArgumentParser, kind: Kind, message: str) -> None:
+def add_upload_arguments(parser: argparse.ArgumentParser, kind: str, message: str) -> None:
     """Add --to, --private, --message (default `message`) and --dry-run."""
 
     def repository(text: str) -> str:
-        prefix = "spaces/" if kind == "space" else ""
-        name = text.removeprefix("hf://").removeprefix(prefix)
-        try:
-            uri = parse_hf_uri(f"hf://{prefix}{name}")
-        except HfUriError:
-            uri = None
-        if uri is None or uri.type != kind or uri.path_in_repo or uri.revision:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", text, re.ASCII):
             raise argparse.ArgumentTypeError(
                 f"{text!r} is not the name of a {kind}; write USER/NAME, such as me/geoseg"
             )
-        return uri.id
+        return text
 
     add = parser.add_argument
-    add(
-        "--to",
-        required=True,
-        type=repository,
-        metavar="USER/NAME",
-        help=f"the {kind} on the Hub, created if missing",
-    )
+    to_help = f"the {kind} on the Hub, created if missing"
+    add("--to", required=True, type=repository, metavar="USER/NAME", help=to_help)
     add("--private", action="store_true", help=f"create the {kind} as private")
-    add(
-        "--message",
-        type=require_text,
-        default=message,
-        metavar="TEXT",
-        help="of the commit (default: %(default)s)",
-    )
-    add(
-        "--dry-run",
-        nargs="?",
-        const="",
-        metavar="DIR",
-        help="send nothing; show what would be sent and write it into DIR, a new or empty folder",
-    )
-
-
-def require_text(text: str) -> str:
-    """Return `text`; argparse reports an error if it is empty."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("the value is empty; omit the option, or give a text")
-    return text
+    add("--message", default=message, help="of the commit (default: %(default)s)")
+    dry_run_help = "send nothing; show what would be sent and write it into DIR, a new folder"
+    add("--dry-run", nargs="?", const="", metavar="DIR", help=dry_run_help)
 
 
 def deliver(
-    program: str,
-    bundle: Bundle,
-    target: UploadTarget,
-    check: CheckRepository,
-    delete_patterns: str | None = None,
-    hardware: SpaceHardware | None = None,
-) -> int:
-    """Show a bundle, then upload it or, in a dry run, write it; return the exit code.
+    bundle: Bundle, options: UploadOptions, check: Check, remove: str | None, **creation: Any
+) -> None:
+    """Show a bundle, then upload it or, in a dry run, write it.
 
-    Args:
-        program: the name in error messages.
-        bundle: the files to upload.
-        target: where to upload them, and whether.
-        check: raises HubError if an existing repository must not be overwritten.
-        delete_patterns: files that the commit removes, unless the bundle has them.
-        hardware: of a Space.
+    `check` is called before an existing repository is changed, and `creation` are further
+    arguments to create one with. The commit removes files that match `remove`, unless the bundle
+    has them. Raise HubError if the upload fails, ValueError if the folder of a dry run is
+    not empty.
     """
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    show_files(bundle, console)
-    kept = target.dry_run
-    place = nullcontext(kept) if kept else tempfile.TemporaryDirectory()
-    try:
-        with place as folder:
-            write_bundle(bundle, Path(folder))
-            if target.dry_run is not None:
-                console.print(f"\n{Path(folder, 'README.md').read_text('utf-8')}")
-            else:
-                console.print(upload(Path(folder), target, check, delete_patterns, hardware))
-        if kept:
-            console.print(f"written to {kept}; nothing was sent")
-    except (HubError, OSError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            f"{program}: stopped; run the same command again to complete the upload, or see "
-            f"{target.repo} on the Hub.",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+    kept = options.dry_run
+    with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"{folder} is not empty; name a new folder")
+        for path, source in bundle.items():
+            content = source if isinstance(source, bytes) else source.read_bytes()
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+            print(f"{len(content):>12,}  {path}")
+        if kept is None:
+            with explain_hub_errors(options.to):
+                print(_upload(folder, options, check, remove, creation))
+            return
+        print(f"\n{(folder / 'README.md').read_text('utf-8')}")
+    if kept:
+        print(f"written to {kept}; nothing was sent")
 
 
-def show_files(bundle: Bundle, console: Console) -> None:
-    """Print each file and its size in bytes; large bundles are listed by folder."""
-    sizes = {
-        name: len(source) if isinstance(source, bytes) else source.stat().st_size
-        for name, source in bundle.items()
-    }
-    counts, totals = Counter[str](), Counter[str]()
-    for name, size in sizes.items():
-        folder = str(PurePosixPath(name).parent)
-        shown = name if len(sizes) <= _MAX_LISTED_FILES or folder == "." else f"{folder}/"
-        counts[shown] += 1
-        totals[shown] += size
-    table = Table("file", "bytes", box=None, padding=(0, 2, 0, 0))
-    table.columns[1].justify = "right"
-    for name, size in totals.items():
-        files = f" ({counts[name]} files)" if name.endswith("/") else ""
-        table.add_row(name + files, f"{size:,}")
-    table.add_row(f"{len(sizes)} files", f"{sum(sizes.values()):,}")
-    console.print(table)
-
-
-def write_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle into a new or empty folder.
-
-    Raise ValueError if the folder is a file or not empty, OSError if it cannot be written.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; name a new folder")
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty; name a new folder")
-    for name, source in bundle.items():
-        path = folder / name
-        with name_in_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(source if isinstance(source, bytes) else source.read_bytes())
-
-
-def upload(
-    folder: Path,
-    target: UploadTarget,
-    check: CheckRepository,
-    delete_patterns: str | None = None,
-    hardware: SpaceHardware | None = None,
+def _upload(
+    folder: Path, options: UploadOptions, check: Check, remove: str | None, creation: dict[str, Any]
 ) -> str:
-    """Upload a folder in one commit and return the commit's address.
-
-    An unchanged folder makes no commit; `huggingface_hub` makes several of more than 250 files.
-    Raise HubError, with the cause and a remedy.
-    """
-    if not get_token():
-        raise HubError(
-            "not logged in; run `hf auth login`, or set HF_TOKEN to a token with write access from "
-            "https://huggingface.co/settings/tokens"
-        )
+    """Upload a folder in one commit, or none if nothing changed; return the commit's address."""
     api = HfApi()
-    repo: dict[str, Any] = {"repo_id": target.repo, "repo_type": target.kind}
-    space: dict[str, Any] = {}
-    if target.kind == "space":
-        space = {"space_sdk": "gradio", "space_hardware": hardware}
-    with explain_hub_errors(target.repo):
-        exists = _check_target(api, target, check)
-        api.create_repo(**repo, private=target.private or None, exist_ok=True, **space)
-        if exists and hardware:
-            runtime = api.get_space_runtime(target.repo)
-            if (runtime.requested_hardware or runtime.hardware) != hardware:
-                api.request_space_hardware(target.repo, hardware)
-        if target.revision:
-            api.create_branch(**repo, branch=target.revision, exist_ok=True)
-        commit = api.upload_folder(
-            **repo,
-            folder_path=folder,
-            revision=target.revision,
-            commit_message=target.message,
-            delete_patterns=delete_patterns,
-        )
+    repo: dict[str, Any] = {"repo_id": options.to, "repo_type": options.kind}
+    if api.repo_exists(**repo):
+        has_branch = options.revision and api.revision_exists(**repo, revision=options.revision)
+        info = api.repo_info(**repo, revision=options.revision if has_branch else None)
+        assert isinstance(info, RepositoryInfo)
+        if options.private and not info.private:
+            raise HubError(f"{info.id} is public; make it private on its page, or omit --private")
+        check(info, {file.rfilename for file in info.siblings or ()} - _CREATED_BY_HUB)
+    else:
+        api.create_repo(**repo, private=options.private or None, **creation)
+    if options.revision:
+        api.create_branch(**repo, branch=options.revision, exist_ok=True)
+    commit = api.upload_folder(
+        **repo,
+        folder_path=folder,
+        revision=options.revision,
+        commit_message=options.message,
+        delete_patterns=remove,
+    )
     return str(commit.commit_url)
-
-
-def _check_target(api: HfApi, target: UploadTarget, check: CheckRepository) -> bool:
-    """Return whether the repository exists; raise HubError if it must not be overwritten."""
-    repo: dict[str, Any] = {"repo_id": target.repo, "repo_type": target.kind}
-    if not api.repo_exists(**repo):
-        for other in ("model", "space", "dataset"):
-            if other != target.kind and api.repo_exists(target.repo, repo_type=other):
-                raise HubError(
-                    f"{target.repo} is a {other}, and two of one name are easily mixed up; choose "
-                    f"another name for the {target.kind}"
-                )
-        return False
-    has_branch = target.revision and api.revision_exists(**repo, revision=target.revision)
-    info = api.repo_info(**repo, revision=target.revision if has_branch else None)
-    assert isinstance(info, ModelInfo | SpaceInfo)
-    if target.private and not info.private:
-        raise HubError(f"{target.repo} is public; make it private on its page, or omit --private")
-    check(info, {file.rfilename for file in info.siblings or ()} - _CREATED_BY_HUB)
-    return True

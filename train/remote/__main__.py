@@ -10,57 +10,33 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-from rich.console import Console
-
-from geoseg.checkpoint import CheckpointError
+from geoseg.command_line import run_command
 from geoseg.dataset.download import HANDLE
 from train.experiments import Experiment, find_experiments
-from train.git import ROOT, CloneError, warn_of_unsent_files
+from train.git import find_clone_url, find_commit, pack_code, warn_of_unsent_files
 from train.remote import kaggle
-from train.remote.job import (
-    RemoteError,
-    choose_name,
-    find_clone_url,
-    find_commit,
-    find_teachers,
-    pack_code,
-)
 from train.remote.remote_script import TrainingJob
-from train.remote.results import describe_training, install_runs, is_run_of
+from train.remote.results import ARCHIVE, install_runs, is_run_of
+from train.teacher import find_teacher
 
-_ACCOUNT, _DATA = re.compile(r"[\w-]+", re.ASCII), re.compile(r"[\w-]+/[\w-]+", re.ASCII)
-_NAME = re.compile(r"(?=.{5,50}$)[a-z0-9]+(-[a-z0-9]+)*")  # what Kaggle makes of a title
-_URL = re.compile(r"https://[^@\s]+")
-# Variables of wandb that mean the same on another machine. Without the key: the notebook is a file.
-_WANDB_VARIABLES = ("BASE_URL", "ENTITY", "MODE", "PROJECT", "RUN_GROUP", "TAGS")
+# Variables that mean the same on another machine. Without the key: the notebook is a file.
+_WANDB = [f"WANDB_{n}" for n in ("BASE_URL", "ENTITY", "MODE", "PROJECT", "RUN_GROUP", "TAGS")]
+# Options of the trainer that name files here, or that this command sets itself.
+_LOCAL_OPTIONS = ("-e", "--experiments", "--data", "-o", "--output", "--teacher", "--list")
 
 
 @dataclass(frozen=True)
 class RemoteOptions:
     """The command line of `python -m train.remote`.
 
-    Attributes:
-        typed: its words, from which the next command is suggested.
-        experiments: to train.
-        training: the arguments of `python -m train` on the other machine.
-        user: the account on Kaggle.
-        name: of the notebook.
-        push, fetch: send the notebook; bring its runs. Without either it is only written.
-        output: the local folder of runs.
-        overwrite: let fetched runs replace local ones.
-        data: the data set on Kaggle.
-        clone: None to send the code, "" to clone git's remote, or the address to clone.
-        hardware: Kaggle's name of the machine; "" for none with a GPU.
-        hours: after which training saves and stops.
-        folder: where the notebook is written.
+    `training` are the arguments of `python -m train` on the other machine. `clone` is None to send
+    the code, "" to clone git's remote, or an address. `hardware` is "" for a machine without a GPU.
     """
 
-    typed: tuple[str, ...]
-    experiments: tuple[Experiment, ...]
-    training: tuple[str, ...]
+    experiments: list[Experiment]
+    training: list[str]
     user: str
     name: str
     push: bool
@@ -73,160 +49,125 @@ class RemoteOptions:
     hours: float
     folder: Path
 
+    @property
+    def kernel(self) -> str:
+        """What Kaggle calls the notebook."""
+        return f"{self.user}/{self.name}"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write, push or fetch a training; return the exit code."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    try:
+
+    def work() -> int:
         options = parse_options(sys.argv[1:] if argv is None else argv)
-        return _fetch(options, console) if options.fetch else _send(options, console)
-    except KeyboardInterrupt:
-        console.print("Stopped.")
-        return 130
-    except (CheckpointError, CloneError, RemoteError, OSError, ValueError) as error:
-        print(f"remote: {error}", file=sys.stderr)
-        is_usage_error = isinstance(error, ValueError) and not isinstance(error, CheckpointError)
-        return 2 if is_usage_error else 1
+        return _fetch(options) if options.fetch else _send(options)
+
+    stopped = "stopped; your notebooks on Kaggle show whether one was started"
+    return run_command("remote", work, stopped)
 
 
-def _send(options: RemoteOptions, console: Console) -> int:
+def _send(options: RemoteOptions) -> int:
     """Write the notebook and push it if asked to; return the exit code."""
-    job = _make_job(options, console)
-    facts = kaggle.write_notebook(job, options.user, options.hardware, options.folder)
+    job = _make_job(options)
+    kaggle.write_notebook(job, options.kernel, options.hardware, options.folder)
     code = f"cloned from {job['clone']}" if job["clone"] else "sent with the notebook"
-    console.print(f"Written to {options.folder}:")
-    for fact in (
-        f"python -m train {shlex.join(job['arguments'])}",
-        f"code at commit {job['commit'][:10] or 'unknown'}, {code}",
-        f"data {job['data'] or 'made there'}",
-        f"saves and stops after {job['hours']:g} hours",
-        *facts,
-    ):
-        console.print(f"  {fact}")
-    if not options.push:
-        command = shlex.join(["-p", *options.typed])
-        console.print(f"Nothing was sent. To send it: python -m train.remote {command}")
-        return 0
-    try:
-        with console.status("Pushing"):
-            url = kaggle.push_notebook(job, options.user, options.folder)
-    except KeyboardInterrupt:
-        page = kaggle.PAGE.format(user=options.user, name=job["name"])
-        console.print(f"Stopped; see {page} for whether the notebook was started.")
-        return 130
-    console.print(f"Started: {url}")
-    words = ["--fetch", *(word for word in options.typed if word not in ("-p", "--push"))]
-    console.print(f"When it is done: python -m train.remote {shlex.join(words)}")
+    print(
+        f"Written to {options.folder}:\n"
+        f"  python -m train {shlex.join(job['arguments'])}\n"
+        f"  code at commit {job['commit'][:10] or 'unknown'}, {code}\n"
+        f"  data {job['data'] or 'made there'}\n"
+        f"  saves and stops after {job['hours']:g} hours\n"
+        f"  kernel {options.kernel}, private, {options.hardware or 'no GPU'}, internet on"
+    )
+    if options.push:
+        url = kaggle.push_notebook(job, options.kernel, options.folder)
+        print(f"Started: {url}\nWhen it is done, repeat the command with --fetch instead of -p.")
+    else:
+        print("Nothing was sent. To send it, repeat the command with -p.")
     return 0
 
 
-def _make_job(options: RemoteOptions, console: Console) -> TrainingJob:
+def _make_job(options: RemoteOptions) -> TrainingJob:
     commit, changed = find_commit()
-    if warning := warn_of_unsent_files(changed, "not in the commit"):
-        console.print(warning)
+    warn_of_unsent_files(changed, "not in the commit")
     clone = find_clone_url(commit) if options.clone == "" else options.clone or ""
-    if clone and not commit:
-        raise RemoteError("there is no git commit to clone; omit --clone")
-    teachers = find_teachers(options.experiments, options.output)
-    missing = [file for file in teachers if clone and not (ROOT / file).exists()]
-    if missing:
-        raise RemoteError(
-            f"a clone does not have the teacher {missing[0]}; train it there too, or omit --clone"
-        )
-    words = options.training
-    disabled = os.environ.get("WANDB_MODE") == "disabled" or "-nowb" in words
-    disabled = disabled or "--no-wandb" in words or _has_value(words, "--wandb-mode", "disabled")
-    variables = {f"WANDB_{name}": os.environ.get(f"WANDB_{name}") for name in _WANDB_VARIABLES}
     return TrainingJob(
         name=options.name,
-        arguments=list(words),
+        arguments=options.training,
         commit=commit,
         clone=clone,
-        archive="" if clone else pack_code(commit, teachers),
-        data="" if _has_option(words, "--fresh") else options.data,
-        tracking=None if disabled else {key: text for key, text in variables.items() if text},
+        archive="" if clone else pack_code(commit, _find_teachers(options)),
+        data=options.data,
+        tracking={name: os.environ[name] for name in _WANDB if os.environ.get(name)},
         hours=options.hours,
     )
 
 
-def _fetch(options: RemoteOptions, console: Console) -> int:
+def _find_teachers(options: RemoteOptions) -> dict[str, Path]:
+    """Return the teachers' checkpoints that no earlier experiment of the job makes.
+
+    The keys are the names that the trainer looks for. Raise CheckpointError if one is missing.
+    """
+    found = {}
+    for number, experiment in enumerate(options.experiments):
+        if experiment.teacher not in {earlier.id for earlier in options.experiments[:number]}:
+            for path in find_teacher(experiment, options.output):
+                name = path.parent.name if path.stem == "best" else path.stem
+                found[f"checkpoints/{name}.safetensors"] = path
+    return found
+
+
+def _fetch(options: RemoteOptions) -> int:
     """Bring the runs into the output folder and report on each; return the exit code."""
     names = [experiment.run_name for experiment in options.experiments]
     with tempfile.TemporaryDirectory() as folder:
-        results = Path(folder)
-        with console.status("Fetching"):
-            problem = kaggle.download_results(options.user, options.name, results)
-        try:
-            runs, failure = install_runs(results, options.output, options.overwrite, names)
-        except RemoteError as error:
-            raise RemoteError(problem or str(error)) from error
-        if training := describe_training(results):
-            console.print(f"Trained there: {training}")
+        problem = kaggle.download_results(options.kernel, Path(folder))
+        archive = Path(folder, ARCHIVE)
+        runs = install_runs(archive, options.output, options.overwrite, names)
     for run in runs:
-        console.print(f"{options.output / run.name}: {run.message}")
+        print(f"{options.output / run.name}: {run.message}")
     folders = [options.output / run.name / "wandb" for run in runs if run.installed]
     if offline := [str(folder) for folder in folders if any(folder.glob("offline-run-*"))]:
-        console.print(f"Tracked offline; to send it: wandb sync {shlex.join(offline)}")
-    missing = [name for name in names if not any(is_run_of(run.name, name) for run in runs)]
-    lack = f"there is no run of {', '.join(missing)}" if missing else ""
-    for message in filter(None, (problem, failure, lack)):
-        print(f"remote: {message}", file=sys.stderr)
-    return 1 if problem or failure or lack or not all(run.installed for run in runs) else 0
+        print(f"Tracked offline; to send it: wandb sync {shlex.join(offline)}")
+    if missing := [name for name in names if not any(is_run_of(run.name, name) for run in runs)]:
+        problem += f"\nthere is no run of {', '.join(missing)}"
+    if problem:
+        print(f"remote: {problem.strip()}", file=sys.stderr)
+    return 1 if problem or not all(run.installed for run in runs) else 0
 
 
 def parse_options(typed: Sequence[str]) -> RemoteOptions:
     """Parse the command line; raise ValueError for an unknown experiment."""
     end = typed.index("--") if "--" in typed else len(typed)
+    passed_on = typed[end + 1 :]
+    names = {word.partition("=")[0] for word in passed_on}
     parser = _make_parser()
     given = parser.parse_args(typed[:end])
-    for option, is_valid, expected in (
-        ("name", _NAME.fullmatch(given.name or "geoseg"), "5 to 50 of a-z, 0-9, single -"),
-        ("hours", 0 < given.hours <= kaggle.MAX_HOURS, f"above 0, at most {kaggle.MAX_HOURS:g}"),
-        ("data", _DATA.fullmatch(given.data), "OWNER/NAME of a data set on Kaggle"),
-        ("user", _ACCOUNT.fullmatch(given.user), "the name of an account"),
-        ("clone", not given.clone or _URL.fullmatch(given.clone), "https:// and no login"),
-        ("output", not given.output.is_file(), "a folder, or the name of a new one"),
+    if local := [option for option in _LOCAL_OPTIONS if option in names]:
+        parser.error(f"{local[0]} after -- does not work on another machine; omit it")
+    given.training = ["-e", *given.experiments, *passed_on, *given.training]
+    on_cpu = "--cpu" in names or "--device cpu" in " ".join(passed_on).replace("=", " ")
+    if not on_cpu and "--device" not in names:
+        given.training += ["--device", "cuda"]  # fail rather than train for hours without the GPU
+    if given.hardware is None:
+        given.hardware = "" if on_cpu else kaggle.HARDWARE
+    if "--fresh" in names:
+        given.data = ""
+    given.experiments = find_experiments(given.experiments)
+    given.name = given.name or "-".join(["geoseg", *(str(e.id) for e in given.experiments)])
+    given.folder = given.folder or Path("remote", given.name)
+    if not 0 < given.hours <= kaggle.MAX_HOURS:
+        parser.error(f"--hours is {given.hours:g}; give more than 0, at most {kaggle.MAX_HOURS:g}")
+    for option, pattern, expected in (
+        ("user", r"[\w-]+", "the name of an account"),
+        ("name", "(?=.{5,50}$)[a-z0-9]+(-[a-z0-9]+)*", "5 to 50 of a-z, 0-9 and single -"),
+        ("data", r"([\w-]+/[\w-]+)?", "OWNER/NAME of a data set on Kaggle"),
+        ("clone", r"(https://[^@\s]+)?", "an address with https:// and no login"),
     ):
-        if not is_valid:
-            parser.error(f"--{option} is {str(getattr(given, option))!r}; give {expected}")
-    passed_on = typed[end + 1 :]
-    for option in ("-e", "--experiments"):
-        if _has_option(passed_on, option):
-            parser.error(f"{option} must stand before --")
-    for option in ("--data", "-o", "--output", "--teacher", "--list"):
-        if _has_option(passed_on, option):
-            parser.error(f"{option} after -- does not work on another machine; omit it")
-    training = ["-e", *given.experiments, *passed_on, *["-nowb"] * given.no_wandb]
-    on_cpu = "--cpu" in passed_on or _has_value(passed_on, "--device", "cpu")
-    if not on_cpu and not _has_option(passed_on, "--device"):
-        training += ["--device", "cuda"]  # fail rather than train for hours without the GPU
-    hardware = "" if on_cpu else kaggle.HARDWARE
-    experiments = find_experiments(given.experiments)
-    name = given.name or choose_name(experiments)
-    return RemoteOptions(
-        typed=tuple(typed),
-        experiments=tuple(experiments),
-        training=tuple(training),
-        user=given.user,
-        name=name,
-        push=given.push,
-        fetch=given.fetch,
-        output=given.output,
-        overwrite=given.overwrite,
-        data=given.data,
-        clone=given.clone,
-        hardware=hardware if given.hardware is None else given.hardware,
-        hours=given.hours,
-        folder=given.folder or Path("remote", name),
-    )
-
-
-def _has_option(words: Sequence[str], option: str) -> bool:
-    return any(word.partition("=")[0] == option for word in words)
-
-
-def _has_value(words: Sequence[str], option: str, value: str) -> bool:
-    return f"{option}={value}" in words or (option, value) in pairwise(words)
+        text = getattr(given, option) or ""
+        if not re.fullmatch(pattern, text, re.ASCII):
+            parser.error(f"--{option} is {text!r}; give {expected}")
+    return RemoteOptions(**vars(given))
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -240,30 +181,23 @@ def _make_parser() -> argparse.ArgumentParser:
     add("-u", "--user", required=True, help="your name on Kaggle")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("-p", "--push", action="store_true", help="send it and start training")
-    action.add_argument(
-        "--fetch", action="store_true", help="bring the runs into the folder given by -o"
-    )
-    add("-nowb", "--no-wandb", action="store_true", help="do not track with Weights & Biases")
+    action.add_argument("--fetch", action="store_true", help="bring the runs into the folder of -o")
     add(
-        *("-o", "--output"),
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="the local folder of runs (default: runs/)",
+        *("-nowb", "--no-wandb"),
+        dest="training",
+        action="store_const",
+        const=["-nowb"],
+        default=[],
+        help="do not track with Weights & Biases",
     )
+    add("-o", "--output", type=Path, default=Path("runs"), help="the local folder of runs (runs/)")
     add("--overwrite", action="store_true", help="with --fetch: replace local runs")
     add("-n", "--name", help="of the notebook (default: geoseg- and the experiments)")
-    add("--data", default=HANDLE, metavar="OWNER/NAME", help=f"on Kaggle (default: {HANDLE})")
-    add(
-        "--clone",
-        nargs="?",
-        const="",
-        metavar="URL",
-        help="let the notebook clone the code from this address or from the git remote (default: "
-        "send the code of the commit)",
-    )
+    add("--data", default=HANDLE, help="a data set on Kaggle (default: %(default)s)")
+    clone_help = "let the notebook clone this address, or the git remote (default: send the code)"
+    add("--clone", nargs="?", const="", metavar="URL", help=clone_help)
     add("--hardware", metavar="NAME", help=f"of Kaggle (default: {kaggle.HARDWARE}, or none)")
-    add("--hours", type=float, default=11.0, help="then save and stop (default: 11; Kaggle has 12)")
+    add("--hours", type=float, default=11.0, help="then save and stop (default: %(default)g of 12)")
     add("--folder", type=Path, metavar="DIR", help="for the notebook (default: remote/<name>)")
     return parser
 

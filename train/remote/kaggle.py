@@ -8,23 +8,23 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 from geoseg.atomic_files import atomic_write_text
 from geoseg.dataset.download import LOGIN_ADVICE, http_status, root_cause
-from train.remote import remote_script
-from train.remote.job import RemoteError
+from train.remote import RemoteError, remote_script
 from train.remote.remote_script import TrainingJob
 
 HARDWARE = "NvidiaTeslaT4"  # two of them; torch no longer runs on the P100
 MAX_HOURS = 11.5  # Kaggle ends a notebook after 12 hours and then keeps nothing
-PAGE = "https://www.kaggle.com/code/{user}/{name}"
 MAX_BYTES = 1_000_000  # of a notebook
-NOTEBOOK, METADATA = "train.ipynb", "kernel-metadata.json"
+NOTEBOOK, METADATA, RESULT = "train.ipynb", "kernel-metadata.json", "result.json"
+_UNFINISHED = ("QUEUED", "RUNNING", "NEW_SCRIPT", "CANCEL_REQUESTED")
 
 
-def write_notebook(job: TrainingJob, user: str, hardware: str, folder: Path) -> list[str]:
-    """Write the notebook and its metadata; return facts about them to print."""
+def write_notebook(job: TrainingJob, kernel: str, hardware: str, folder: Path) -> None:
+    """Write the notebook and its metadata; `kernel` is "user/name"."""
     notebook = json.dumps(_make_notebook(job), indent=1) + "\n"
     if len(notebook) > MAX_BYTES:
         raise RemoteError(
@@ -33,38 +33,59 @@ def write_notebook(job: TrainingJob, user: str, hardware: str, folder: Path) -> 
             "repository has them, or train the teacher there too"
         )
     metadata = {
-        "id": f"{user}/{job['name']}",
+        "id": kernel,
         "title": job["name"].replace("-", " "),
         "code_file": NOTEBOOK,
         "language": "python",
         "kernel_type": "notebook",
         "is_private": True,
         "enable_gpu": bool(hardware),
-        "enable_tpu": False,
         "enable_internet": True,
         "machine_shape": hardware,
         "dataset_sources": [job["data"]] if job["data"] else [],
-        "competition_sources": [],
-        "kernel_sources": [],
-        "model_sources": [],
     }
     atomic_write_text(folder / NOTEBOOK, notebook)
     atomic_write_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
-    return [
-        f"kernel {metadata['id']}, private, {hardware or 'no GPU'}, internet on",
-        f"by hand: kaggle kernels push -p {folder}",
-    ]
 
 
-def push_notebook(job: TrainingJob, user: str, folder: Path) -> str:
+def _make_notebook(job: TrainingJob) -> dict[str, Any]:
+    """Return a notebook of format 4.5 with three code cells: the job, the script and its call."""
+    intro = (
+        f"# {job['name']}\n\n`python -m train {' '.join(job['arguments'])}` at commit "
+        f"{job['commit'] or 'unknown'} of geoseg. With a secret `WANDB_API_KEY` (Add-ons, Secrets) "
+        "Weights & Biases tracks it live. `runs.tar` holds the runs."
+    )
+    code = {
+        "job": f"JOB = {pformat(dict(job), sort_dicts=False)}\n",
+        "code": inspect.getsource(remote_script),
+        "run": "main(JOB)\n",
+    }
+    common: dict[str, Any] = {"cell_type": "code", "execution_count": None, "outputs": []}
+    return {
+        "cells": [
+            {"cell_type": "markdown", "id": "intro", "metadata": {}, "source": intro},
+            *({**common, "id": i, "metadata": {}, "source": s} for i, s in code.items()),
+        ],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def push_notebook(job: TrainingJob, kernel: str, folder: Path) -> str:
     """Send the folder and start the notebook; return the address of its page.
 
     Raise RemoteError if it is running: the results of that run could no longer be fetched.
     """
-    kernel = f"{user}/{job['name']}"
     with _open_api(kernel) as api:
-        with _ignore_missing_notebook():
+        try:
             _check_finished(kernel, api.kernels_status(kernel))
+        except (OSError, ValueError) as error:
+            if not _is_missing(error):
+                raise
         answer = api.kernels_push(str(folder))
     if answer.error:
         raise RemoteError(f"Kaggle refuses {kernel}: {answer.error}")
@@ -76,106 +97,38 @@ def push_notebook(job: TrainingJob, user: str, folder: Path) -> str:
     return str(answer.url)
 
 
-def download_results(user: str, name: str, folder: Path) -> str:
-    """Download the files that the notebook made; return why it failed, or ""."""
-    kernel = f"{user}/{name}"
+def download_results(kernel: str, folder: Path) -> str:
+    """Download the files that the notebook made; return why its training ended early, or "".
+
+    Raise RemoteError if the notebook is running, or failed without packing its runs.
+    """
     with _open_api(kernel) as api:
         answer = api.kernels_status(kernel)
         status = _check_finished(kernel, answer)
         api.kernels_output(kernel, path=str(folder), force=True, quiet=True)
-    if status == "COMPLETE":
-        return ""
-    reason = f": {answer.failure_message}" if answer.failure_message else ""
-    log = folder / f"{name}.log"
-    return f"{kernel} ended with {status}{reason}{_read_last_lines(log)}"
+    log = _read_last_lines(folder / f"{kernel.partition('/')[2]}.log")
+    if not (folder / RESULT).exists():
+        raise RemoteError(f"{kernel} ended with {status}: {answer.failure_message or ''}{log}")
+    code = json.loads((folder / RESULT).read_text())["exit_code"]
+    if code in (143, -15):
+        return "the training reached its time limit; python -m train ... --resume continues it here"
+    return f"the training ended with exit code {code}{log}" if code else ""
 
 
 def _check_finished(kernel: str, answer: Any) -> str:
     """Return how a notebook ended, in capitals; raise RemoteError if it has not ended."""
     status = str(answer.status).rpartition(".")[2].upper()  # an enumeration, or its name
-    if status in ("QUEUED", "RUNNING", "NEW_SCRIPT", "CANCEL_REQUESTED"):
-        state = status.lower().replace("_", " ")
-        raise RemoteError(f"{kernel} is still {state}; try again later, or stop it on its page")
+    if status in _UNFINISHED:
+        raise RemoteError(f"{kernel} is {status}; try again later, or stop it on its page")
     return status
-
-
-@contextmanager
-def _ignore_missing_notebook() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        if not _is_missing(error):
-            raise
-
-
-def _is_missing(error: Exception) -> bool:
-    """Whether the notebook is missing; Kaggle then answers 403 or 404."""
-    return http_status(error) in (403, 404) or "Cannot access kernel" in str(error)
 
 
 def _read_last_lines(log: Path, lines: int = 5) -> str:
     """Return the last lines of a notebook's log, a JSON list of what it printed."""
-    if not log.exists():
-        return ""
-    text = log.read_text(errors="replace")
-    with suppress(ValueError, TypeError, KeyError):  # plain text, or cut off
+    text = log.read_text(errors="replace") if log.exists() else ""
+    with suppress(ValueError):  # it is plain text, or cut off
         text = "".join(part["data"] for part in json.loads(text))
-    return "\n" + "\n".join(text.strip().splitlines()[-lines:])
-
-
-def _make_notebook(job: TrainingJob) -> dict[str, Any]:
-    """Return a notebook of format 4.5 with three code cells: the job, the script and its call."""
-    code = inspect.getsource(remote_script)
-    command = " ".join(["python -m train", *job["arguments"]])
-    intro = (
-        f"# {job['name']}\n\n`{command}` at commit {job['commit'] or 'unknown'} of geoseg, as "
-        "`python -m train.remote` wrote it. With a secret `WANDB_API_KEY` (Add-ons, Secrets) "
-        "Weights & Biases tracks it live. `runs.tar` holds the runs."
-    )
-    return {
-        "cells": [
-            {
-                "cell_type": "markdown",
-                "id": "intro",
-                "metadata": {},
-                "source": intro.splitlines(True),
-            },
-            _make_code_cell("job", _format_job(job)),
-            _make_code_cell("code", code),
-            _make_code_cell("run", "main(JOB)\n"),
-        ],
-        "metadata": {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-
-
-def _make_code_cell(name: str, text: str) -> dict[str, Any]:
-    return {
-        "cell_type": "code",
-        "execution_count": None,
-        "id": name,
-        "metadata": {},
-        "outputs": [],
-        "source": text.splitlines(True),
-    }
-
-
-def _format_job(job: TrainingJob) -> str:
-    """Return Python that assigns the job to JOB."""
-    settings = ",\n".join(f"    {json.dumps(key)}: {_to_literal(v)}" for key, v in job.items())
-    return f"JOB = {{\n{settings},\n}}\n"
-
-
-def _to_literal(value: object) -> str:
-    """Return a Python literal; a long text is split into lines, which editors handle better."""
-    if not isinstance(value, str) or len(value) < 100:
-        return repr(value)
-    lines = [repr(value[i : i + 92]) for i in range(0, len(value), 92)]
-    return "(\n        " + "\n        ".join(lines) + "\n    )"
+    return "".join(f"\n  {line}" for line in text.strip().splitlines()[-lines:])
 
 
 @contextmanager
@@ -197,27 +150,22 @@ def _open_api(kernel: str) -> Iterator[Any]:
     except (OSError, ValueError, KeyError) as error:
         if getattr(error, "errno", None):  # the disk, not the network
             raise
-        raise _explain(error, kernel) from error
+        raise RemoteError(_explain(error, kernel)) from error
 
 
-def _explain(error: Exception, kernel: str) -> RemoteError:
-    status = http_status(error)
-    if status == 401:
-        return RemoteError(f"Kaggle does not accept your login; {LOGIN_ADVICE}")
+def _is_missing(error: Exception) -> bool:
+    """Whether the notebook is missing; Kaggle then answers 403 or 404."""
+    return http_status(error) in (403, 404) or "Cannot access kernel" in str(error)
+
+
+def _explain(error: Exception, kernel: str) -> str:
+    if http_status(error) == 401 or "header value" in str(error):  # the latter holds the token
+        return f"Kaggle does not accept your login; {LOGIN_ADVICE}"
     if _is_missing(error):
-        return RemoteError(
+        return (
             f"{kernel} is missing, or not accessible to you ({error}); check -u and the login, and "
             "push it first with -p"
         )
-    if status:
-        return RemoteError(f"Kaggle answers {status} ({error}); try again later")
-    if "header value" in str(error):  # which holds the token
-        return RemoteError(f"the Kaggle token has an invalid format; {LOGIN_ADVICE}")
-    if isinstance(error, ValueError | KeyError):
-        return RemoteError(
-            f"Kaggle's client does not understand the answer ({error}); try again later, or pip "
-            "install -U kaggle"
-        )
-    return RemoteError(
-        f"Kaggle cannot be reached ({root_cause(error)}); check the network and try again"
-    )
+    if http_status(error) or isinstance(error, ValueError | KeyError):
+        return f"Kaggle answers with an error ({error}); try again later, or pip install -U kaggle"
+    return f"Kaggle cannot be reached ({root_cause(error)}); check the network and try again"

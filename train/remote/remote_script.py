@@ -16,33 +16,21 @@ import sys
 import tarfile
 import tempfile
 import threading
-import time
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 
 class TrainingJob(TypedDict):
-    """One training on another machine.
+    """One training on another machine."""
 
-    Attributes:
-        name: of the notebook.
-        arguments: of `python -m train`.
-        commit: of the code, which is cloned from `clone` or unpacked from `archive`.
-        clone: an address of git, or "".
-        archive: a base64 `.tar.xz` with the code, or "".
-        data: a data set on Kaggle, or "".
-        tracking: environment variables of Weights & Biases; None to track nothing.
-        hours: after which training is told to save and stop.
-    """
-
-    name: str
-    arguments: list[str]
-    commit: str
-    clone: str
-    archive: str
-    data: str
-    tracking: dict[str, str] | None
-    hours: float
+    name: str  # of the notebook
+    arguments: list[str]  # of `python -m train`
+    commit: str  # of the code, which is cloned from `clone` or unpacked from `archive`
+    clone: str  # an address of git, or ""
+    archive: str  # a base64 .tar.xz with the code, or ""
+    data: str  # a data set on Kaggle, or ""
+    tracking: dict[str, str]  # environment variables of Weights & Biases
+    hours: float  # after which training is told to save and stop
 
 
 def main(job: TrainingJob) -> int:
@@ -53,12 +41,10 @@ def main(job: TrainingJob) -> int:
     code, runs = scratch / "code", scratch / "runs"
     get_code(job, code)
     install_requirements(code)
-    if job["tracking"] is not None:
+    if "-nowb" not in job["arguments"]:
         set_up_tracking(job["tracking"])
-    data = find_data() if job["data"] else None
-    start = time.time()
-    status = train(job, code, data, runs, output / "training.log")
-    pack_runs(job, runs, output, exit_code=status, seconds=round(time.time() - start))
+    status = train(job, code, find_data() if job["data"] else None, runs)
+    pack_runs(runs, output, status)
     print(f"{output / 'runs.tar'} holds the runs; the trainer's exit code is {status}.")
     return status
 
@@ -99,41 +85,36 @@ def set_up_tracking(settings: dict[str, str]) -> None:
 def find_data() -> Path:
     """Return the folder of the mounted data set; raise FileNotFoundError if there is none."""
     mounted = Path(os.environ.get("GEOSEG_INPUT", "/kaggle/input"))
-    for images in sorted(mounted.rglob("images")):
-        if images.parent.name == "train":
-            return images.parent.parent
+    for images in sorted(mounted.rglob("train/images")):
+        return images.parent.parent
     raise FileNotFoundError(f"no data set in {mounted}; add it to the notebook as an input")
 
 
-def train(job: TrainingJob, code: Path, data: Path | None, runs: Path, log: Path) -> int:
-    """Train, print and log the output; return the trainer's exit code.
+def train(job: TrainingJob, code: Path, data: Path | None, runs: Path) -> int:
+    """Train and print the output; return the trainer's exit code.
 
     After the job's hours the trainer gets SIGTERM, and saves what --resume needs.
     """
     command = [sys.executable, "-u", "-m", "train", *job["arguments"], "-o", str(runs)]
     if data:
         command += ["--data", str(data)]
-    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with (
-        subprocess.Popen(command, cwd=code, text=True, **options) as process,
-        log.open("w") as log_file,
-    ):
+    output = subprocess.PIPE  # a notebook keeps only what its own process prints
+    with subprocess.Popen(
+        command, cwd=code, text=True, stdout=output, stderr=subprocess.STDOUT
+    ) as process:
         timer = threading.Timer(job["hours"] * 3600, process.terminate)
         timer.daemon = True
         timer.start()
         assert process.stdout
         for line in process.stdout:
             print(line, end="", flush=True)
-            log_file.write(line)
-            log_file.flush()
         timer.cancel()
     return process.returncode
 
 
-def pack_runs(job: TrainingJob, runs: Path, output: Path, **facts: int) -> None:
-    """Write runs.tar and result.json, which holds the commit, the arguments and `facts`."""
-    result = {"commit": job["commit"], "arguments": job["arguments"], **facts}
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+def pack_runs(runs: Path, output: Path, exit_code: int) -> None:
+    """Write runs.tar, and result.json with the exit code."""
+    (output / "result.json").write_text(json.dumps({"exit_code": exit_code}))
     with tarfile.open(output / "runs.tar", "w") as archive:
         for path in sorted(runs.glob("*")):  # without the links of wandb to its logs
             archive.add(path, path.name, filter=lambda member: None if member.issym() else member)

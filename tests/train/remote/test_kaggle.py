@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tarfile
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_push_sends_the_notebook(kaggle, tmp_path, capsys):
     assert cells[-1]["source"] == "main(JOB)\n"
     output = read_output(capsys)
     assert f"Started: {url}" in output
-    assert "python -m train.remote --fetch -e 3 -u me" in output
+    assert "repeat the command with --fetch instead of -p" in output
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_push_sends_the_notebook(kaggle, tmp_path, capsys):
         ),
         ((401, {"code": 401, "message": "Unauthenticated"}), "does not accept your login"),
         ((403, {"code": 403, "message": "Forbidden"}), "check -u and the login"),
-        ((500, {"code": 500, "message": "Oops"}), "Kaggle answers 500"),
+        ((500, {"code": 500, "message": "Oops"}), "Kaggle answers with an error (Oops)"),
     ],
 )
 def test_failed_push_is_explained(kaggle, answer, message, tmp_path, capsys):
@@ -49,7 +50,7 @@ def test_failed_push_is_explained(kaggle, answer, message, tmp_path, capsys):
 def test_running_notebook_is_neither_fetched_nor_pushed(kaggle, status, tmp_path, capsys):
     kaggle.answers["GetKernelSessionStatus"] = (200, {"status": status})
     assert fetch(tmp_path) == 1
-    assert f"me/geoseg-3 is still {status.lower()}; try again later" in read_output(capsys)
+    assert f"me/geoseg-3 is {status}; try again later" in read_output(capsys)
     assert not (tmp_path / "runs").exists()
     assert push(tmp_path / "sent") == 1
     assert "or stop it on its page" in read_output(capsys)
@@ -66,15 +67,14 @@ def test_first_push_and_interrupted_push(kaggle, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(backend, "push_notebook", interrupt)
     assert push(tmp_path / "sent") == 130
-    page = "https://www.kaggle.com/code/me/geoseg-3"
-    assert f"see {page} for whether the notebook was started" in read_output(capsys)
+    assert "your notebooks on Kaggle show whether one was started" in read_output(capsys)
 
 
 @pytest.mark.parametrize("answer", [(200, {"status": "NAPPING"}), (200, b"<html>")])
 def test_unknown_answer_is_explained(kaggle, answer, tmp_path, capsys):
     kaggle.answers["GetKernelSessionStatus"] = answer
     assert fetch(tmp_path) == 1
-    assert "client does not understand the answer" in read_output(capsys)
+    assert "Kaggle answers with an error" in read_output(capsys)
 
 
 def test_failed_notebook_is_reported_with_its_log(kaggle, tmp_path, capsys):
@@ -84,6 +84,26 @@ def test_failed_notebook_is_reported_with_its_log(kaggle, tmp_path, capsys):
     kaggle.answers["ListKernelSessionOutput"] = (200, {"files": [], "log": log})
     assert fetch(tmp_path) == 1
     assert "ended with ERROR: Out of disk fatal: no such commit" in read_output(capsys)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(2, "ended with exit code 2 begins train: no CUDA"), (-15, "time limit"), (143, "--resume")],
+)
+def test_failed_training_is_reported_with_its_last_lines(kaggle, code, message, tmp_path, capsys):
+    files = []
+    with tarfile.open(tmp_path / "runs.tar", "w"):
+        pass
+    (tmp_path / "result.json").write_text(json.dumps({"exit_code": code}))
+    for name in ("runs.tar", "result.json"):
+        kaggle.answers[f"/files/{name}"] = (200, (tmp_path / name).read_bytes())
+        files.append({"fileName": name, "url": f"{kaggle.url}/files/{name}"})
+    log = "begins\ntrain: no CUDA device\n"
+    kaggle.answers["ListKernelSessionOutput"] = (200, {"files": files, "log": log})
+    assert fetch(tmp_path) == 1
+    output = read_output(capsys)
+    assert message in output
+    assert "there is no run of 3-unet-8-halving" in output
 
 
 def test_missing_notebook_is_explained(kaggle, tmp_path, capsys):
@@ -98,7 +118,7 @@ def test_malformed_token_is_not_printed(kaggle, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_sec\nret")
     assert fetch(tmp_path) == 1
     output = read_output(capsys)
-    assert "the Kaggle token has an invalid format; log in" in output
+    assert "Kaggle does not accept your login; log in" in output
     assert "KGAT" not in output
 
 
