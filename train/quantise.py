@@ -105,8 +105,8 @@ def _quantise_and_compare(options: Options) -> int:
         columns = (Column(heading, justify="right") for heading in headings)
         title = f"{name} on {about}"
         table = Table(*columns, title=title, box=None, padding=(0, 1, 0, 0), title_justify="left")
-        for bits, (size, micro, mean, same) in zip((32, *options.bits), comparisons, strict=True):
-            table.add_row(f"{bits}", f"{size:,}", f"{micro:.3f}", f"{mean:.3f}", f"{same:.2%}")
+        for width, (size, micro, mean, same) in zip((32, *options.bits), comparisons, strict=True):
+            table.add_row(f"{width}", f"{size:,}", f"{micro:.3f}", f"{mean:.3f}", f"{same:.2%}")
         console.print(table)
         for file, target in zip(files, targets, strict=False):
             with atomic_write(target) as temporary:

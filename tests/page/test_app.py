@@ -87,15 +87,6 @@ def test_invalid_paths_print_one_sentence(mistake, name):
     assert mistake("-i", name).startswith("app.py: ")
 
 
-def test_the_list_of_unreadable_files_is_bounded():
-    rejected = [(f"{i}.npy", "is empty") for i in range(app.MAX_LISTED + 3)]
-    lines = list(app.describe_rejected(rejected))
-    assert lines[0] == "0.npy: is empty"
-    assert lines[-1] == "and 3 more files"
-    assert list(app.describe_rejected([("a.npy", "a.npy is empty")])) == ["a.npy is empty"]
-    assert len(lines) == app.MAX_LISTED + 1
-
-
 def test_experiments_keep_the_order_of_the_arguments(folder):
     found = app.select_checkpoints(str(folder / "checkpoints"), ["unet", "200", "402"])
     assert [path.stem for path in found] == ["402-unet", "200-stacked"]

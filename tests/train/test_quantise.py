@@ -161,4 +161,4 @@ def test_evaluate_record_keeps_the_bits_and_cards_show_them(full, data, tmp_path
     rows = [line.split(" | ") for line in readme.read_text().splitlines() if "`" in line]
     kilobytes = [f"{path.stat().st_size / 1000:,.0f} kB" for path in (full, small)]
     assert [row[2] for row in rows] == [kilobytes[0], f"{kilobytes[1]}, 8 bits"]
-    assert "- Weights: 8 bits, a scale a channel" in (full.parent / "README.md").read_text()
+    assert "- Weights: 8 bits, a scale per channel" in (full.parent / "README.md").read_text()
