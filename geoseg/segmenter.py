@@ -29,8 +29,7 @@ from geoseg.checkpoint import (
 from geoseg.inference import ModelRunner, native_precision
 from geoseg.models import Model
 
-# Pixels of one forward pass, in whole images: 256 patches. An activation of 256 channels, the
-# widest, then takes 340 MB.
+# Pixels of one forward pass, in whole images: the widest activation, 256 channels, takes 340 MB.
 _PIXELS_PER_PASS = 256 * 36 * 36
 # The largest single image: 58,000 rows of 36 columns, 2 GB for such an activation.
 MAX_PIXELS = 2**21
@@ -49,10 +48,7 @@ class Segmentation(NamedTuple):
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name: "auto" is the GPU if there is one, else the CPU.
-
-    Raise ValueError for a device that this machine lacks.
-    """
+    """Return the device of a name, "auto" the GPU if there is one; ValueError if it is missing."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
@@ -64,11 +60,11 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 class Segmenter:
-    """Runs checkpoints, which are loaded when first needed, on the best device.
+    """Runs checkpoints, which are loaded when first needed. Safe to use from several threads.
 
     Args:
         checkpoints: safetensors files of `save_checkpoint`, or their addresses on the Hub; the name
-            of each is its `checkpoint_name`.
+            of each is its `checkpoint_name`, by which `paths` and `cards` hold its file and card.
         device: "auto", "cpu" or "cuda".
         precision: "exact" computes in float32: the same results on every machine, except for
             rounding. "fast", for interactive use, computes in bfloat16 where that is native and
@@ -76,12 +72,7 @@ class Segmenter:
             of its masks are the same.
 
     Raises CheckpointError for an unusable file or for two files of one name; ValueError if there is
-    no checkpoint, no such device or no such precision. Safe to use from several threads.
-
-    Attributes:
-        paths: the file of each model, by name.
-        cards: the card of each checkpoint, by name.
-        device: where the models run.
+    no checkpoint, no such device or no such precision.
     """
 
     def __init__(
@@ -113,30 +104,28 @@ class Segmenter:
 
     def model(self, name: str) -> Model:
         """Return the model `name`, float32; KeyError lists the names."""
-        return self._get_loaded(name)[0]
+        return self._load(name)[0]
 
-    def _get_loaded(self, name: str) -> tuple[Model, ModelRunner]:
+    def _load(self, name: str) -> tuple[Model, ModelRunner]:
+        """Return a model and what runs it; both are kept."""
         if name not in self.paths:
             raise KeyError(f"no model {name!r}; there are {', '.join(self.names)}")
         with self._lock:
-            if name not in self._models:
-                self._models[name] = self._load(name)
+            if name in self._models:
+                return self._models[name]
+            model = load_checkpoint(self.paths[name]).to(self.device)
+            assert model.card
+            inputs = model.card.normalisation.channels
+            channels = (model.arguments["in_channels"], model.arguments["out_channels"])
+            if channels != (inputs, 1):
+                raise CheckpointError(
+                    f"{self.paths[name].name}: takes {channels[0]} channels and gives "
+                    f"{channels[1]}; its normalisation makes {inputs} of a patch, and a mask has 1"
+                )
+            self.cards[name] = model.card  # the file may have been replaced since it was read
+            precision = native_precision(self.device) if self._fast else torch.float32
+            self._models[name] = model, ModelRunner(model, precision, record=self._fast)
             return self._models[name]
-
-    def _load(self, name: str) -> tuple[Model, ModelRunner]:
-        model = load_checkpoint(self.paths[name])
-        assert model.card
-        inputs = model.card.normalisation.channels
-        channels = (model.arguments["in_channels"], model.arguments["out_channels"])
-        if channels != (inputs, 1):
-            raise CheckpointError(
-                f"{self.paths[name].name}: takes {channels[0]} channels and gives {channels[1]}; "
-                f"its normalisation makes {inputs} of a patch, and a mask has one"
-            )
-        self.cards[name] = model.card  # the file may have been replaced since its card was read
-        model = model.to(self.device)
-        precision = native_precision(self.device) if self._fast else torch.float32
-        return model, ModelRunner(model, precision, record=self._fast)
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -204,7 +193,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def _run(self, name: str, images: torch.Tensor) -> torch.Tensor:
-        (_, runner), card = self._get_loaded(name), self.cards[name]
+        (_, runner), card = self._load(name), self.cards[name]
         count = max(1, _PIXELS_PER_PASS // images[0].numel())
         parts = []
         for part in images.split(count):
