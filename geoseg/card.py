@@ -69,16 +69,15 @@ class Card:
                     f"quantisation: per is {per!r}; only one scale per channel is read"
                 )
             quantisation = Quantisation(**stored)
+        names = ("arguments", "experiment", "metrics")
+        mappings: dict[str, Any] = {name: dict(json.loads(metadata[name])) for name in names}
         return cls(
             architecture=metadata["architecture"],
-            arguments=dict(json.loads(metadata["arguments"])),
             normalisation=Normalisation(**json.loads(metadata["normalisation"])),
             threshold=float(metadata["threshold"]),
-            experiment=dict(json.loads(metadata["experiment"])),
             data=metadata["data"],
-            metrics=dict(json.loads(metadata["metrics"])),
-            version=metadata["version"],
             quantisation=quantisation,
+            **mappings,
         )
 
 

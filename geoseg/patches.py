@@ -65,22 +65,13 @@ class AllNullError(PatchError):
 def read_patch(source: Source) -> NDArray[np.float32]:
     """Read one patch, or one whole log, of wall thickness.
 
-    Args:
-        source: Path of a `.npy` file, or its bytes. Integers and floats of any size and byte
-            order, C or Fortran order, shape (Z, A), (1, Z, A) or (Z, A, 1); of two candidate axes
-            the leading one is dropped, so (1, Z, 1) gives (Z, 1).
+    `source` is the path of a `.npy` file, or its bytes: integers and floats of any size and byte
+    order, C or Fortran order, shape (Z, A), (1, Z, A) or (Z, A, 1); of two candidate axes the
+    leading one is dropped, so (1, Z, 1) gives (Z, 1).
 
-    Returns:
-        Native, C-contiguous, writable float32 (Z depth, A azimuth) in the unit of the file, with
-        NaN at every null: NaN, infinities, and values beyond +-900 (-999.25, -999.0, -9999).
-
-    Raises:
-        PatchError: The file is missing, damaged, of another kind, or holds nulls only.
-
-    >>> file = io.BytesIO()
-    >>> np.save(file, np.array([[0.01, -999.25]]))
-    >>> read_patch(file.getvalue())
-    array([[0.01,  nan]], dtype=float32)
+    Return native, C-contiguous, writable float32 (Z depth, A azimuth) in the unit of the file, with
+    NaN at every null: NaN, infinities, and values beyond +-900 (-999.25, -999.0, -9999). Raise
+    PatchError if the file is missing, damaged, of another kind, or holds nulls only.
     """
     subject, array = _read(source, kinds="iuf")
     with np.errstate(all="ignore"):  # a float64 beyond float32's range becomes infinite: a null
@@ -95,17 +86,11 @@ def read_patch(source: Source) -> NDArray[np.float32]:
 def read_mask(source: Source, *, unknown: bool = False) -> NDArray[np.uint8]:
     """Read one mask of grooves.
 
-    Args:
-        source: As for `read_patch`; booleans are accepted too, and so is the array "mask" of an
-            `.npz` archive. Every value must be 0 or 1.
-        unknown: Accept 255 as well, where the label is unknown.
+    `source` is as for `read_patch`, or an `.npz` archive with an array "mask"; every value is 0 or
+    1, or with `unknown` 255 where the label is unknown. Booleans are accepted too.
 
-    Returns:
-        Native, C-contiguous, writable uint8 (Z depth, A azimuth): 1 in a groove, 0 elsewhere, 255
-        where the label is unknown.
-
-    Raises:
-        PatchError: The file is missing, damaged, of another kind, or holds another value.
+    Return native, C-contiguous, writable uint8 (Z depth, A azimuth): 1 in a groove. Raise
+    PatchError if the file is missing, damaged, of another kind, or holds another value.
     """
     subject, array = _read(source, kinds="biuf", member="mask.npy")
     allowed = (0, 1, UNKNOWN_LABEL) if unknown else (0, 1)

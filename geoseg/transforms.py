@@ -26,10 +26,7 @@ class Views(NamedTuple):
 def draw_views(
     count: int, columns: int, *, roll: bool, flip: bool, generator: torch.Generator
 ) -> Views:
-    """Draw random views of `count` patches, on the generator's device.
-
-    Without `roll` every shift is 0; without `flip` there are no flips.
-    """
+    """Draw random views of `count` patches, on the generator's device."""
     device = generator.device
     # Always draw both, so that switching one augmentation off does not change the other.
     shift = torch.randint(columns, (count,), generator=generator, device=device)
