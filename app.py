@@ -21,7 +21,6 @@ from typing import Literal
 
 ROOT = Path(__file__).resolve().parent
 SAMPLES = ROOT / "geoseg" / "samples" / "validation" / "images"
-_MAX_LISTED = 10  # unusable files named on the console
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def serve(options: Options) -> None:
     from geoseg.segmenter import Segmenter
 
     patches = load_set(options.input or [str(SAMPLES)], "" if options.input else "Samples")
-    for name, reason in patches.rejected[:_MAX_LISTED]:
+    for name, reason in patches.rejected[:10]:
         print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
     paths = select_checkpoints(options.checkpoints, options.experiments)
     segmenter = Segmenter(paths, live_device(options.device), options.precision)
@@ -179,15 +178,15 @@ def select_checkpoints(folder: str, wanted: Sequence[str]) -> list[Path]:
         raise ValueError(f"{folder!r} holds no checkpoint; train one with python -m train")
     if not wanted:
         return list(files.values())
-    chosen: dict[str, Path] = {}
+    chosen: list[str] = []
     for experiment in wanted:
         names = choose(tuple(files), experiment)
         if not names:
             raise ValueError(
                 f"no checkpoint {experiment!r} in {folder!r}; there are {', '.join(files)}"
             )
-        chosen.update((name, files[name]) for name in names)
-    return list(chosen.values())
+        chosen += names
+    return [files[name] for name in dict.fromkeys(chosen)]
 
 
 def _port(text: str) -> int:
@@ -211,10 +210,7 @@ def _check_address(host: str, port: int) -> None:
     """Raise ValueError if the address cannot be used, before anything slow is loaded."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        family, kind, _, _, address = found[0]
-        with socket.socket(family, kind) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
+        socket.create_server(found[0][4], family=found[0][0]).close()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "no such address"
         raise ValueError(

@@ -17,24 +17,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m geoseg", description="Find corrosion grooves in ultrasonic logs of pipes."
     )
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
-    _add_segment_arguments(
-        commands.add_parser("segment", help="write the masks of patches and logs")
-    )
-    arguments = vars(parser.parse_args(argv))
-    if arguments.pop("command") is None:
-        parser.print_help()
-        return 0
-    options = SegmentOptions(**arguments)
-    stopped = "stopped; the files written so far are complete"
-    return run_command("segment", lambda: segment_files(options), stopped)
-
-
-def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "For every FILE x.npy, write the folder OUT/x with mask.npy, probability.npy and "
-        "summary.json. With several checkpoints, write OUT/CHECKPOINT/x."
-    )
-    add = parser.add_argument
+    add = commands.add_parser(
+        "segment",
+        help="write the masks of patches and logs",
+        description="For every FILE x.npy, write the folder OUT/x with mask.npy, probability.npy "
+        "and summary.json. With several checkpoints, write OUT/CHECKPOINT/x.",
+    ).add_argument
     add("files", nargs="+", metavar="FILE", help=".npy files, folders of them or quoted patterns")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results")
     add(
@@ -61,6 +49,13 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pictures", action="store_true", help="write picture.png: the image, and with its mask")
     add("--overwrite", action="store_true", help="replace existing files")
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    arguments = vars(parser.parse_args(argv))
+    if arguments.pop("command") is None:
+        parser.print_help()
+        return 0
+    options = SegmentOptions(**arguments)
+    stopped = "stopped; the files written so far are complete"
+    return run_command("segment", lambda: segment_files(options), stopped)
 
 
 def _parse_threshold(text: str) -> float:

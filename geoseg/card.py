@@ -44,7 +44,7 @@ class Card:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Return what `save_checkpoint` needs to write the same card, except for the storage."""
+        """What `save_checkpoint` needs to write the same card, except for the quantisation."""
         names = ("normalisation", "threshold", "experiment", "data", "metrics")
         return {name: getattr(self, name) for name in names}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from geoseg import hub
@@ -40,8 +40,8 @@ def save_checkpoint(
     """Write `model` and its card, atomically, and set `model.card`.
 
     A `normalisation` of None is the default one. A `quantisation` rounds the weights in the file,
-    not those of `model`. Raise CheckpointError for weights that are not finite, since such a file
-    could not be loaded, and OSError if the file cannot be written.
+    not those of `model`. Raise CheckpointError for weights that are not finite, and OSError if the
+    file cannot be written.
     """
     weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
     with _name_in_errors(Path(path)):
@@ -59,10 +59,8 @@ def save_checkpoint(
         quantisation=quantisation,
     )
     with atomic_write(path) as temporary:
-        try:
-            save_file(weights, temporary, model.card.to_metadata())
-        except SafetensorError as error:  # raised for a full disk
-            raise OSError(str(error)) from error
+        # Not save_file, which raises another type of error if the disk is full.
+        temporary.write_bytes(save(weights, model.card.to_metadata()))
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
@@ -74,11 +72,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     """Rebuild the model, float32, in evaluation mode on the CPU, with its `card`.
 
     `path` may be an address on the Hugging Face Hub: hf://user/repo, optionally followed by
-    @revision or /name.safetensors.
-
-    Raise CheckpointError, with the name of the file, if it is missing, damaged or not a checkpoint
-    of geoseg; if its weights do not fit the architecture or are not finite; and with the address,
-    if the download fails.
+    @revision or /name.safetensors. Raise CheckpointError, with the name of the file, if it cannot
+    be downloaded or read, is not a checkpoint of geoseg, or its weights do not fit or are not
+    finite.
     """
     path = resolve_checkpoint(path)
     card, weights = _open(path, with_weights=True)

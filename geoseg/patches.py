@@ -93,8 +93,7 @@ def read_mask(source: Source, *, unknown: bool = False) -> NDArray[np.uint8]:
     PatchError if the file is missing, damaged, of another kind, or holds another value.
     """
     subject, array = _read(source, kinds="biuf", member="mask.npy")
-    allowed = (0, 1, UNKNOWN_LABEL) if unknown else (0, 1)
-    wrong = ~np.isin(array, allowed)
+    wrong = ~np.isin(array, (0, 1, UNKNOWN_LABEL) if unknown else (0, 1))
     if wrong.any():
         value = array[wrong][0]
         also = f", and {UNKNOWN_LABEL} where it is unknown" if unknown else ""
@@ -121,7 +120,9 @@ def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, N
     path = os.fspath(source)
     name = printable_name(os.path.basename(path)) or "The path"  # folders stay private
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        # Without the flag, opening a named pipe waits for a writer. Windows has no such flag.
+        flag = getattr(os, "O_NONBLOCK", 0)
+        with open(path, "rb", opener=lambda path, flags: os.open(path, flags | flag)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PatchError(f"{name} is not a regular file; choose a .npy file.")
@@ -132,11 +133,6 @@ def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, N
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PatchError(f"{name} cannot be read ({reason}); check the file.") from None
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # Without the flag, opening a named pipe waits for a writer. Windows has no such flag.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _parse(

@@ -46,12 +46,6 @@ def overlay(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> Colours:
     return colours.astype(np.uint8)
 
 
-def side_by_side(left: Colours, right: Colours) -> Colours:
-    """Join two pictures of one size, with a white line between them."""
-    line = np.full((len(left), 1, 3), 255, np.uint8)
-    return np.concatenate([left, line, right], axis=1)
-
-
 def png(colours: Colours, scale: int = 1) -> bytes:
     """Encode a PNG file; each pixel becomes a square of `scale` pixels."""
     picture = Image.fromarray(colours)

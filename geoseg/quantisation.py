@@ -44,7 +44,7 @@ class Quantisation:
     def quantise(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors that a file stores in place of `weights` (float32, finite).
 
-        A weight of any shape (C, ...) becomes int16 or int8 of that shape, or at 4 bits uint8
+        A weight (C, ...) becomes int16 or int8 of that shape, or at 4 bits uint8
         (ceil(values / 2),), and NAME.scale float32 (C,). Its error is at most half a scale plus
         the rounding of float32. Weights that `dequantise` returned become the same tensors again.
         """
@@ -88,16 +88,11 @@ class Quantisation:
 
 
 def _expand(scale: Tensor, weight: Tensor) -> Tensor:
-    """Reshape a scale (C,) so that it broadcasts over a weight (C, ...)."""
     return scale.reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _pack(codes: Tensor) -> Tensor:
-    """Pack integers from -7 to 7, of any shape, into uint8 (ceil(values / 2),).
-
-    The first of two is the low half of the byte. Each is stored plus 8; an odd count is padded
-    with a zero.
-    """
+    """Pack integers from -7 to 7, each plus 8, in pairs into uint8: the first is the low half."""
     flat = codes.flatten()
     nibbles = (torch.nn.functional.pad(flat, (0, flat.numel() % 2)) + 8).to(torch.uint8)
     return nibbles[0::2] | (nibbles[1::2] << 4)

@@ -18,20 +18,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 
 import geoseg
 from geoseg.atomic_files import atomic_write, atomic_write_text
 from geoseg.natural_sort import natural_key
 from geoseg.patches import PatchError, printable_name, read_patch
-from geoseg.pictures import grey, overlay, png, side_by_side
+from geoseg.pictures import grey, overlay, png
 from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
 from geoseg.twins import TWIN_COLUMNS, is_twin_log
 
-DEFAULT_CHECKPOINT = (
-    Path(__file__).resolve().parents[1] / "checkpoints" / "3000-ring-unet.safetensors"
-)
+_ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_CHECKPOINT = _ROOT / "checkpoints" / "3000-ring-unet.safetensors"
 _COLUMNS = TWIN_COLUMNS // 2  # of the patches that the models are trained on
 _RESULTS = ("mask.npy", "probability.npy", "picture.png", "summary.json")
 
@@ -72,9 +70,7 @@ def segment_files(options: SegmentOptions) -> int:
             failed += 1
             subject = "" if isinstance(error, PatchError) else f"{printable_name(path.name)}: "
             print(f"segment: {subject}{error}", file=sys.stderr)
-    console = Console(highlight=False, markup=False)
-    summary = f"masks of {len(images) - failed:,} images, {failed:,} files skipped"
-    console.print(f"{options.output}: {summary}", soft_wrap=True)
+    print(f"{options.output}: masks of {len(images) - failed:,} images, {failed:,} files skipped")
     return 1 if failed else 0
 
 
@@ -133,9 +129,10 @@ def _segment_image(
         with atomic_write(folder / file) as temporary, temporary.open("wb") as opened:
             np.save(opened, array, allow_pickle=False)
     if options.pictures:
-        scale = 6 if len(image) <= 128 else 1  # patches are magnified
+        line = np.full((len(image), 1, 3), 255, np.uint8)
+        picture = np.hstack([grey(image), line, overlay(image, mask)])
         with atomic_write(folder / "picture.png") as temporary:
-            temporary.write_bytes(png(side_by_side(grey(image), overlay(image, mask)), scale))
+            temporary.write_bytes(png(picture, scale=6 if len(image) <= 128 else 1))
     summary = {
         "file": path.name,
         "checkpoint": name,
@@ -156,8 +153,8 @@ def _segment_image(
 def _describe_assumptions(image: NDArray[np.float32], split_twins: bool) -> list[str]:
     """Return what is assumed of an image (Z, A), in sentences."""
     notes = []
-    nulls, columns = int(np.isnan(image).sum()), image.shape[1]
-    if nulls:
+    columns = image.shape[1]
+    if nulls := int(np.isnan(image).sum()):
         notes.append(
             f"{nulls:,} of {image.size:,} pixels are nulls; their mask is 0 and their "
             "probability NaN."

@@ -36,14 +36,10 @@ MAX_PIXELS = 2**21
 
 
 class Segmentation(NamedTuple):
-    """The result of one model for one patch.
+    """The result of one model for one patch (Z, A)."""
 
-    `probability` is float32 (Z, A), NaN at nulls; `mask` uint8 (Z, A), 1 where the probability is
-    above the checkpoint's threshold; `milliseconds` the time of the model.
-    """
-
-    probability: NDArray[np.float32]
-    mask: NDArray[np.uint8]
+    probability: NDArray[np.float32]  # NaN at nulls
+    mask: NDArray[np.uint8]  # 1 where the probability is above the checkpoint's threshold
     milliseconds: float
 
 
@@ -139,22 +135,19 @@ class Segmenter:
     def probabilities(
         self, patches: NDArray[np.floating], names: Sequence[str] | None = None
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the probability of a groove at every pixel, by model.
+        """Return the probability of a groove at every pixel, by model; `names` of None are all.
 
-        Args:
-            patches: raw values (B, Z, A), or one patch or log (Z, A), NaN at nulls.
-            names: which models; None for all.
-
-        Returns {name: float32 of the same shape, NaN at nulls}. Raises ValueError for another
-        number of axes, an empty array, or an image above MAX_PIXELS.
+        `patches` are raw values (B, Z, A), or one patch or log (Z, A), NaN at nulls; each
+        probability is float32 of the same shape, NaN at nulls. Raise ValueError for another number
+        of axes, an empty array, or an image above MAX_PIXELS.
         """
         batch = np.asarray(patches, np.float32)
         if batch.ndim not in (2, 3) or batch.size == 0:
             raise ValueError(f"patches have shape {batch.shape}; they must be (Z, A) or (B, Z, A)")
         if batch.shape[-2] * batch.shape[-1] > MAX_PIXELS:
             raise ValueError(
-                f"one image of {batch.shape[-2]:,} x {batch.shape[-1]:,} pixels is beyond the "
-                f"{MAX_PIXELS:,} that fit in memory at once; cut it along depth"
+                f"one image of {batch.shape[-2:]} pixels is beyond the {MAX_PIXELS:,} that fit in "
+                "memory at once; cut it along depth"
             )
         images = torch.tensor(batch.reshape(-1, *batch.shape[-2:]))
         chosen = self.names if names is None else names
@@ -169,8 +162,7 @@ class Segmenter:
     ) -> dict[str, NDArray[np.float32]]:
         """Return the probabilities of one log (Z, A), as `probabilities` does.
 
-        A log of 72 columns runs through the models as two twins of 36, the columns that they were
-        trained on, unless `split_twins` is False.
+        With `split_twins`, a log of 72 columns runs as two twins of 36, as the models were trained.
         """
         if not (split_twins and twins.is_twin_log(log)):
             return self.probabilities(log, names)

@@ -13,13 +13,10 @@ from torch import Tensor
 
 
 class Views(NamedTuple):
-    """The augmentation of each of B patches: flips first, then a roll.
+    """The augmentation of each of B patches: flips first, then a roll."""
 
-    `shift` (B,) int64 is in columns, to the right; the flips are bool (B,).
-    """
-
-    shift: Tensor
-    flip_depth: Tensor
+    shift: Tensor  # columns to the right, int64 (B,)
+    flip_depth: Tensor  # bool (B,)
     flip_azimuth: Tensor
 
 
@@ -56,10 +53,7 @@ def cycle_views(
 
 
 def apply_views(patches: Tensor, views: Views, selection: Tensor) -> Tensor:
-    """Apply views[b] to patch selection[b] of `patches` (N, C, Z, A), for every b, in one gather.
-
-    Return (B, C, Z, A), channels_last.
-    """
+    """Apply views[b] to patch selection[b] of `patches` (N, C, Z, A); return (B, C, Z, A)."""
     rows, columns = patches.shape[-2:]
     z = torch.arange(rows, device=patches.device)
     a = torch.arange(columns, device=patches.device)

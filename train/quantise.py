@@ -16,7 +16,6 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 from rich.console import Console
-from rich.table import Column, Table
 
 from geoseg.atomic_files import atomic_write
 from geoseg.checkpoint import checkpoint_name, load_checkpoint, resolve_checkpoint, save_checkpoint
@@ -45,7 +44,7 @@ class Options:
 
 
 class Comparison(NamedTuple):
-    """One file: its bytes, its scores, and the share of pixels where its mask is the full one's."""
+    """The bytes of a file, its scores, and the share of pixels where its mask is the full one's."""
 
     size: int
     micro_iou: float
@@ -101,13 +100,10 @@ def _quantise_and_compare(options: Options) -> int:
             quantise_checkpoint(checkpoint, file, bits)
         dataset, about = load_labelled_patches(options.data, options.split, console)
         comparisons = compare_checkpoints([checkpoint, *files], dataset, options.device)
-        headings = ("bits", "bytes", "micro IoU", "mean IoU", "same mask")
-        columns = (Column(heading, justify="right") for heading in headings)
-        title = f"{name} on {about}"
-        table = Table(*columns, title=title, box=None, padding=(0, 1, 0, 0), title_justify="left")
+        console.print(f"{name} on {about}", soft_wrap=True)
+        console.print("bits       bytes  micro IoU  mean IoU  same mask")
         for width, (size, micro, mean, same) in zip((32, *options.bits), comparisons, strict=True):
-            table.add_row(f"{width}", f"{size:,}", f"{micro:.3f}", f"{mean:.3f}", f"{same:.2%}")
-        console.print(table)
+            console.print(f"{width:4} {size:11,} {micro:10.3f} {mean:9.3f} {same:10.2%}")
         for file, target in zip(files, targets, strict=False):
             with atomic_write(target) as temporary:
                 shutil.copyfile(file, temporary)
