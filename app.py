@@ -182,9 +182,8 @@ def select_checkpoints(folder: str, wanted: Sequence[str]) -> list[Path]:
     for experiment in wanted:
         names = choose(tuple(files), experiment)
         if not names:
-            raise ValueError(
-                f"no checkpoint {experiment!r} in {folder!r}; there are {', '.join(files)}"
-            )
+            listed = ", ".join(files)
+            raise ValueError(f"no checkpoint {experiment!r} in {folder!r}; there are {listed}")
         chosen += names
     return [files[name] for name in dict.fromkeys(chosen)]
 

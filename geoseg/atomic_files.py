@@ -1,7 +1,7 @@
 """Write files and folders atomically: a failure leaves the previous content.
 
-Our own because the standard library has no such function, and a rename alone may leave an empty
-file after a power cut.
+Our own because a rename alone, which the standard library has, may leave an empty file after a
+power cut.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ class Card:
         if "quantisation" in metadata:
             stored = dict(json.loads(metadata["quantisation"]))
             if (per := stored.pop("per", "channel")) != "channel":
-                raise ValueError(
-                    f"quantisation: per is {per!r}; only one scale per channel is read"
-                )
+                raise ValueError(f"per is {per!r}; only one scale per channel can be read")
             quantisation = Quantisation(**stored)
         names = ("arguments", "experiment", "metrics")
         mappings: dict[str, Any] = {name: dict(json.loads(metadata[name])) for name in names}

@@ -39,10 +39,9 @@ def native_precision(device: torch.device) -> torch.dtype:
     """Return bfloat16 if `device` multiplies it natively, else float32."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # Older releases of torch do not say, so they get float32.
-        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        native = capabilities.get("avx512_bf16") is True
+    else:  # older releases of torch do not say, so they get float32
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        native = capabilities.get("avx512_bf16", False)
     return torch.bfloat16 if native else torch.float32
 
 
@@ -143,17 +142,16 @@ def _pack_convolutions(module: fx.GraphModule) -> fx.GraphModule:
         packed = torch.ops.mkldnn._reorder_convolution_weight(value, *geometry, shape)
         module.register_buffer(f"packed_{number}", packed)
         last = next(iter(node.users))
-        activation = _FUSABLE_ACTIVATIONS.get(last.target, "") if len(node.users) == 1 else ""
-        slope = []
-        if activation == "leaky_relu":
-            slope = [last.args[1] if len(last.args) > 1 else 0.01]  # the graph omits the default
-        if not activation:
+        if len(node.users) > 1 or last.target not in _FUSABLE_ACTIVATIONS:
             last = node
+        activation = _FUSABLE_ACTIVATIONS.get(last.target, "none")
+        # The graph omits the slope if it is torch's default.
+        slope = [*last.args[1:], 0.01][:1] if activation == "leaky_relu" else []
         with module.graph.inserting_before(node):
             packed = module.graph.get_attr(f"packed_{number}")
             fused = module.graph.call_function(
                 torch.ops.mkldnn._convolution_pointwise.default,
-                (x, packed, bias, *geometry, activation or "none", slope, ""),
+                (x, packed, bias, *geometry, activation, slope, ""),
             )
         fused.meta = last.meta
         last.replace_all_uses_with(fused)

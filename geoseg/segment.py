@@ -63,9 +63,8 @@ def segment_files(options: SegmentOptions) -> int:
     failed = 0
     for path in track_progress(images, "Segmenting"):
         try:
-            image = read_patch(path)
             for name, folder in folders.items():
-                _segment_image(path, image, segmenter, name, folder / path.stem, options)
+                _segment_image(path, segmenter, name, folder / path.stem, options)
         except ValueError as error:
             failed += 1
             subject = "" if isinstance(error, PatchError) else f"{printable_name(path.name)}: "
@@ -104,20 +103,14 @@ def check_targets(images: Sequence[Path], folders: Iterable[Path], overwrite: bo
             if target.resolve() in inputs:
                 raise ValueError(f"{target} is an input, and would be replaced; choose another -o")
             if os.path.lexists(target) and not overwrite:
-                raise ValueError(
-                    f"{target} would be replaced; add --overwrite or choose another -o"
-                )
+                raise ValueError(f"{target} exists; add --overwrite or choose another -o")
 
 
 def _segment_image(
-    path: Path,
-    image: NDArray[np.float32],
-    segmenter: Segmenter,
-    name: str,
-    folder: Path,
-    options: SegmentOptions,
+    path: Path, segmenter: Segmenter, name: str, folder: Path, options: SegmentOptions
 ) -> None:
     """Segment the image of one file with one model, and write the results into `folder`."""
+    image = read_patch(path)
     start = time.perf_counter()
     results = segmenter.log_probabilities(image, [name], split_twins=options.split_twins)
     seconds = time.perf_counter() - start

@@ -116,7 +116,7 @@ class Segmenter:
             if channels != (inputs, 1):
                 raise CheckpointError(
                     f"{self.paths[name].name}: takes {channels[0]} channels and gives "
-                    f"{channels[1]}; its normalisation makes {inputs} of a patch, and a mask has 1"
+                    f"{channels[1]}; its normalisation needs {inputs} and 1"
                 )
             self.cards[name] = model.card  # the file may have been replaced since it was read
             precision = native_precision(self.device) if self._fast else torch.float32

@@ -155,7 +155,7 @@ def test_existing_results_are_kept_without_overwrite(checkpoints, images, tmp_pa
     assert segment(*command) == 0
     before = {p: p.stat().st_mtime_ns for p in out.glob("*/*")}
     assert segment(*command) == 2
-    assert "mask.npy would be replaced; add --overwrite" in capsys.readouterr().err
+    assert "mask.npy exists; add --overwrite" in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in out.glob("*/*")} == before
     assert segment(*command, "--overwrite") == 0
 
