@@ -77,9 +77,8 @@ def serve(options: Options) -> None:
         segmenter.preload()
     page = build(segmenter, patches, segmenter.names if options.experiments else None)
     url = launch(page, options.host, options.port, options.root_path, options.auth)
-    rejected = f" ({len(patches.rejected):,} files left out)" if patches.rejected else ""
     models = f"{len(segmenter.names)} models on {segmenter.device}"
-    print(f"{len(patches.entries):,} patches{rejected}, {models}")
+    print(f"{len(patches.entries):,} patches ({len(patches.rejected):,} files left out), {models}")
     print(f"geoseg is at {url} (Ctrl-C stops it)", flush=True)
     try:
         threading.Event().wait()

@@ -1,8 +1,4 @@
-"""Write files and folders atomically: a failure leaves the previous content.
-
-Our own because a rename alone, which the standard library has, may leave an empty file after a
-power cut.
-"""
+"""Write files and folders atomically: a failure or a power cut leaves the previous content."""
 
 from __future__ import annotations
 

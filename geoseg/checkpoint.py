@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from geoseg import hub
@@ -59,8 +59,10 @@ def save_checkpoint(
         quantisation=quantisation,
     )
     with atomic_write(path) as temporary:
-        # Not save_file, which raises another type of error if the disk is full.
-        temporary.write_bytes(save(weights, model.card.to_metadata()))
+        try:
+            save_file(weights, temporary, model.card.to_metadata())
+        except SafetensorError as error:  # raised for a full disk
+            raise OSError(str(error)) from error
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:

@@ -129,6 +129,8 @@ def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, N
             return name, _parse(file, status.st_size, name, kinds, member)
     except PatchError:
         raise
+    except FileNotFoundError:
+        raise PatchError(f"{name} does not exist; check its name and folder.") from None
     # ValueError for a null character in the path, or a file that became shorter meanwhile.
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

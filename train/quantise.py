@@ -133,10 +133,8 @@ def quantise_checkpoint(source: Path, target: Path, bits: Bits) -> None:
     """
     model = load_checkpoint(source)
     assert model.card
-    if before := model.card.quantisation:
-        raise ValueError(
-            f"{source.name} is in {before.bits} bits already; take the full checkpoint"
-        )
+    if now := model.card.quantisation:
+        raise ValueError(f"{source.name} is in {now.bits} bits already; take the full checkpoint")
     provenance = {**model.card.provenance, "metrics": {}}
     save_checkpoint(target, model, **provenance, quantisation=Quantisation(bits))
 
