@@ -14,24 +14,21 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
 ROOT = Path(__file__).resolve().parent
 SAMPLES = ROOT / "geoseg" / "samples" / "validation" / "images"
-CHECKPOINTS = ROOT / "checkpoints"
-MAX_LISTED = 10  # unusable files listed on the console before the rest is counted
 
 
 @dataclass(frozen=True)
 class Options:
     """The command line; the help of each option says what it means."""
 
-    input: tuple[str, ...]
-    experiments: tuple[str, ...]
+    input: Sequence[str]
+    experiments: Sequence[str]
     checkpoints: str
     preload: bool
     device: str
@@ -39,46 +36,49 @@ class Options:
     host: str
     port: int
     root_path: str
-    accounts: tuple[str, ...]
+    auth: Sequence[str]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, load the models, and serve the page until Ctrl-C or SIGTERM."""
-    options = parse_options(arguments)
-    _check_address(options.host, options.port)
+    parser = make_parser()
+    options = Options(**vars(parser.parse_args(arguments)))
+    # The message does not repeat what was typed: it may be a password.
+    if not all(re.fullmatch("[^:]+:.+", user) for user in options.auth):
+        parser.error("--auth, or a line of GEOSEG_AUTH, is USER:PASSWORD; neither may be empty")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the upload folder is removed
     try:
-        with _private_environment():
+        _check_address(options.host, options.port)
+        with tempfile.TemporaryDirectory(prefix="geoseg-", ignore_cleanup_errors=True) as uploads:
+            _set_environment(uploads)
             serve(options)
     except KeyboardInterrupt:  # while loading
         sys.exit(130)
+    except (ValueError, OSError, RuntimeError) as error:
+        parser.exit(2, f"app.py: {error}\n")
 
 
 def serve(options: Options) -> None:
-    """Build the page and serve it until Ctrl-C."""
+    """Build the page and serve it until Ctrl-C.
+
+    Raise ValueError if patches or checkpoints cannot be used; OSError if the port is taken or a
+    path is invalid; RuntimeError if a home directory cannot be determined.
+    """
     # Imported here so that --help and mistakes are fast, and after the upload folder is set.
     from geoseg.page import build, launch, live_device, load_set
     from geoseg.segmenter import Segmenter
 
-    try:
-        patches = load_set(options.input or [str(SAMPLES)], "" if options.input else "Samples")
-        for line in describe_rejected(patches.rejected):
-            print(line, file=sys.stderr)
-        paths = select_checkpoints(options.checkpoints, options.experiments)
-        segmenter = Segmenter(paths, live_device(options.device), options.precision)
-        if options.preload:
-            segmenter.preload()
-    # ValueError if patches or checkpoints cannot be used; OSError if a path is invalid;
-    # RuntimeError if the home directory cannot be determined.
-    except (ValueError, OSError, RuntimeError) as error:
-        _exit(str(error))
+    patches = load_set(options.input or [str(SAMPLES)], "" if options.input else "Samples")
+    for name, reason in patches.rejected[:10]:
+        print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
+    paths = select_checkpoints(options.checkpoints, options.experiments)
+    segmenter = Segmenter(paths, live_device(options.device), options.precision)
+    if options.preload:
+        segmenter.preload()
     page = build(segmenter, patches, segmenter.names if options.experiments else None)
-    host, port = options.host, options.port
-    try:
-        url = launch(page, host, port, options.root_path, options.accounts)
-    except OSError:
-        _exit(f"port {port} of {host} is taken; choose another with --port")
-    print(f"{len(patches.entries):,} patches, {len(segmenter.names)} models on {segmenter.device}")
+    url = launch(page, options.host, options.port, options.root_path, options.auth)
+    models = f"{len(segmenter.names)} models on {segmenter.device}"
+    print(f"{len(patches.entries):,} patches ({len(patches.rejected):,} files left out), {models}")
     print(f"geoseg is at {url} (Ctrl-C stops it)", flush=True)
     try:
         threading.Event().wait()
@@ -88,42 +88,13 @@ def serve(options: Options) -> None:
         page.close(verbose=False)
 
 
-def parse_options(arguments: Sequence[str] | None) -> Options:
-    """Parse the command line; exit with code 2 and one sentence if it is wrong."""
-    values = vars(make_parser().parse_args(arguments))
-    typed = values.pop("auth")
-    accounts = tuple(line.strip() for line in typed if line.strip())
-    # The message does not repeat what was typed: it may be a password. An empty list is an error,
-    # because it would let everybody in.
-    if (typed and not accounts) or not all(re.fullmatch("[^:]+:.+", user) for user in accounts):
-        _exit("--auth, or a line of GEOSEG_AUTH, is USER:PASSWORD; neither may be empty")
-    values |= {name: tuple(values[name]) for name in ("input", "experiments")}
-    return Options(**values, accounts=accounts)
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports an error in one sentence, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and exit with code 2."""
-        _exit(message)
-
-
-def _exit(message: str) -> NoReturn:
-    print(f"app.py: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-def make_parser() -> Parser:
+def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = Parser(prog="app.py", description="Segment patches of pipe logs live in the browser.")
-    _add_content_options(parser.add_argument_group("content").add_argument)
-    _add_model_options(parser.add_argument_group("models").add_argument)
-    _add_server_options(parser.add_argument_group("server").add_argument)
-    return parser
-
-
-def _add_content_options(add: Callable[..., object]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="app.py", description="Segment patches of pipe logs live in the browser."
+    )
+    users = os.environ.get("GEOSEG_AUTH", "")
+    add = parser.add_argument_group("content").add_argument
     add(
         "-i",
         "--input",
@@ -144,14 +115,12 @@ def _add_content_options(add: Callable[..., object]) -> None:
     )
     add(
         "--checkpoints",
-        default=str(CHECKPOINTS),
+        default=str(ROOT / "checkpoints"),
         metavar="DIR",
         help="folder of <id>-<name>.safetensors, or of runs, or hf://user/repo on the Hugging Face "
         "Hub (default: checkpoints/ beside app.py)",
     )
-
-
-def _add_model_options(add: Callable[..., object]) -> None:
+    add = parser.add_argument_group("models").add_argument
     add("--preload", action="store_true", help="load and warm up every model before serving")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
     add(
@@ -161,9 +130,7 @@ def _add_model_options(add: Callable[..., object]) -> None:
         help="fast: bf16 if the processor supports it, 99.9%% of pixels the same; exact: float32, "
         "as in python -m train.evaluate (default: %(default)s)",
     )
-
-
-def _add_server_options(add: Callable[..., object]) -> None:
+    add = parser.add_argument_group("server").add_argument
     add(
         "--host",
         type=_host,
@@ -187,12 +154,14 @@ def _add_server_options(add: Callable[..., object]) -> None:
     add(
         "--auth",
         nargs="+",
-        default=os.environ.get("GEOSEG_AUTH", "").splitlines(),
+        # Blank lines are skipped; nothing but these is an error, as no user would admit everybody.
+        default=re.findall(r"\S.*\S", users) or users.splitlines(),
         metavar="USER:PASSWORD",
         help="only these users may open the page and the endpoints; the environment variable "
         "GEOSEG_AUTH, one user a line, is safer: other users of this machine can read a command "
         "line",
     )
+    return parser
 
 
 def select_checkpoints(folder: str, wanted: Sequence[str]) -> list[Path]:
@@ -208,23 +177,14 @@ def select_checkpoints(folder: str, wanted: Sequence[str]) -> list[Path]:
         raise ValueError(f"{folder!r} holds no checkpoint; train one with python -m train")
     if not wanted:
         return list(files.values())
-    chosen: dict[str, Path] = {}
+    chosen: list[str] = []
     for experiment in wanted:
         names = choose(tuple(files), experiment)
         if not names:
-            raise ValueError(
-                f"no checkpoint {experiment!r} in {folder!r}; there are {', '.join(files)}"
-            )
-        chosen.update((name, files[name]) for name in names)
-    return list(chosen.values())
-
-
-def describe_rejected(rejected: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Describe the files that cannot be shown, one line each."""
-    for name, reason in rejected[:MAX_LISTED]:
-        yield reason if name in reason else f"{name}: {reason}"
-    if len(rejected) > MAX_LISTED:
-        yield f"and {len(rejected) - MAX_LISTED:,} more files"
+            listed = ", ".join(files)
+            raise ValueError(f"no checkpoint {experiment!r} in {folder!r}; there are {listed}")
+        chosen += names
+    return [files[name] for name in dict.fromkeys(chosen)]
 
 
 def _port(text: str) -> int:
@@ -245,21 +205,19 @@ def _root_path(text: str) -> str:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Exit if the address cannot be used, before anything slow is loaded."""
+    """Raise ValueError if the address cannot be used, before anything slow is loaded."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        family, kind, _, _, address = found[0]
-        with socket.socket(family, kind) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
+        socket.create_server(found[0][4], family=found[0][0]).close()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "no such address"
-        _exit(f"cannot listen on {host} port {port} ({reason}); see --host and --port")
+        raise ValueError(
+            f"cannot listen on {host} port {port} ({reason}); see --host and --port"
+        ) from error
 
 
-@contextmanager
-def _private_environment() -> Iterator[None]:
-    """Set the environment of the server, with a private folder for uploads, removed at the end."""
+def _set_environment(uploads: str) -> None:
+    """Set the environment variables of the server."""
     # Waiting threads release their processor after microseconds, not milliseconds: the first
     # picture after a pause is three times as fast, and the browser keeps its share
     # (benchmarks/page.py).
@@ -269,14 +227,12 @@ def _private_environment() -> Iterator[None]:
     # Gradio's call statistics are not used: by default 10,000 calls, summed up at each error.
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**62)
+    os.environ["GRADIO_TEMP_DIR"] = uploads
     for name in ("no_proxy", "NO_PROXY"):  # Gradio checks its own address, without a proxy
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1,::1"]))
     # uvicorn trusts the X-Forwarded headers of proxies on this machine, and of those of Spaces.
     proxies = "127.0.0.1,::1,10.0.0.0/8" if os.environ.get("SPACE_ID") else "127.0.0.1,::1"
     os.environ.setdefault("FORWARDED_ALLOW_IPS", proxies)
-    with tempfile.TemporaryDirectory(prefix="geoseg-", ignore_cleanup_errors=True) as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        yield
 
 
 if __name__ == "__main__":

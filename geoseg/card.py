@@ -44,7 +44,7 @@ class Card:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Return what `save_checkpoint` needs to write the same card, except for the storage."""
+        """What `save_checkpoint` needs to write the same card, except for the quantisation."""
         names = ("normalisation", "threshold", "experiment", "data", "metrics")
         return {name: getattr(self, name) for name in names}
 
@@ -61,32 +61,28 @@ class Card:
         """Invert `to_metadata`; raise ValueError, KeyError or TypeError if that is impossible."""
         if metadata["version"] != VERSION:
             raise ValueError(f"format version {metadata['version']!r}, this geoseg reads {VERSION}")
-        stored = metadata.get("quantisation")
+        quantisation = None
+        if "quantisation" in metadata:
+            stored = dict(json.loads(metadata["quantisation"]))
+            if (per := stored.pop("per", "channel")) != "channel":
+                raise ValueError(f"per is {per!r}; only one scale per channel can be read")
+            quantisation = Quantisation(**stored)
+        names = ("arguments", "experiment", "metrics")
+        mappings: dict[str, Any] = {name: dict(json.loads(metadata[name])) for name in names}
         return cls(
             architecture=metadata["architecture"],
-            arguments=dict(json.loads(metadata["arguments"])),
             normalisation=Normalisation(**json.loads(metadata["normalisation"])),
             threshold=float(metadata["threshold"]),
-            experiment=dict(json.loads(metadata["experiment"])),
             data=metadata["data"],
-            metrics=dict(json.loads(metadata["metrics"])),
-            version=metadata["version"],
-            quantisation=None if stored is None else _parse_quantisation(stored),
+            quantisation=quantisation,
+            **mappings,
         )
-
-
-def _parse_quantisation(text: str) -> Quantisation:
-    fields = dict(json.loads(text))
-    if (per := fields.pop("per", "channel")) != "channel":
-        raise ValueError(f"quantisation: per is {per!r}; only one scale per channel can be read")
-    return Quantisation(**fields)
 
 
 def latest_per_architecture(cards: Mapping[str, Card], limit: int = 3) -> list[str]:
     """Return the names of the last `limit` models that are the last of their architecture.
 
-    `cards` is by model name; its order is kept. The page shows these models by default: more
-    would be slow and small.
+    The page shows these models by default: more would be slow and small.
     """
     last = {card.architecture: name for name, card in cards.items()}
     return [name for name in cards if name in last.values()][-limit:]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from geoseg import hub
 from geoseg.atomic_files import atomic_write
 from geoseg.card import Card
 from geoseg.models import Model, create_model
+from geoseg.natural_sort import natural_key
 from geoseg.normalisation import Normalisation
 from geoseg.quantisation import Quantisation
 
@@ -38,17 +40,18 @@ def save_checkpoint(
     """Write `model` and its card, atomically, and set `model.card`.
 
     A `normalisation` of None is the default one. A `quantisation` rounds the weights in the file,
-    not those of `model`. Raise CheckpointError for weights that are not finite, since such a file
-    could not be loaded, and OSError if the file cannot be written.
+    not those of `model`. Raise CheckpointError for weights that are not finite, and OSError if the
+    file cannot be written.
     """
     weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
+    with _name_in_errors(Path(path)):
+        _check_finite(weights)
     if quantisation:
         weights = quantisation.quantise(weights)
-    _check_finite(Path(path), weights)
     model.card = Card(
         model.name,
         dict(model.arguments),
-        Normalisation() if normalisation is None else normalisation,
+        normalisation or Normalisation(),
         threshold,
         dict(experiment or {}),
         data,
@@ -59,7 +62,7 @@ def save_checkpoint(
         try:
             save_file(weights, temporary, model.card.to_metadata())
         except SafetensorError as error:  # raised for a full disk
-            raise OSError(f"{Path(path).name} cannot be written: {error}") from error
+            raise OSError(str(error)) from error
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
@@ -71,35 +74,22 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     """Rebuild the model, float32, in evaluation mode on the CPU, with its `card`.
 
     `path` may be an address on the Hugging Face Hub: hf://user/repo, optionally followed by
-    @revision or /name.safetensors.
-
-    Raise CheckpointError, with the name of the file, if it is missing, damaged or not a checkpoint
-    of geoseg; if the names, shapes or dtypes of its weights do not fit the architecture; or if a
-    value is not finite or out of range. Raise it, with the address, if the Hub has no such file,
-    refuses it or cannot be reached.
+    @revision or /name.safetensors. Raise CheckpointError, with the name of the file, if it cannot
+    be downloaded or read, is not a checkpoint of geoseg, or its weights do not fit or are not
+    finite.
     """
     path = resolve_checkpoint(path)
     card, weights = _open(path, with_weights=True)
     quantisation = card.quantisation
-    # A value of the file holds two weights of 4 bits.
-    weights_per_value = 2 if quantisation and quantisation.bits == 4 else 1
-    try:
-        _check_argument_sizes(
-            card, weights_per_value * sum(value.numel() for value in weights.values())
-        )
+    with _name_in_errors(path):
+        _check_argument_sizes(card, sum(value.numel() for value in weights.values()))
         with torch.device("meta"):  # allocates nothing before the weights are checked
             model = create_model(card.architecture, **card.arguments)
-    except (ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path.name}: {error}") from error
-    expected = model.state_dict()
-    _check_fit(path, quantisation.quantise(expected) if quantisation else expected, weights)
-    _check_finite(path, weights)
-    if quantisation:
-        try:
+        expected = model.state_dict()
+        _check_fit(quantisation.quantise(expected) if quantisation else expected, weights)
+        if quantisation:
             weights = quantisation.dequantise(weights, expected)
-        except ValueError as error:
-            raise CheckpointError(f"{path.name}: {error}") from error
-        _check_finite(path, weights)
+        _check_finite(weights)
     model.load_state_dict(weights, assign=True)
     model.card = card
     return model.eval()
@@ -107,30 +97,24 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
 
 def resolve_checkpoint(path: str | os.PathLike[str]) -> Path:
     """Return the local file, downloaded from the Hub if needed; CheckpointError if that fails."""
-    try:
-        return hub.download_checkpoint(path) if hub.is_hub_address(path) else Path(path)
-    except hub.HubError as error:
-        raise CheckpointError(str(error)) from error
+    return _download(path, hub.download_checkpoint)
 
 
 def find_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
-    """List the checkpoints of a folder, and the best one of every run in it, by number and name.
+    """List the checkpoints of a folder, and the best one of every run in it, in natural order.
 
-    The folder may be a repository on the Hub, hf://user/repo; CheckpointError if the download
-    fails.
+    The folder may be a repository on the Hub; CheckpointError if the download fails.
     """
+    folder = _download(folder, hub.download_checkpoints)
+    files = [*folder.glob("[!.]*.safetensors"), *folder.glob("*/best.safetensors")]
+    return sorted(files, key=lambda file: natural_key(checkpoint_name(file)))
+
+
+def _download(path: str | os.PathLike[str], download: Callable[[Any], Path]) -> Path:
     try:
-        folder = hub.download_checkpoints(folder) if hub.is_hub_address(folder) else folder
+        return download(path) if hub.is_hub_address(path) else Path(path)
     except hub.HubError as error:
         raise CheckpointError(str(error)) from error
-    files = [*Path(folder).glob("*.safetensors"), *Path(folder).glob("*/best.safetensors")]
-
-    def order(path: Path) -> tuple[float, str]:
-        name = checkpoint_name(path)
-        number = name.split("-")[0]
-        return (int(number) if number.isdecimal() else float("inf"), name)
-
-    return sorted((f for f in files if not f.name.startswith(".")), key=order)
 
 
 def checkpoint_name(path: str | os.PathLike[str]) -> str:
@@ -147,53 +131,58 @@ def checkpoint_name(path: str | os.PathLike[str]) -> str:
 
 
 def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tensor]]:
+    with _name_in_errors(path):
+        try:
+            with safe_open(path, "pt") as file:
+                card = Card.from_metadata(file.metadata() or {})
+                names = file.keys() if with_weights else ()
+                return card, {name: file.get_tensor(name) for name in names}
+        except FileNotFoundError as error:
+            raise ValueError("there is no such file") from error
+        except (OSError, SafetensorError) as error:
+            source = hub.cached_repository(path)
+            remedy = f"; run `hf cache rm model/{source}` to download it again" if source else ""
+            raise ValueError(f"not a whole safetensors file ({error}){remedy}") from error
+        except KeyError as error:
+            raise ValueError(f"not a geoseg checkpoint: {error} is missing") from error
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(f"its metadata cannot be read: {error}") from error
+
+
+@contextmanager
+def _name_in_errors(path: Path) -> Iterator[None]:
+    """Turn errors into CheckpointError, with the name of the file."""
     try:
-        with safe_open(path, "pt") as file:
-            card = Card.from_metadata(file.metadata() or {})
-            names = file.keys() if with_weights else ()
-            weights = {name: file.get_tensor(name) for name in names}
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path.name}: there is no such file") from error
-    except (OSError, SafetensorError) as error:
-        source = hub.cached_repository(path)
-        remedy = f"; run `hf cache rm model/{source}` to download it again" if source else ""
-        raise CheckpointError(
-            f"{path.name}: not a whole safetensors file ({error}){remedy}"
-        ) from error
-    except KeyError as error:
-        raise CheckpointError(
-            f"{path.name}: not a geoseg checkpoint: {error} is missing"
-        ) from error
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{path.name}: its metadata cannot be read: {error}") from error
-    return card, weights
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path.name}: {error}") from error
 
 
 def _check_argument_sizes(card: Card, count: int) -> None:
     """Raise ValueError for an argument larger than the count of weights in the file."""
+    if card.quantisation and card.quantisation.bits == 4:
+        count *= 2  # two weights share a byte
     for name, argument in card.arguments.items():
         sizes = argument if isinstance(argument, list) else [argument]
         if any(isinstance(size, int) and size > count for size in [*sizes, len(sizes)]):
             raise ValueError(f"{name} is {argument}, but the file holds {count:,} weights")
 
 
-def _check_fit(path: Path, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    for verb, names in (
-        ("lacks", expected.keys() - weights),
-        ("has a stray", weights.keys() - expected),
-    ):
-        if names:
-            raise CheckpointError(f"{path.name}: {verb} weight {min(names)!r}")
+def _check_fit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    if lacking := expected.keys() - weights:
+        raise ValueError(f"lacks weight {min(lacking)!r}")
+    if stray := weights.keys() - expected:
+        raise ValueError(f"has a stray weight {min(stray)!r}")
     for name, value in weights.items():
         want = expected[name]
         if value.shape != want.shape or value.dtype != want.dtype:
-            raise CheckpointError(
-                f"{path.name}: weight {name!r} is {value.dtype} {tuple(value.shape)}, "
+            raise ValueError(
+                f"weight {name!r} is {value.dtype} {tuple(value.shape)}, "
                 f"the architecture needs {want.dtype} {tuple(want.shape)}"
             )
 
 
-def _check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+def _check_finite(weights: Mapping[str, Tensor]) -> None:
     for name, value in weights.items():
         if not value.isfinite().all():
-            raise CheckpointError(f"{path.name}: weight {name!r} holds NaN or infinity")
+            raise ValueError(f"weight {name!r} holds NaN or infinity")

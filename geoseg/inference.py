@@ -21,13 +21,10 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
-# Only single images of up to four patches are recorded: with more pixels or images the kernels
-# themselves take most of the time.
+# With more pixels, or more images than one, the kernels themselves take most of the time.
 _MAX_RECORDED_PIXELS = 4 * 36 * 36
-# Recordings kept for each model; each holds a copy of its weights.
-_MAX_RECORDINGS = 8
-# One recording at a time in a process: torch.fx patches modules while it traces one.
-_RECORDING_LOCK = threading.Lock()
+_MAX_RECORDINGS = 8  # kept for each model; each holds a copy of its weights
+_RECORDING_LOCK = threading.Lock()  # torch.fx patches modules while it traces one
 _FUSABLE_ACTIVATIONS: dict[Any, str] = {
     torch.ops.aten.relu.default: "relu",
     torch.ops.aten.relu_.default: "relu",
@@ -42,28 +39,20 @@ def native_precision(device: torch.device) -> torch.dtype:
     """Return bfloat16 if `device` multiplies it natively, else float32."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # Older releases of torch do not say, so they get float32.
-        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        native = capabilities.get("avx512_bf16") is True
+    else:  # older releases of torch do not say, so they get float32
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        native = capabilities.get("avx512_bf16", False)
     return torch.bfloat16 if native else torch.float32
 
 
 class ModelRunner:
     """Runs a copy of a model faster; the logits stay the same within the precision.
 
-    A single image of up to 5,184 pixels runs through a recording, which is made for each new input
+    `model` is in evaluation mode on its device; `precision` is float32 or bfloat16. Unless `record`
+    is False, a single image of up to 5,184 pixels runs through a recording, made for each new input
     shape: a flat list of operations, with the weights in the order of oneDNN's kernels and
-    activations fused into the convolutions, or on a GPU one CUDA graph. The recording is compared
-    with the model before it is used. If it cannot be made or differs, the model runs unrecorded,
-    and a warning is logged.
-
-    Args:
-        model: in evaluation mode, on its device.
-        precision: of the computation, float32 or bfloat16.
-        record: False disables recordings.
-
-    Safe to use from several threads.
+    activations fused into the convolutions, or on a GPU one CUDA graph. Safe to use from several
+    threads.
     """
 
     def __init__(self, model: nn.Module, precision: torch.dtype, record: bool = True) -> None:
@@ -92,10 +81,10 @@ class ModelRunner:
 
 
 def record_forward(model: nn.Module, x: Tensor) -> Forward | None:
-    """Return a faster function that equals `model` for every input like `x`; None if impossible.
+    """Return a faster function that equals `model` for every input like `x`.
 
-    The recording uses parts of torch that may change in any release, so any error it raises means
-    that the model runs unrecorded. The first failure of each kind is logged.
+    Return None, and log a warning, if it differs or cannot be recorded: the recording uses parts of
+    torch that may change in any release.
     """
     try:
         with _RECORDING_LOCK, torch.inference_mode(False), torch.no_grad():
@@ -152,7 +141,12 @@ def _pack_convolutions(module: fx.GraphModule) -> fx.GraphModule:
         value = attrgetter(weight.target)(module)
         packed = torch.ops.mkldnn._reorder_convolution_weight(value, *geometry, shape)
         module.register_buffer(f"packed_{number}", packed)
-        last, activation, slope = _find_activation(node)
+        last = next(iter(node.users))
+        if len(node.users) > 1 or last.target not in _FUSABLE_ACTIVATIONS:
+            last = node
+        activation = _FUSABLE_ACTIVATIONS.get(last.target, "none")
+        # The graph omits the slope if it is torch's default.
+        slope = [*last.args[1:], 0.01][:1] if activation == "leaky_relu" else []
         with module.graph.inserting_before(node):
             packed = module.graph.get_attr(f"packed_{number}")
             fused = module.graph.call_function(
@@ -167,16 +161,6 @@ def _pack_convolutions(module: fx.GraphModule) -> fx.GraphModule:
     module.graph.eliminate_dead_code()
     module.recompile()
     return module
-
-
-def _find_activation(node: fx.Node) -> tuple[fx.Node, str, list[Any]]:
-    """Return the activation that is the only user of `node`, else `node`: (node, name, slope)."""
-    user = next(iter(node.users))
-    if len(node.users) > 1 or user.target not in _FUSABLE_ACTIVATIONS:
-        return node, "none", []
-    name = _FUSABLE_ACTIVATIONS[user.target]
-    slope = user.args[1] if len(user.args) > 1 else 0.01  # the graph omits torch's default
-    return user, name, [slope] if name == "leaky_relu" else []
 
 
 class _CudaGraph:

@@ -19,15 +19,6 @@ _MIN_SPREAD = 1e-4
 _PATCH_ROWS = 36  # rows of a patch in the data set
 
 
-def fill_nulls(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Split images of any shape, NaN at nulls, into (filled, valid).
-
-    `filled` has 0 at nulls, which is the mean of every row; `valid` is bool, False at nulls.
-    """
-    valid = images.isfinite()
-    return torch.where(valid, images, 0.0), valid
-
-
 def _spread(images: Tensor, valid: Tensor) -> Tensor:
     """Return the robust spread of each row of images (B, Z, A), as (B, Z, 1).
 
@@ -55,10 +46,9 @@ class Normalisation:
             each patch (the median of its absolute values, as a standard deviation), which makes a
             model independent of gain and unit while the spread is above 1e-4. The spread of a log
             varies with depth: it follows that of patches of 36 rows.
-        compress: whether to apply the inverse hyperbolic sine after the division: linear for
-            texture, logarithmic for collars and spikes.
-        mask: whether to add a second channel, 1 at valid pixels and 0 at nulls, so that a model
-            can distinguish a null from the mean of a row.
+        compress: apply the inverse hyperbolic sine after the division: linear for texture,
+            logarithmic for collars and spikes.
+        mask: add a second channel, 1 at valid pixels and 0 at nulls.
     """
 
     scale: float | None = None
@@ -81,7 +71,8 @@ class Normalisation:
         multiple of 36.
         """
         images = images.float()
-        filled, valid = fill_nulls(images)
+        valid = images.isfinite()
+        filled = images.where(valid, 0.0)  # the mean of every row
         inputs = filled / (_spread(images, valid) if self.scale is None else self.scale)
         if self.compress:
             inputs = inputs.asinh()

@@ -13,7 +13,7 @@ import re
 import stat
 import zipfile
 from functools import lru_cache
-from typing import BinaryIO, cast
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -24,10 +24,10 @@ Source = str | os.PathLike[str] | bytes
 # A value beyond this is a null code: -999.25 and -999.0 in the SLB data, -9999 elsewhere. Readings
 # are below 1, so the limit is far from both.
 NULL_BEYOND = 900.0
+UNKNOWN_LABEL = 255  # what a mask file of a log may hold where the label is unknown
 
 # The largest log accepted: 2**26 pixels are 1.8 million rows of 36 columns, or 256 MiB as float32.
 MAX_ELEMENTS = 2**26
-
 # Bytes of the longest header accepted. NumPy writes 118 to 192 for any plain array; 4096 leaves
 # room for padding by other programs.
 MAX_HEADER = 4096
@@ -35,10 +35,23 @@ MAX_HEADER = 4096
 # much time, or to exhaust the stack of Python's parser.
 _MAX_LITERAL = 512
 
-UNKNOWN_LABEL = 255  # what a mask file of a log may hold where the label is unknown
-
-_SAVE_NUMBERS = "save it as real numbers, for example float32."
-_MAGIC_LENGTH = 8  # "\x93NUMPY" and two bytes of version
+# What a file is that is not `.npy`, by its first bytes.
+_OTHER_FORMATS = {
+    b"PK": "is an .npz or zip archive; save each array to its own .npy file with numpy.save.",
+    **dict.fromkeys(
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "is a pickle, which may run code when opened; save the array with numpy.save.",
+    ),
+}
+# What values of a NumPy kind are called.
+_KINDS = {
+    "b": "true/false values",
+    "c": "complex numbers",
+    "O": "Python objects, which are never loaded",
+    "S": "text",
+    "U": "text",
+    "V": "records (a structured type)",
+}
 
 
 class PatchError(ValueError):
@@ -52,22 +65,13 @@ class AllNullError(PatchError):
 def read_patch(source: Source) -> NDArray[np.float32]:
     """Read one patch, or one whole log, of wall thickness.
 
-    Args:
-        source: Path of a `.npy` file, or its bytes. Integers and floats of any size and byte
-            order, C or Fortran order, shape (Z, A), (1, Z, A) or (Z, A, 1); of two candidate axes
-            the leading one is dropped, so (1, Z, 1) gives (Z, 1).
+    `source` is the path of a `.npy` file, or its bytes: integers and floats of any size and byte
+    order, C or Fortran order, shape (Z, A), (1, Z, A) or (Z, A, 1); of two candidate axes the
+    leading one is dropped, so (1, Z, 1) gives (Z, 1).
 
-    Returns:
-        Native, C-contiguous, writable float32 (Z depth, A azimuth) in the unit of the file, with
-        NaN at every null: NaN, infinities, and values beyond +-900 (-999.25, -999.0, -9999).
-
-    Raises:
-        PatchError: The file is missing, damaged, of another kind, or holds nulls only.
-
-    >>> file = io.BytesIO()
-    >>> np.save(file, np.array([[0.01, -999.25]]))
-    >>> read_patch(file.getvalue())
-    array([[0.01,  nan]], dtype=float32)
+    Return native, C-contiguous, writable float32 (Z depth, A azimuth) in the unit of the file, with
+    NaN at every null: NaN, infinities, and values beyond +-900 (-999.25, -999.0, -9999). Raise
+    PatchError if the file is missing, damaged, of another kind, or holds nulls only.
     """
     subject, array = _read(source, kinds="iuf")
     with np.errstate(all="ignore"):  # a float64 beyond float32's range becomes infinite: a null
@@ -82,21 +86,14 @@ def read_patch(source: Source) -> NDArray[np.float32]:
 def read_mask(source: Source, *, unknown: bool = False) -> NDArray[np.uint8]:
     """Read one mask of grooves.
 
-    Args:
-        source: As for `read_patch`; booleans are accepted too, and so is the array "mask" of an
-            `.npz` archive. Every value must be 0 or 1.
-        unknown: Accept 255 as well, where the label is unknown.
+    `source` is as for `read_patch`, or an `.npz` archive with an array "mask"; every value is 0 or
+    1, or with `unknown` 255 where the label is unknown. Booleans are accepted too.
 
-    Returns:
-        Native, C-contiguous, writable uint8 (Z depth, A azimuth): 1 in a groove, 0 elsewhere, 255
-        where the label is unknown.
-
-    Raises:
-        PatchError: The file is missing, damaged, of another kind, or holds another value.
+    Return native, C-contiguous, writable uint8 (Z depth, A azimuth): 1 in a groove. Raise
+    PatchError if the file is missing, damaged, of another kind, or holds another value.
     """
     subject, array = _read(source, kinds="biuf", member="mask.npy")
-    allowed = (0, 1, UNKNOWN_LABEL) if unknown else (0, 1)
-    wrong = ~np.isin(array, allowed)
+    wrong = ~np.isin(array, (0, 1, UNKNOWN_LABEL) if unknown else (0, 1))
     if wrong.any():
         value = array[wrong][0]
         also = f", and {UNKNOWN_LABEL} where it is unknown" if unknown else ""
@@ -119,48 +116,42 @@ def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, N
     if it is None, an archive is refused.
     """
     if isinstance(source, bytes):
-        file = io.BytesIO(source)
-        return "The file", _parse_any(file, len(source), "The file", kinds, member)
+        return "The file", _parse(io.BytesIO(source), len(source), "The file", kinds, member)
     path = os.fspath(source)
     name = printable_name(os.path.basename(path)) or "The path"  # folders stay private
     try:
-        with open(path, "rb", opener=_open_without_waiting) as opened:
-            status = os.fstat(opened.fileno())
+        # Without the flag, opening a named pipe waits for a writer. Windows has no such flag.
+        flag = getattr(os, "O_NONBLOCK", 0)
+        with open(path, "rb", opener=lambda path, flags: os.open(path, flags | flag)) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PatchError(f"{name} is not a regular file; choose a .npy file.")
-            return name, _parse_any(opened, status.st_size, name, kinds, member)
+            return name, _parse(file, status.st_size, name, kinds, member)
     except PatchError:
         raise
     except FileNotFoundError:
         raise PatchError(f"{name} does not exist; check its name and folder.") from None
-    except IsADirectoryError:
-        raise PatchError(f"{name} is a folder; choose a .npy file inside it.") from None
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        reason = getattr(error, "strerror", None) or "not a valid path"
+    # ValueError for a null character in the path, or a file that became shorter meanwhile.
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise PatchError(f"{name} cannot be read ({reason}); check the file.") from None
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    # Without the flag, opening a named pipe waits for a writer. Windows has no such flag.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _parse_any(
-    file: BinaryIO, size: int, subject: str, kinds: str, member: str | None
+def _parse(
+    file: IO[bytes], size: int, subject: str, kinds: str, member: str | None
 ) -> NDArray[np.generic]:
-    lead = file.read(2)
+    """Read the array of an open `.npy` file of `size` bytes, or that of a member of an archive.
+
+    The expanded size of a member has the limits of any array.
+    """
+    is_archive = file.read(2) == b"PK"
     file.seek(0)
-    if member and lead == b"PK":
-        return _parse_member(file, member, subject, kinds)
-    return _parse(file, size, subject, kinds)
-
-
-def _parse_member(file: BinaryIO, member: str, subject: str, kinds: str) -> NDArray[np.generic]:
-    """Read one `.npy` file of an open archive; its expanded size has the limits of any array."""
+    if not (member and is_archive):
+        return _parse_npy(file, size, subject, kinds)
     try:
         with zipfile.ZipFile(file) as archive, archive.open(member) as part:
             size = archive.getinfo(member).file_size
-            return _parse(cast(BinaryIO, part), size, f"{member} in {subject}", kinds)
+            return _parse_npy(part, size, f"{member} in {subject}", kinds)
     except KeyError:
         raise PatchError(f"{subject} has no array {member[:-4]!r}; save one in it.") from None
     except PatchError:
@@ -169,19 +160,20 @@ def _parse_member(file: BinaryIO, member: str, subject: str, kinds: str) -> NDAr
         raise PatchError(f"{subject} is damaged or encrypted; save it again.") from None
 
 
-def _parse(file: BinaryIO, size: int, subject: str, kinds: str) -> NDArray[np.generic]:
+def _parse_npy(file: IO[bytes], size: int, subject: str, kinds: str) -> NDArray[np.generic]:
     """Read the (Z, A) array of an open file of `size` bytes."""
     header = _read_header(file, subject)
     try:
         shape, fortran, dtype = _parse_header(header)
-    except Exception as error:  # the parser of literals raises many types of error
-        if isinstance(error.__cause__, TypeError):
-            fault = f"holds values of an unknown type; {_SAVE_NUMBERS}"
-        else:
-            fault = "has a damaged header; save the array again with numpy.save."
-        raise PatchError(f"{subject} {fault}") from None
-    _check_dtype(dtype, subject, kinds)
-    plane = _plane(shape, subject)
+    except Exception:  # the parser of literals raises many types of error
+        raise PatchError(
+            f"{subject} has a damaged header, or values of an unknown type; save the array again "
+            "with numpy.save."
+        ) from None
+    if dtype.kind not in kinds:
+        what = _KINDS.get(dtype.kind, "values of an unknown type")
+        raise PatchError(f"{subject} holds {what}; save it as real numbers, for example float32.")
+    plane = _find_plane(shape, subject)
     expected = math.prod(shape) * dtype.itemsize
     left = size - file.tell()
     if left != expected:
@@ -190,27 +182,23 @@ def _parse(file: BinaryIO, size: int, subject: str, kinds: str) -> NDArray[np.ge
             f"{subject} {fault} ({left:,} bytes of data where its header declares {expected:,}); "
             "export it again."
         )
-    data = file.read(expected)
-    if len(data) != expected:
-        raise PatchError(f"{subject} changed while it was read; try again.")
-    return np.frombuffer(data, dtype).reshape(plane, order="F" if fortran else "C")
+    return np.frombuffer(file.read(expected), dtype).reshape(plane, order="F" if fortran else "C")
 
 
-def _read_header(file: BinaryIO, subject: str) -> bytes:
+def _read_header(file: IO[bytes], subject: str) -> bytes:
     """Return the header, of any version, without its length.
 
     The length is checked here because NumPy reads as much as it declares before checking it.
     """
-    lead = file.read(_MAGIC_LENGTH)
-    try:
-        version = npy_format.read_magic(io.BytesIO(lead))
-    except ValueError:
-        raise PatchError(f"{subject} {_describe_other_format(lead)}") from None
-    if version not in {(1, 0), (2, 0), (3, 0)}:
-        raise PatchError(
-            f"{subject} has the unknown .npy version {version[0]}.{version[1]}; "
-            "save it again with NumPy."
-        )
+    magic = file.read(npy_format.MAGIC_LEN)
+    if not magic:
+        raise PatchError(f"{subject} is empty; export it again.")
+    if not magic.startswith(npy_format.MAGIC_PREFIX[: len(magic)]):
+        other = _OTHER_FORMATS.get(magic[:2], "is not a .npy file; save the array with numpy.save.")
+        raise PatchError(f"{subject} {other}")
+    version = tuple(magic[len(npy_format.MAGIC_PREFIX) :])
+    if len(version) == 2 and version not in {(1, 0), (2, 0), (3, 0)}:
+        raise PatchError(f"{subject} has an unknown .npy version; save it again with NumPy.")
     width = 2 if version == (1, 0) else 4
     field = file.read(width)
     length = int.from_bytes(field, "little")
@@ -223,19 +211,6 @@ def _read_header(file: BinaryIO, subject: str) -> bytes:
     if len(field) < width or len(header) < length:
         raise PatchError(f"{subject} is truncated inside its header; export it again.")
     return header
-
-
-def _describe_other_format(lead: bytes) -> str:
-    """Say what a file that is not `.npy` is, from its first bytes."""
-    if not lead:
-        return "is empty; export it again."
-    if npy_format.MAGIC_PREFIX.startswith(lead[:6]):
-        return "is truncated inside its header; export it again."
-    if lead.startswith(b"PK"):
-        return "is an .npz or zip archive; save each array to its own .npy file with numpy.save."
-    if lead[:1] == b"\x80" and lead[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return "is a pickle, which may run code when opened; save the array with numpy.save."
-    return "is not a .npy file; save the array with numpy.save."
 
 
 @lru_cache(maxsize=16)  # the files of a data set share one header
@@ -255,29 +230,15 @@ def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[np.gen
     return shape, fortran, dtype
 
 
-def _check_dtype(dtype: np.dtype[np.generic], subject: str, kinds: str) -> None:
-    if dtype.kind == "V":
-        raise PatchError(f"{subject} holds records (a structured type); save one plain array.")
-    if dtype.hasobject:
-        raise PatchError(f"{subject} holds Python objects, which are never loaded; save numbers.")
-    if dtype.kind not in kinds:
-        names = {"c": "complex numbers", "b": "true/false values", "U": "text", "S": "text"}
-        what = names.get(dtype.kind, "values of an unknown type")
-        raise PatchError(f"{subject} holds {what} ({dtype.str!a}); {_SAVE_NUMBERS}")
-
-
-def _plane(shape: tuple[int, ...], subject: str) -> tuple[int, int]:
+def _find_plane(shape: tuple[int, ...], subject: str) -> tuple[int, int]:
     """Return (Z, A) for a stored shape."""
     plane = shape
     if len(shape) == 3 and 1 in (shape[0], shape[2]):
         plane = shape[1:] if shape[0] == 1 else shape[:2]
-    shown = str(shape) if len(str(shape)) < 60 else f"of {len(shape)} axes"
-    if len(plane) != 2:
-        raise PatchError(f"{subject} has the shape {shown}; save one patch (depth, azimuth).")
-    if 0 in plane:
-        raise PatchError(f"{subject} has the shape {shown}, with an empty side; export it again.")
+    if len(plane) != 2 or 0 in plane:
+        raise PatchError(f"{subject} has the shape {shape}; save one patch (depth, azimuth).")
     if math.prod(plane) > MAX_ELEMENTS:
         raise PatchError(
-            f"{subject} has the shape {shown}, more than {MAX_ELEMENTS:,} pixels; cut it in pieces."
+            f"{subject} has the shape {shape}, more than {MAX_ELEMENTS:,} pixels; cut it in pieces."
         )
     return plane[0], plane[1]

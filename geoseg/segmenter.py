@@ -29,30 +29,22 @@ from geoseg.checkpoint import (
 from geoseg.inference import ModelRunner, native_precision
 from geoseg.models import Model
 
-# Pixels of one forward pass, in whole images: 256 patches. An activation of 256 channels, the
-# widest, then takes 340 MB.
+# Pixels of one forward pass, in whole images: the widest activation, 256 channels, takes 340 MB.
 _PIXELS_PER_PASS = 256 * 36 * 36
 # The largest single image: 58,000 rows of 36 columns, 2 GB for such an activation.
 MAX_PIXELS = 2**21
 
 
 class Segmentation(NamedTuple):
-    """The result of one model for one patch.
+    """The result of one model for one patch (Z, A)."""
 
-    `probability` is float32 (Z, A), NaN at nulls; `mask` uint8 (Z, A), 1 where the probability is
-    above the checkpoint's threshold; `milliseconds` the time of the model.
-    """
-
-    probability: NDArray[np.float32]
-    mask: NDArray[np.uint8]
+    probability: NDArray[np.float32]  # NaN at nulls
+    mask: NDArray[np.uint8]  # 1 where the probability is above the checkpoint's threshold
     milliseconds: float
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name: "auto" is the GPU if there is one, else the CPU.
-
-    Raise ValueError for a device that this machine lacks.
-    """
+    """Return the device of a name, "auto" the GPU if there is one; ValueError if it is missing."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
@@ -64,11 +56,11 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 class Segmenter:
-    """Runs checkpoints, which are loaded when first needed, on the best device.
+    """Runs checkpoints, which are loaded when first needed. Safe to use from several threads.
 
     Args:
         checkpoints: safetensors files of `save_checkpoint`, or their addresses on the Hub; the name
-            of each is its `checkpoint_name`.
+            of each is its `checkpoint_name`, by which `paths` and `cards` hold its file and card.
         device: "auto", "cpu" or "cuda".
         precision: "exact" computes in float32: the same results on every machine, except for
             rounding. "fast", for interactive use, computes in bfloat16 where that is native and
@@ -76,12 +68,7 @@ class Segmenter:
             of its masks are the same.
 
     Raises CheckpointError for an unusable file or for two files of one name; ValueError if there is
-    no checkpoint, no such device or no such precision. Safe to use from several threads.
-
-    Attributes:
-        paths: the file of each model, by name.
-        cards: the card of each checkpoint, by name.
-        device: where the models run.
+    no checkpoint, no such device or no such precision.
     """
 
     def __init__(
@@ -113,30 +100,28 @@ class Segmenter:
 
     def model(self, name: str) -> Model:
         """Return the model `name`, float32; KeyError lists the names."""
-        return self._get_loaded(name)[0]
+        return self._load(name)[0]
 
-    def _get_loaded(self, name: str) -> tuple[Model, ModelRunner]:
+    def _load(self, name: str) -> tuple[Model, ModelRunner]:
+        """Return a model and what runs it; both are kept."""
         if name not in self.paths:
             raise KeyError(f"no model {name!r}; there are {', '.join(self.names)}")
         with self._lock:
-            if name not in self._models:
-                self._models[name] = self._load(name)
+            if name in self._models:
+                return self._models[name]
+            model = load_checkpoint(self.paths[name]).to(self.device)
+            assert model.card
+            inputs = model.card.normalisation.channels
+            channels = (model.arguments["in_channels"], model.arguments["out_channels"])
+            if channels != (inputs, 1):
+                raise CheckpointError(
+                    f"{self.paths[name].name}: takes {channels[0]} channels and gives "
+                    f"{channels[1]}; its normalisation needs {inputs} and 1"
+                )
+            self.cards[name] = model.card  # the file may have been replaced since it was read
+            precision = native_precision(self.device) if self._fast else torch.float32
+            self._models[name] = model, ModelRunner(model, precision, record=self._fast)
             return self._models[name]
-
-    def _load(self, name: str) -> tuple[Model, ModelRunner]:
-        model = load_checkpoint(self.paths[name])
-        assert model.card
-        inputs = model.card.normalisation.channels
-        channels = (model.arguments["in_channels"], model.arguments["out_channels"])
-        if channels != (inputs, 1):
-            raise CheckpointError(
-                f"{self.paths[name].name}: takes {channels[0]} channels and gives {channels[1]}; "
-                f"its normalisation makes {inputs} of a patch, and a mask has one"
-            )
-        self.cards[name] = model.card  # the file may have been replaced since its card was read
-        model = model.to(self.device)
-        precision = native_precision(self.device) if self._fast else torch.float32
-        return model, ModelRunner(model, precision, record=self._fast)
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -150,22 +135,19 @@ class Segmenter:
     def probabilities(
         self, patches: NDArray[np.floating], names: Sequence[str] | None = None
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the probability of a groove at every pixel, by model.
+        """Return the probability of a groove at every pixel, by model; `names` of None are all.
 
-        Args:
-            patches: raw values (B, Z, A), or one patch or log (Z, A), NaN at nulls.
-            names: which models; None for all.
-
-        Returns {name: float32 of the same shape, NaN at nulls}. Raises ValueError for another
-        number of axes, an empty array, or an image above MAX_PIXELS.
+        `patches` are raw values (B, Z, A), or one patch or log (Z, A), NaN at nulls; each
+        probability is float32 of the same shape, NaN at nulls. Raise ValueError for another number
+        of axes, an empty array, or an image above MAX_PIXELS.
         """
         batch = np.asarray(patches, np.float32)
         if batch.ndim not in (2, 3) or batch.size == 0:
             raise ValueError(f"patches have shape {batch.shape}; they must be (Z, A) or (B, Z, A)")
         if batch.shape[-2] * batch.shape[-1] > MAX_PIXELS:
             raise ValueError(
-                f"one image of {batch.shape[-2]:,} x {batch.shape[-1]:,} pixels is beyond the "
-                f"{MAX_PIXELS:,} that fit in memory at once; cut it along depth"
+                f"one image of {batch.shape[-2:]} pixels is beyond the {MAX_PIXELS:,} that fit in "
+                "memory at once; cut it along depth"
             )
         images = torch.tensor(batch.reshape(-1, *batch.shape[-2:]))
         chosen = self.names if names is None else names
@@ -180,8 +162,7 @@ class Segmenter:
     ) -> dict[str, NDArray[np.float32]]:
         """Return the probabilities of one log (Z, A), as `probabilities` does.
 
-        A log of 72 columns runs through the models as two twins of 36, the columns that they were
-        trained on, unless `split_twins` is False.
+        With `split_twins`, a log of 72 columns runs as two twins of 36, as the models were trained.
         """
         if not (split_twins and twins.is_twin_log(log)):
             return self.probabilities(log, names)
@@ -204,7 +185,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def _run(self, name: str, images: torch.Tensor) -> torch.Tensor:
-        (_, runner), card = self._get_loaded(name), self.cards[name]
+        (_, runner), card = self._load(name), self.cards[name]
         count = max(1, _PIXELS_PER_PASS // images[0].numel())
         parts = []
         for part in images.split(count):

@@ -13,23 +13,17 @@ from torch import Tensor
 
 
 class Views(NamedTuple):
-    """The augmentation of each of B patches: flips first, then a roll.
+    """The augmentation of each of B patches: flips first, then a roll."""
 
-    `shift` (B,) int64 is in columns, to the right; the flips are bool (B,).
-    """
-
-    shift: Tensor
-    flip_depth: Tensor
+    shift: Tensor  # columns to the right, int64 (B,)
+    flip_depth: Tensor  # bool (B,)
     flip_azimuth: Tensor
 
 
 def draw_views(
     count: int, columns: int, *, roll: bool, flip: bool, generator: torch.Generator
 ) -> Views:
-    """Draw random views of `count` patches, on the generator's device.
-
-    Without `roll` every shift is 0; without `flip` there are no flips.
-    """
+    """Draw random views of `count` patches, on the generator's device."""
     device = generator.device
     # Always draw both, so that switching one augmentation off does not change the other.
     shift = torch.randint(columns, (count,), generator=generator, device=device)
@@ -59,10 +53,7 @@ def cycle_views(
 
 
 def apply_views(patches: Tensor, views: Views, selection: Tensor) -> Tensor:
-    """Apply views[b] to patch selection[b] of `patches` (N, C, Z, A), for every b, in one gather.
-
-    Return (B, C, Z, A), channels_last.
-    """
+    """Apply views[b] to patch selection[b] of `patches` (N, C, Z, A); return (B, C, Z, A)."""
     rows, columns = patches.shape[-2:]
     z = torch.arange(rows, device=patches.device)
     a = torch.arange(columns, device=patches.device)

@@ -14,9 +14,7 @@ SAMPLE_IMAGES = Path(__file__).resolve().parent / "validation" / "images"
 
 
 def read_sample(name: str = "well_2_patch_4") -> NDArray[np.float32]:
-    """Read a packaged patch: float32 (Z, A) in inches, NaN at nulls.
-
-    Raise ValueError, with the names, if there is no such sample.
+    """Read a packaged patch: float32 (Z, A) in inches, NaN at nulls; ValueError lists the names.
 
     >>> read_sample().shape
     (36, 36)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from geoseg import Normalisation
-from geoseg.normalisation import RAW, fill_nulls
+from geoseg.normalisation import RAW
 
 
 @pytest.fixture
@@ -17,7 +17,8 @@ def patches():
 
 
 def test_nulls_become_zero_and_invalid(patches):
-    filled, valid = fill_nulls(patches)
+    inputs, valid = RAW(patches)
+    filled = inputs[:, 0]
     assert torch.equal(valid, ~patches.isnan())
     assert (filled[~valid] == 0).all()
     assert torch.equal(filled[valid], patches[valid])

@@ -149,19 +149,13 @@ def test_shipped_checkpoint_is_the_default(images, tmp_path):
     assert read_summary(tmp_path / "out" / image.stem)["checkpoint"] == DEFAULT_CHECKPOINT.stem
 
 
-def test_missing_default_checkpoint_is_an_error(images, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("geoseg.segment.DEFAULT_CHECKPOINT", tmp_path / "none.safetensors")
-    assert segment(images, "-o", tmp_path / "out") == 2
-    assert "does not exist; name one with --checkpoint" in capsys.readouterr().err
-
-
 def test_existing_results_are_kept_without_overwrite(checkpoints, images, tmp_path, capsys):
     out = tmp_path / "masks"
     command = [images, "-o", out, "--checkpoint", checkpoints[0]]
     assert segment(*command) == 0
     before = {p: p.stat().st_mtime_ns for p in out.glob("*/*")}
     assert segment(*command) == 2
-    assert "8 more would be replaced; add --overwrite" in capsys.readouterr().err
+    assert "mask.npy exists; add --overwrite" in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in out.glob("*/*")} == before
     assert segment(*command, "--overwrite") == 0
 
@@ -201,8 +195,8 @@ def test_mistakes_exit_2_with_one_line(checkpoints, images, tmp_path, capsys):
     out = tmp_path / "masks"
     (tmp_path / "nothing").mkdir()
     for files, checkpoint, words in (
-        ([tmp_path / "none.npy"], checkpoints[0], "matches nothing"),
-        ([tmp_path / "nothing"], checkpoints[0], "holds no .npy file"),
+        ([tmp_path / "none.npy"], checkpoints[0], "none.npy holds or matches no .npy file"),
+        ([tmp_path / "nothing"], checkpoints[0], "nothing holds or matches no .npy file"),
         ([tmp_path / "...npy"], checkpoints[0], "has no name before its extension"),
         ([images, other], checkpoints[0], "have one name"),
         ([images], tmp_path / "none.safetensors", "none.safetensors"),

@@ -55,7 +55,7 @@ def break_rules(root: Path) -> dict[str, tuple[str, str]]:
         "train/labels/.DS_Store": ("misnamed", "rename"),
         "train/images/well_3_patch_7.npy": ("unreadable image", "does not exist"),
         "test/images/well_??1.npy": ("misnamed", "rename"),
-        "test/images/well_9_patch_1.npy": ("unreadable image", "is a folder"),
+        "test/images/well_9_patch_1.npy": ("unreadable image", "Is a directory"),
     }
 
 

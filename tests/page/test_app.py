@@ -74,7 +74,7 @@ def test_an_occupied_port_is_reported_before_models_load(mistake):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert "(Address already in use)" in mistake("--port", str(taken.getsockname()[1]))
+        assert "(Address already in use" in mistake("--port", str(taken.getsockname()[1]))
 
 
 def test_a_damaged_checkpoint_is_named(mistake, tmp_path):
@@ -85,15 +85,6 @@ def test_a_damaged_checkpoint_is_named(mistake, tmp_path):
 @pytest.mark.parametrize("name", ["~nosuchuser/x.npy", "x" * 300])
 def test_invalid_paths_print_one_sentence(mistake, name):
     assert mistake("-i", name).startswith("app.py: ")
-
-
-def test_the_list_of_unreadable_files_is_bounded():
-    rejected = [(f"{i}.npy", "is empty") for i in range(app.MAX_LISTED + 3)]
-    lines = list(app.describe_rejected(rejected))
-    assert lines[0] == "0.npy: is empty"
-    assert lines[-1] == "and 3 more files"
-    assert list(app.describe_rejected([("a.npy", "a.npy is empty")])) == ["a.npy is empty"]
-    assert len(lines) == app.MAX_LISTED + 1
 
 
 def test_experiments_keep_the_order_of_the_arguments(folder):

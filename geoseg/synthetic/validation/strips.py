@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from geoseg.atomic_files import atomic_write, name_in_errors
+from geoseg.atomic_files import atomic_write
 from geoseg.pictures import grey
 
 SCALE = 3  # screen pixels per pixel
@@ -67,5 +67,5 @@ def save_strips(strips: Sequence[Strip], path: Path) -> None:
     pen.text((GAP, bottom), "Which are synthetic? The answers are below.", fill="black")
     for number, line in enumerate(lines, 5):
         pen.text((GAP, bottom + LINE * number), line, fill="grey")
-    with name_in_errors(path), atomic_write(path) as temporary:
+    with atomic_write(path) as temporary:
         canvas.save(temporary, format="PNG")
