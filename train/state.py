@@ -55,11 +55,11 @@ class StateStore:
         path = self.folder / f"{steps:012}.safetensors"
         tensors = {k: v.detach().cpu().contiguous() for k, v in state.tensors.items()}
         metadata = {"values": json.dumps(state.values), "sha256": state.digest()}
-        try:
-            with atomic_write(path) as temporary:
+        with atomic_write(path) as temporary:
+            try:
                 save_file(tensors, temporary, metadata)
-        except (OSError, SafetensorError) as error:  # either may report a full disk
-            raise OSError(f"{path} cannot be written: {error}") from error
+            except SafetensorError as error:  # raised for a full disk
+                raise OSError(str(error)) from error
         files = self._files()
         position = files.index(path)  # files ahead of it are damaged, or the run had used them
         for old in (*files[:position], *files[position + KEPT_STATES :]):

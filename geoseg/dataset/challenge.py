@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.atomic_files import atomic_write, name_in_errors
+from geoseg.atomic_files import atomic_write
 from geoseg.dataset import PatchDataset
 from geoseg.dataset.folder import DatasetError, Rejection
 from geoseg.patches import printable_name
@@ -26,7 +26,6 @@ _VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 def write_masks(path: str | os.PathLike[str], masks: dict[str, NDArray[np.uint8]]) -> None:
     """Write masks of one size (Z, A), values 0 and 1, by patch name, in the challenge's format."""
     with (
-        name_in_errors(path),
         atomic_write(path) as temporary,
         temporary.open("w", newline="") as file,
     ):

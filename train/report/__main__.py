@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from geoseg.atomic_files import atomic_write, atomic_write_text, name_in_errors
+from geoseg.atomic_files import atomic_write, atomic_write_text
 from geoseg.command_line import run_command
 from train.report.charts import require_matplotlib
 from train.report.curves import make_curve_png, make_curve_svgs, run_colour
@@ -88,7 +88,7 @@ def draw_runs(options: Options) -> int:
     if options.out.suffix.lower() == ".html":
         atomic_write_text(options.out, make_page(runs, rows))
     else:
-        with name_in_errors(options.out), atomic_write(options.out) as temporary:
+        with atomic_write(options.out) as temporary:
             temporary.write_bytes(make_curve_png(runs))
     console.print(f"Drawn in {options.out}.", soft_wrap=True)
     return 0

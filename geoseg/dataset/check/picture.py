@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from geoseg.atomic_files import atomic_write, name_in_errors
+from geoseg.atomic_files import atomic_write
 from geoseg.dataset.folder import SPLITS, format_count
 from geoseg.dataset.stitching import StitchedLog, Well, stitch
 from geoseg.pictures import NULL, overlay
@@ -63,7 +63,7 @@ def save_picture(wells: Sequence[Well], path: Path, notes: Mapping[str, Sequence
             pen.line((x, top, x, top + len(strip) - 1), CUT)
         top += height
     _draw_legend(pen, top, f"; {format_count(rows, 'row')} a pixel" if rows > 1 else "")
-    with name_in_errors(path), atomic_write(path) as temporary:
+    with atomic_write(path) as temporary:
         canvas.save(temporary, format="PNG")
 
 
