@@ -172,7 +172,7 @@ def _check_fit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) ->
     if lacking := expected.keys() - weights:
         raise ValueError(f"lacks weight {min(lacking)!r}")
     if stray := weights.keys() - expected:
-        raise ValueError(f"has a stray weight {min(stray)!r}")
+        raise ValueError(f"has the unexpected weight {min(stray)!r}")
     for name, value in weights.items():
         want = expected[name]
         if value.shape != want.shape or value.dtype != want.dtype:

@@ -126,6 +126,8 @@ def _segment_image(
         picture = np.hstack([grey(image), line, overlay(image, mask)])
         with atomic_write(folder / "picture.png") as temporary:
             temporary.write_bytes(png(picture, scale=6 if len(image) <= 128 else 1))
+    else:
+        (folder / "picture.png").unlink(missing_ok=True)  # of an earlier mask
     summary = {
         "file": path.name,
         "checkpoint": name,

@@ -1,4 +1,4 @@
-"""The walls of DESIGN.md: which module may import which."""
+"""The walls of docs/architecture.md: which module may import which."""
 
 import ast
 import graphlib

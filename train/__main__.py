@@ -75,7 +75,7 @@ def _train(data: list[TrainingData], settings: RunSettings) -> int:
 
 
 def _check_runs(options: TrainOptions, data: list[TrainingData]) -> None:
-    """Raise ValueError for a run that exists, a missing teacher, or an output that is no folder."""
+    """Raise ValueError if a run exists, a teacher is missing, or the output is not a folder."""
     cpu, trained = torch.device("cpu"), set()
     load_teacher(options.teachers, Normalisation(), cpu)
     for experiment in options.experiments:

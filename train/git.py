@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # The part of the code that training needs.
 TRAINING_CODE = ("geoseg", "train", "requirements.txt", "pyproject.toml")
-_EXCLUDED = ("geoseg/samples", "geoseg/page")
+_EXCLUDED = ("geoseg/samples/validation", "geoseg/page")
 
 
 class CloneError(RuntimeError):

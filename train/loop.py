@@ -233,8 +233,10 @@ class Trainer:
             plan = EpochPlan(self.experiment, self.train_set, self.seed, self.epoch + 1)
             indices = plan.batches[step]
             finite = self.train_set.inputs[indices].isfinite().flatten(1).all(1)
-            suspects = indices if finite.all() else indices[~finite]
-            names = ", ".join(self.train_set.names[i] for i in suspects[:4].tolist())
+            culprits = (indices if finite.all() else indices[~finite]).tolist()
+            names = ", ".join(self.train_set.names[i] for i in culprits[:4])
+            if len(culprits) > 4:
+                names += f" and {len(culprits) - 4} more"
             raise TrainingError(
                 f"the loss is {self._losses[step].item()} at epoch {self.epoch + 1}, step "
                 f"{step + 1} of {self.steps}: {names}; check these patches, or lower the learning "

@@ -15,7 +15,9 @@ def replace_table(path: Path, name: str, body: str) -> None:
     """
     start, end = rf"<!-- {re.escape(name)}: [^\n]* -->\n", f"<!-- /{name} -->"
     pattern = re.compile(f"({start})(.*?)({re.escape(end)})", re.DOTALL)
-    text, count = pattern.subn(lambda match: f"{match[1]}{body}\n{match[3]}", path.read_text())
+    text, count = pattern.subn(
+        lambda match: f"{match[1]}{body}\n{match[3]}", path.read_text("utf-8")
+    )
     if count != 1 or text.count(end) != 1:
         raise ValueError(
             f"{path} must contain the lines <!-- {name}: COMMAND --> and {end} around the table, "

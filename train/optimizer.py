@@ -1,4 +1,4 @@
-"""Optimisers, and the learning rate as a function of the step.
+"""Optimisers, their state, and a moving average of the weights.
 
 O output channels, C input channels, kz and ka the height and width of a kernel.
 """

@@ -66,7 +66,7 @@ def _check(folder: Path, picture: Path | None) -> int:
     for problem in problems:
         print(f"Problem: {problem}.")
     if not problems:
-        print("Sound: no problem for training found.")
+        print("No problem found.")
     return 1 if problems else 0
 
 
@@ -220,7 +220,9 @@ def _parse_handle(text: str) -> str:
 def _parse_new_folder(text: str) -> Path:
     out = Path(text)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise argparse.ArgumentTypeError(f"{out} is no empty folder; choose another, or empty it")
+        raise argparse.ArgumentTypeError(
+            f"{out} is not an empty folder; choose another or empty it"
+        )
     return out
 
 

@@ -87,7 +87,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     for name, value in content.items():
         plain = type(value) in (Tensor, nn.Parameter) and value.device.type == "cpu"
         if not (isinstance(name, str) and plain and value.layout == torch.strided):
-            raise CheckpointError(f"{path.name}: {name!r} is no plain tensor")
+            raise CheckpointError(f"{path.name}: {name!r} is not a plain tensor")
         if not value.is_floating_point():
             raise CheckpointError(f"{path.name}: weight {name!r} is {value.dtype}, not float")
     if sum(value.numel() * value.element_size() for value in content.values()) > size:

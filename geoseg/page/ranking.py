@@ -73,7 +73,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
-class SetScores:
+class Ranks:
     """The results of several models on a set.
 
     Attributes:
@@ -120,13 +120,13 @@ class Ranking:
             return
         told = 0.0
         for step in self.score(patches, models(message, self._segmenter.names)):
-            if isinstance(step, SetScores):
+            if isinstance(step, Ranks):
                 yield _describe(patches, step)
             elif time.monotonic() - told > _TOLD_SECONDS:
                 told = time.monotonic()
                 yield step._asdict()
 
-    def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | SetScores]:
+    def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | Ranks]:
         """Score a set with the models `names`; yield steps, one before any work, then results.
 
         What a model cannot do becomes its verdict's `reason`; nothing is raised.
@@ -159,7 +159,7 @@ class Ranking:
             if all(verdict.lasting for verdict in verdicts.values()):
                 known.suspects[tuple(names)] = suspects
         differ = disagreement(groups, list(verdicts.values()), len(patches))
-        yield SetScores(verdicts, differ, suspects)
+        yield Ranks(verdicts, differ, suspects)
 
     def _judge(self, patches: Patches, groups: Groups, name: str) -> Iterator[int | Verdict]:
         """Score one model; yield the number of patches of every batch, then the verdict."""
@@ -244,7 +244,7 @@ def _count(mask: NDArray[np.bool_], truth: Tensor, valid: NDArray[np.bool_]) -> 
     return torch.stack(counts, 1).int().numpy()
 
 
-def _describe(patches: Patches, ranks: SetScores) -> dict[str, Any]:
+def _describe(patches: Patches, ranks: Ranks) -> dict[str, Any]:
     labelled = [patches.entry(i).truth is not None for i in range(len(patches))]
     return {
         "count": len(patches),

@@ -18,7 +18,7 @@ from geoseg.page import PatchSet, batches
 from geoseg.page import ranking as module
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry
-from geoseg.page.ranking import Ranking, SetScores, Verdict
+from geoseg.page.ranking import Ranking, Ranks, Verdict
 from geoseg.segmenter import Segmenter
 from geoseg.synthetic import make_synthetic_dataset
 
@@ -72,7 +72,7 @@ def unlabelled(patches: PatchSet) -> PatchSet:
     return PatchSet("Your files", tuple(Entry(e.name, e.patch) for e in patches.entries))
 
 
-def rank(ranking: Ranking, patches: PatchSet, names=NAMES) -> SetScores:
+def rank(ranking: Ranking, patches: PatchSet, names=NAMES) -> Ranks:
     *steps, ranks = ranking.score(patches, names)
     assert steps[0].done == 0
     return ranks
@@ -165,7 +165,7 @@ def test_adding_a_model_runs_only_that_model(ranking, segmenter, patches):
     segmenter.asked.clear()
     steps = list(ranking.score(patches, NAMES))
     assert not segmenter.asked
-    assert [type(step) for step in steps] == [module.Step, SetScores]
+    assert [type(step) for step in steps] == [module.Step, Ranks]
     assert steps[0].total == 0
 
 

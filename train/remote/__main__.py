@@ -15,7 +15,14 @@ from pathlib import Path
 from geoseg.command_line import run_command
 from geoseg.dataset.download import HANDLE
 from train.experiments import Experiment, find_experiments
-from train.git import find_clone_url, find_commit, pack_code, warn_of_unsent_files
+from train.git import (
+    ROOT,
+    CloneError,
+    find_clone_url,
+    find_commit,
+    pack_code,
+    warn_of_unsent_files,
+)
 from train.remote import kaggle
 from train.remote.remote_script import TrainingJob
 from train.remote.results import ARCHIVE, install_runs, is_run_of
@@ -91,12 +98,17 @@ def _make_job(options: RemoteOptions) -> TrainingJob:
     commit, changed = find_commit()
     warn_of_unsent_files(changed, "not in the commit")
     clone = find_clone_url(commit) if options.clone == "" else options.clone or ""
+    if clone and not commit:
+        raise CloneError("without git there is no commit to clone; omit --clone")
+    teachers = _find_teachers(options)
+    if clone and (missing := [name for name in teachers if not (ROOT / name).exists()]):
+        raise CloneError(f"a clone lacks the teacher {missing[0]}; train it too, or omit --clone")
     return TrainingJob(
         name=options.name,
         arguments=options.training,
         commit=commit,
         clone=clone,
-        archive="" if clone else pack_code(commit, _find_teachers(options)),
+        archive="" if clone else pack_code(commit, teachers),
         data=options.data,
         tracking={name: os.environ[name] for name in _WANDB if os.environ.get(name)},
         hours=options.hours,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -65,8 +64,14 @@ def _install(path: Path, target: Path, overwrite: bool) -> FetchedRun:
         return FetchedRun(path.name, False, "kept as it is here; --overwrite replaces it")
     if target.is_dir():
         with lock_folder(target):
-            shutil.rmtree(target)
-    path.replace(target)
+            replaced = target.replace(path.with_name(f"{path.name}.replaced"))
+        try:
+            path.replace(target)
+        except BaseException:
+            replaced.replace(target)
+            raise
+    else:
+        path.replace(target)
     return FetchedRun(path.name, True, message)
 
 
@@ -76,4 +81,5 @@ def _check_run(run: Path) -> str:
     if not (run / BEST).exists():
         return "stopped in its first epoch"
     load_checkpoint(run / BEST)
-    return f"best validation IoU {read_card(run / BEST).metrics['validation']['iou']:.4f}"
+    scores = read_card(run / BEST).metrics.get("validation", {})
+    return f"best validation IoU {scores.get('iou', float('nan')):.4f}"

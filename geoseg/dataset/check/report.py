@@ -132,7 +132,7 @@ class DatasetReport:
             cells = self._make_cells(split, wells)
             table.add_row(split, "all", *cells, style="bold", end_section=True)
         if any(isnan(well.correlation) for well in self.wells):
-            table.caption = "?: no patches 2k and 2k + 1 show whether the columns are half a log's."
+            table.caption = "?: this well has no neighbouring patches that could be twins."
             table.caption_justify = "left"
         for column in table.columns:  # rich cuts a word if its column is too narrow
             column.no_wrap = column.header in ("split", "columns")

@@ -226,8 +226,8 @@ def test_full_disk_or_interrupt_leaves_nothing(kaggle, data, tmp_path, monkeypat
         (["--handle", "nonsense"], "give OWNER/NAME"),
         (["--handle", "../.."], "give OWNER/NAME"),
         (["--handle", "me/pipes/versions/latest"], "give OWNER/NAME"),
-        (["--out", "{full}"], "is no empty folder"),
-        (["--out", "{file}"], "is no empty folder"),
+        (["--out", "{full}"], "is not an empty folder"),
+        (["--out", "{file}"], "is not an empty folder"),
     ],
 )
 def test_wrong_arguments_are_errors(kaggle, arguments, words, data, tmp_path, capsys):

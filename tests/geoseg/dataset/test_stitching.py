@@ -228,7 +228,7 @@ def test_unwritable_folder_is_an_error(single_log, tmp_path, capsys):
         (["--twins", "well_8"], "there is no well 'well_8'; the wells are well_1"),
         (["--twins", "tset/1"], "there is no well 'tset/well_1'; the wells are well_1"),
         (["--overlap", "36"], "an overlap of 36 rows is impossible"),
-        (["--out", "{data}"], "is no empty folder"),
+        (["--out", "{data}"], "is not an empty folder"),
     ],
 )
 def test_wrong_arguments_are_errors(arguments, words, single_log, tmp_path, capsys):

@@ -102,5 +102,6 @@ def test_checkpoint_with_other_channels_than_its_normalisation_is_refused(tmp_pa
     model = create_model("ring_unet", widths=(4,))
     path = tmp_path / "unmasked.safetensors"
     save_checkpoint(path, model, normalisation=Normalisation())
-    with pytest.raises(ValueError, match="takes 2 channels and gives 1; its normalisation makes 1"):
+    message = "takes 2 channels and gives 1; its normalisation needs 1 and 1"
+    with pytest.raises(ValueError, match=message):
         Segmenter([path]).preload()

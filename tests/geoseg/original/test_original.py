@@ -218,9 +218,12 @@ def claim_more_values(path):
         (claim_more_values, "claims to hold more values than it does"),
         (lambda path: torch.save([1, 2], path), "holds no state_dict, but a list"),
         (lambda path: torch.save({}, path), "holds no state_dict"),
-        (save_changed(conv1_bias=[0.0] * 4), "'conv1.bias' is no plain tensor"),
-        (save_changed(conv1_bias=torch.zeros(4, device="meta")), "'conv1.bias' is no plain tensor"),
-        (save_changed(conv1_bias=torch.zeros(4).to_sparse()), "'conv1.bias' is no plain tensor"),
+        (save_changed(conv1_bias=[0.0] * 4), "'conv1.bias' is not a plain tensor"),
+        (
+            save_changed(conv1_bias=torch.zeros(4, device="meta")),
+            "'conv1.bias' is not a plain tensor",
+        ),
+        (save_changed(conv1_bias=torch.zeros(4).to_sparse()), "'conv1.bias' is not a plain tensor"),
         (save_changed(conv1_bias=torch.zeros(4, dtype=torch.int32)), r"is torch\.int32, not float"),
         (
             save_changed(conv1_bias=None),

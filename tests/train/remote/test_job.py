@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -60,7 +61,12 @@ def git(folder, *arguments):
 def clone(tmp_path, monkeypatch):
     """Create a small git repository."""
     root = tmp_path / "clone"
-    for name in ("geoseg/a.py", "geoseg/samples/big.npy", "train/b.py", "pyproject.toml"):
+    for name in (
+        "geoseg/a.py",
+        "geoseg/samples/validation/big.npy",
+        "train/b.py",
+        "pyproject.toml",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
     (root / "requirements.txt").touch()
@@ -68,6 +74,20 @@ def clone(tmp_path, monkeypatch):
     git(root, "add", ".")
     git(root, "commit", "--quiet", "-m", "one")
     return root
+
+
+def test_packed_code_runs_alone(tmp_path):
+    remote_script.get_code({"clone": "", "archive": pack_code("", {})}, tmp_path)
+    # Without the finder of the editable installation, which would find modules of this clone.
+    code = (
+        "import sys\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
+        "import geoseg, train.__main__\n"
+        "print(geoseg.__file__)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(str(tmp_path))
 
 
 def unpacked(archive, folder):
