@@ -3,8 +3,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
+# Processes start in half the time with cached bytecode, and the tests start many.
+unexport PYTHONDONTWRITEBYTECODE
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --disable-pip-version-check --no-compile
+PIP := $(PY) -m pip install --disable-pip-version-check
 # A file at a time to each of two processes, in the order that tests/conftest.py gives.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 

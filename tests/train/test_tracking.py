@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +59,12 @@ def train(data, output, *arguments, code=0):
 
 
 def read_runs(folder):
-    """Read every part of a run, the oldest first."""
-    return [Run(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
+    """Read every part of a run, the oldest first, once wandb's own process has written its end."""
+    paths = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
+    deadline = time.monotonic() + 20
+    while any(Run(path).code is None for path in paths) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return [Run(path) for path in paths]
 
 
 def read_pixels(path):
