@@ -18,7 +18,7 @@ from geoseg.dataset import PatchDataset
 from geoseg.patches import UNKNOWN_LABEL, read_mask, read_patch
 from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
-from geoseg.twins import TWIN_COLUMNS, split_twins
+from geoseg.twins import is_twin_log, split_twins
 
 PATCH_ROWS = 36  # rows of a log that are scored as one patch, as in the data set
 _BATCH = 256
@@ -67,7 +67,7 @@ class EvaluationSet:
                 f"{image_path.name} has the shape {log.shape} and {label_path.name} {label.shape}; "
                 "both must be the same (depth, azimuth)"
             )
-        split = twins and log.shape[1] == TWIN_COLUMNS
+        split = twins and is_twin_log(log)
         images, labels = (
             torch.from_numpy(split_twins(x) if split else x[None]) for x in (log, label)
         )
