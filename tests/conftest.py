@@ -1,7 +1,8 @@
 """Fixtures of several packages, the settings of hypothesis, and the order of the tests."""
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,42 @@ settings.register_profile("nightly", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+# The folders with the longest files, which start servers, browsers and training processes.
+LONG_FOLDERS = ("tests/page", "tests/train", "tests/benchmarks", "tests/docs")
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run files with browser tests last: while Playwright runs, `asyncio.run` fails."""
-    last = {item.path for item in items if item.get_closest_marker("browser")}
-    items.sort(key=lambda item: item.path in last)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run long files first, so that at the end no process works alone."""
+    long = tuple(str(config.rootpath / folder) for folder in LONG_FOLDERS)
+    items.sort(key=lambda item: not str(item.path).startswith(long))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _hide_loop_of_playwright(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _hide_loop_of_playwright(item))
+
+
+def _hide_loop_of_playwright(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a step of a test; without the fixture `browser`, no event loop runs in it.
+
+    From its start to its end Playwright leaves its loop registered as the running one of this
+    thread, and `asyncio.run` would refuse to start another.
+    """
+    loop = asyncio._get_running_loop()
+    hidden = loop is not None and "browser" not in item.fixturenames
+    if hidden:
+        asyncio._set_running_loop(None)
+    try:
+        return (yield)
+    finally:
+        if hidden:
+            asyncio._set_running_loop(loop)
 
 
 def _shared_folder(name: str) -> Path:
