@@ -96,6 +96,7 @@ def test_every_contender_that_needs_only_torch_is_measured(scripts, monkeypatch)
         assert 0 < rows[name]["least"] <= rows[name]["ratio"] <= rows[name]["most"]
 
 
+@pytest.mark.long
 def test_simulated_users_load_the_real_page(scripts, tmp_path):
     import load
 

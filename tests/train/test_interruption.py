@@ -64,7 +64,7 @@ LONG = [pytest.mark.long, pytest.mark.timeout(1800)]
 @pytest.mark.parametrize(
     ("kills", "e", "prepare"),
     [
-        (20, 3, None),
+        (10, 3, None),
         pytest.param(100, 3, None, marks=LONG),
         pytest.param(100, 9000, add_rich_experiment, marks=LONG),
     ],
