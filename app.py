@@ -17,7 +17,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from geoseg.measurements import MeasurementOptions
 
 ROOT = Path(__file__).resolve().parent
 SAMPLES = ROOT / "geoseg" / "samples" / "validation" / "images"
@@ -25,7 +28,10 @@ SAMPLES = ROOT / "geoseg" / "samples" / "validation" / "images"
 
 @dataclass(frozen=True)
 class Options:
-    """The command line; the help of each option says what it means."""
+    """The command line; the help of each option says what it means.
+
+    `measurements` are those of `input` and of uploads.
+    """
 
     input: Sequence[str]
     experiments: Sequence[str]
@@ -37,12 +43,20 @@ class Options:
     port: int
     root_path: str
     auth: Sequence[str]
+    measurements: MeasurementOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, load the models, and serve the page until Ctrl-C or SIGTERM."""
+    # Waiting threads release their processor after microseconds, not milliseconds: the first
+    # picture after a pause is three times as fast, and the browser keeps its share
+    # (benchmarks/page.py). Set before the parser imports torch, which reads it.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     parser = make_parser()
-    options = Options(**vars(parser.parse_args(arguments)))
+    from geoseg.measurement_options import take_measurement_options
+
+    values = vars(parser.parse_args(arguments))
+    options = Options(measurements=take_measurement_options(values), **values)
     # The message does not repeat what was typed: it may be a password.
     if not all(re.fullmatch("[^:]+:.+", user) for user in options.auth):
         parser.error("--auth, or a line of GEOSEG_AUTH, is USER:PASSWORD; neither may be empty")
@@ -64,18 +78,20 @@ def serve(options: Options) -> None:
     Raise ValueError if patches or checkpoints cannot be used; OSError if the port is taken or a
     path is invalid; RuntimeError if a home directory cannot be determined.
     """
-    # Imported here so that --help and mistakes are fast, and after the upload folder is set.
+    # Imported here, after the upload folder is set, and so that --help and mistakes are fast.
     from geoseg.page import build, launch, live_device, load_set
     from geoseg.segmenter import Segmenter
 
-    patches = load_set(options.input or [str(SAMPLES)], "" if options.input else "Samples")
+    sources, label = (options.input, "") if options.input else ([str(SAMPLES)], "Samples")
+    patches = load_set(sources, label, options.measurements)
     for name, reason in patches.rejected[:10]:
         print(reason if name in reason else f"{name}: {reason}", file=sys.stderr)
     paths = select_checkpoints(options.checkpoints, options.experiments)
     segmenter = Segmenter(paths, live_device(options.device), options.precision)
     if options.preload:
         segmenter.preload()
-    page = build(segmenter, patches, segmenter.names if options.experiments else None)
+    shown = segmenter.names if options.experiments else None
+    page = build(segmenter, patches, shown, options.measurements)
     url = launch(page, options.host, options.port, options.root_path, options.auth)
     models = f"{len(segmenter.names)} models on {segmenter.device}"
     print(f"{len(patches.entries):,} patches ({len(patches.rejected):,} files left out), {models}")
@@ -90,6 +106,8 @@ def serve(options: Options) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
+    from geoseg.measurement_options import add_measurement_options
+
     parser = argparse.ArgumentParser(
         prog="app.py", description="Segment patches of pipe logs live in the browser."
     )
@@ -120,6 +138,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="folder of <id>-<name>.safetensors, or of runs, or hf://user/repo on the Hugging Face "
         "Hub (default: checkpoints/ beside app.py)",
     )
+    add_measurement_options(parser)
     add = parser.add_argument_group("models").add_argument
     add("--preload", action="store_true", help="load and warm up every model before serving")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
@@ -165,8 +184,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def select_checkpoints(folder: str, wanted: Sequence[str]) -> list[Path]:
-    """Return the files of the wanted experiments, in that order, or all; ValueError lists them."""
-    from geoseg.checkpoint import checkpoint_name, find_checkpoints
+    """Return the files of the wanted experiments, in that order, or all; ValueError lists them.
+
+    Of all, those that cannot be used are printed and left out; the last one's fault is raised if
+    none can.
+    """
+    from geoseg.checkpoint import CheckpointError, checkpoint_name, find_checkpoints, read_card
     from geoseg.hub import is_hub_address
     from geoseg.page import choose
 
@@ -176,7 +199,16 @@ def select_checkpoints(folder: str, wanted: Sequence[str]) -> list[Path]:
     if not files:
         raise ValueError(f"{folder!r} holds no checkpoint; train one with python -m train")
     if not wanted:
-        return list(files.values())
+        faults = {}
+        for path in files.values():
+            try:
+                read_card(path)
+            except CheckpointError as error:
+                faults[path] = error
+                print(error, file=sys.stderr)
+        if len(faults) == len(files):
+            raise faults.popitem()[1]
+        return [path for path in files.values() if path not in faults]
     chosen: list[str] = []
     for experiment in wanted:
         names = choose(tuple(files), experiment)
@@ -218,10 +250,6 @@ def _check_address(host: str, port: int) -> None:
 
 def _set_environment(uploads: str) -> None:
     """Set the environment variables of the server."""
-    # Waiting threads release their processor after microseconds, not milliseconds: the first
-    # picture after a pause is three times as fast, and the browser keeps its share
-    # (benchmarks/page.py).
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Gradio's call statistics are not used: by default 10,000 calls, summed up at each error.

@@ -9,11 +9,13 @@ from geoseg.checkpoint import (
     save_checkpoint,
 )
 from geoseg.dataset import DatasetError, PatchDataset
+from geoseg.masks import read_mask
+from geoseg.measurements import Log, MeasurementOptions, interpret, read_log, read_logs, read_patch
 from geoseg.metrics import scores
 from geoseg.models import MODELS, Model, create_model
 from geoseg.normalisation import Normalisation
 from geoseg.original import import_original
-from geoseg.patches import PatchError, read_mask, read_patch
+from geoseg.patches import PatchError
 from geoseg.quantisation import Quantisation
 from geoseg.samples import read_sample
 from geoseg.segmenter import Segmentation, Segmenter
@@ -26,6 +28,8 @@ __all__ = [
     "Card",
     "CheckpointError",
     "DatasetError",
+    "Log",
+    "MeasurementOptions",
     "Model",
     "Normalisation",
     "PatchDataset",
@@ -36,8 +40,11 @@ __all__ = [
     "create_model",
     "find_checkpoints",
     "import_original",
+    "interpret",
     "load_checkpoint",
     "read_card",
+    "read_log",
+    "read_logs",
     "read_mask",
     "read_patch",
     "read_sample",

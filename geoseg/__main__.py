@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from geoseg.command_line import run_command
+from geoseg.measurement_options import add_measurement_options, take_measurement_options
 from geoseg.segment import DEFAULT_CHECKPOINT, SegmentOptions, segment_files
 
 
@@ -17,12 +18,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m geoseg", description="Find corrosion grooves in ultrasonic logs of pipes."
     )
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
-    add = commands.add_parser(
+    segment = commands.add_parser(
         "segment",
         help="write the masks of patches and logs",
         description="For every FILE x.npy, write the folder OUT/x with mask.npy, probability.npy "
         "and summary.json. With several checkpoints, write OUT/CHECKPOINT/x.",
-    ).add_argument
+    )
+    add = segment.add_argument
     add("files", nargs="+", metavar="FILE", help=".npy files, folders of them or quoted patterns")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results")
     add(
@@ -40,20 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="T",
         help="a probability above T is a groove (default: the threshold of each checkpoint)",
     )
-    add(
-        "--no-twins",
-        dest="split_twins",
-        action="store_false",
-        help="segment a log of 72 columns whole, not as two logs of 36",
-    )
     add("--pictures", action="store_true", help="write picture.png: the image, and with its mask")
     add("--overwrite", action="store_true", help="replace existing files")
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add_measurement_options(segment)
     arguments = vars(parser.parse_args(argv))
     if arguments.pop("command") is None:
         parser.print_help()
         return 0
-    options = SegmentOptions(**arguments)
+    measurements = take_measurement_options(arguments)
+    options = SegmentOptions(**arguments, measurements=measurements)
     stopped = "stopped; the files written so far are complete"
     return run_command("segment", lambda: segment_files(options), stopped)
 

@@ -24,6 +24,7 @@ class Card:
         experiment: how the model was trained; has "id" and "name" when `train` made it.
         data: what the model was trained on, in words.
         metrics: scores, by the name of the data they were measured on.
+        columns: of the images that the model was trained on, a full turn of the pipe.
         version: of this format.
         quantisation: how the file stores its weights; None for float32.
     """
@@ -35,22 +36,27 @@ class Card:
     experiment: dict[str, Any] = field(default_factory=dict)
     data: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
+    columns: int = 36
     version: str = VERSION
     quantisation: Quantisation | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold is {self.threshold}; it must be from 0 to 1")
+        if self.columns < 1:
+            raise ValueError(f"columns are {self.columns}; there must be at least 1")
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What `save_checkpoint` needs to write the same card, except for the quantisation."""
-        names = ("normalisation", "threshold", "experiment", "data", "metrics")
+        names = ("normalisation", "threshold", "experiment", "data", "metrics", "columns")
         return {name: getattr(self, name) for name in names}
 
     def to_metadata(self) -> dict[str, str]:
         """Return the card as the strings that safetensors stores."""
         values = {k: v for k, v in asdict(self).items() if v is not None}
+        if self.columns == 36:  # as in the data set
+            del values["columns"]
         if self.quantisation:
             values["quantisation"]["per"] = "channel"
         texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
@@ -74,6 +80,7 @@ class Card:
             normalisation=Normalisation(**json.loads(metadata["normalisation"])),
             threshold=float(metadata["threshold"]),
             data=metadata["data"],
+            columns=int(metadata.get("columns", "36")),
             quantisation=quantisation,
             **mappings,
         )

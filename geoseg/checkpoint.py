@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,10 +17,13 @@ from torch import Tensor
 from geoseg import hub
 from geoseg.atomic_files import atomic_write
 from geoseg.card import Card
+from geoseg.file_kinds import HEAD, SAFETENSORS, describe_foreign_file
 from geoseg.models import Model, create_model
 from geoseg.natural_sort import natural_key
 from geoseg.normalisation import Normalisation
 from geoseg.quantisation import Quantisation
+
+_logger = logging.getLogger("geoseg")
 
 
 class CheckpointError(ValueError):
@@ -35,6 +39,7 @@ def save_checkpoint(
     experiment: Mapping[str, Any] | None = None,
     data: str = "",
     metrics: Mapping[str, Any] | None = None,
+    columns: int = 36,
     quantisation: Quantisation | None = None,
 ) -> None:
     """Write `model` and its card, atomically, and set `model.card`.
@@ -56,6 +61,7 @@ def save_checkpoint(
         dict(experiment or {}),
         data,
         dict(metrics or {}),
+        columns,
         quantisation=quantisation,
     )
     with atomic_write(path) as temporary:
@@ -76,7 +82,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     `path` may be an address on the Hugging Face Hub: hf://user/repo, optionally followed by
     @revision or /name.safetensors. Raise CheckpointError, with the name of the file, if it cannot
     be downloaded or read, is not a checkpoint of geoseg, or its weights do not fit or are not
-    finite.
+    finite. Weights in another precision become float32 where that loses nothing, and a prefix that
+    all names share is taken off; a warning in the log says so.
     """
     path = resolve_checkpoint(path)
     card, weights = _open(path, with_weights=True)
@@ -86,7 +93,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
         with torch.device("meta"):  # allocates nothing before the weights are checked
             model = create_model(card.architecture, **card.arguments)
         expected = model.state_dict()
-        _check_fit(quantisation.quantise(expected) if quantisation else expected, weights)
+        stored = quantisation.quantise(expected) if quantisation else expected
+        weights = _to_float32(_remove_prefix(weights, stored, path.name), path.name)
+        _check_fit(stored, weights)
         if quantisation:
             weights = quantisation.dequantise(weights, expected)
         _check_finite(weights)
@@ -140,6 +149,8 @@ def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tenso
         except FileNotFoundError as error:
             raise ValueError("there is no such file") from error
         except (OSError, SafetensorError) as error:
+            if what := _describe_other_kind(path):
+                raise ValueError(what) from error
             source = hub.cached_repository(path)
             remedy = f"; run `hf cache rm model/{source}` to download it again" if source else ""
             raise ValueError(f"not a whole safetensors file ({error}){remedy}") from error
@@ -147,6 +158,52 @@ def _open(path: Path, with_weights: bool = False) -> tuple[Card, dict[str, Tenso
             raise ValueError(f"not a geoseg checkpoint: {error} is missing") from error
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"its metadata cannot be read: {error}") from error
+
+
+def _describe_other_kind(path: Path) -> str | None:
+    """Return what a file is that is no safetensors file; None if that is unknown."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return None
+    what = describe_foreign_file(head)
+    return what if what != SAFETENSORS else None
+
+
+def _remove_prefix(
+    weights: dict[str, Tensor], expected: Mapping[str, Tensor], name: str
+) -> dict[str, Tensor]:
+    """Take off the prefix of all names, such as "module." of a model that was wrapped."""
+    first = min(expected)
+    prefixes = {key.removesuffix(first) for key in weights if key.endswith(f".{first}")}
+    for prefix in prefixes:
+        if weights.keys() == {prefix + key for key in expected}:
+            _logger.warning("%s: the prefix %r of all weights was taken off", name, prefix)
+            return {key.removeprefix(prefix): value for key, value in weights.items()}
+    return weights
+
+
+def _to_float32(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Convert floating-point weights to float32; raise ValueError if that changes a value."""
+    found = {}
+    others = set()
+    for key, value in weights.items():
+        if not value.is_floating_point() or value.dtype == torch.float32:
+            found[key] = value
+            continue
+        found[key] = value.float()
+        others.add(str(value.dtype).removeprefix("torch."))
+        finite = value.isfinite()
+        if not torch.equal(found[key].to(value.dtype)[finite], value[finite]):
+            raise ValueError(
+                f"weight {key!r} is {value.dtype}, and float32 cannot hold its values; save it in "
+                "float32"
+            )
+    if others:
+        listed = ", ".join(sorted(others))
+        _logger.warning("%s: its weights are %s; they are computed in float32", name, listed)
+    return found
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from torch.nn.functional import interpolate
 
 # The median of |x| is 0.6745 standard deviations of a normal distribution.
 _MEDIAN_TO_DEVIATION = 1 / 0.6745
-# A tenth of the smallest noise floor measured on real logs (0.0009 inch): a patch quieter than
-# this is blank, and dividing by its spread would only amplify rounding.
-_MIN_SPREAD = 1e-4
+# Of the largest magnitude: a smaller spread is that of a blank patch with single readings far out.
+# Real patches have 0.005 and more. Relative, so that no unit matters.
+_MIN_SPREAD = 1e-6
 _PATCH_ROWS = 36  # rows of a patch in the data set
 
 
@@ -34,7 +34,9 @@ def _spread(images: Tensor, valid: Tensor) -> Tensor:
         total, weight = interpolate(weighted, images.shape[1], mode="linear").unbind(1)
         typical = medians.nanmedian(1, keepdim=True).values.nan_to_num(0.0)
         rows = torch.where(weight > 0, total / weight, typical)
-    return (rows * _MEDIAN_TO_DEVIATION).clamp(min=_MIN_SPREAD)[..., None]
+    largest = magnitudes.nan_to_num(0.0).flatten(1).amax(1)[:, None]
+    least = torch.where(largest > 0, largest * _MIN_SPREAD, 1.0)
+    return torch.maximum(rows * _MEDIAN_TO_DEVIATION, least)[..., None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Normalisation:
     Attributes:
         scale: divisor of the values, in the unit of the images. None takes the robust spread of
             each patch (the median of its absolute values, as a standard deviation), which makes a
-            model independent of gain and unit while the spread is above 1e-4. The spread of a log
+            model independent of gain and unit. The spread of a log
             varies with depth: it follows that of patches of 36 rows.
         compress: apply the inverse hyperbolic sine after the division: linear for texture,
             logarithmic for collars and spikes.

@@ -1,4 +1,4 @@
-"""Read one `.npy` file, or one array of an `.npz` archive, into one checked array.
+"""Read one `.npy` file, or one array of an `.npz` archive, into checked arrays.
 
 NumPy parses the header, after its length is checked against a limit; the shape is checked against
 the bytes that are there before anything is allocated for it. Nothing is ever unpickled.
@@ -19,12 +19,9 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-Source = str | os.PathLike[str] | bytes
+from geoseg.file_kinds import HEAD, describe_foreign_file
 
-# A value beyond this is a null code: -999.25 and -999.0 in the SLB data, -9999 elsewhere. Readings
-# are below 1, so the limit is far from both.
-NULL_BEYOND = 900.0
-UNKNOWN_LABEL = 255  # what a mask file of a log may hold where the label is unknown
+Source = str | os.PathLike[str] | bytes
 
 # The largest log accepted: 2**26 pixels are 1.8 million rows of 36 columns, or 256 MiB as float32.
 MAX_ELEMENTS = 2**26
@@ -35,14 +32,6 @@ MAX_HEADER = 4096
 # much time, or to exhaust the stack of Python's parser.
 _MAX_LITERAL = 512
 
-# What a file is that is not `.npy`, by its first bytes.
-_OTHER_FORMATS = {
-    b"PK": "is an .npz or zip archive; save each array to its own .npy file with numpy.save.",
-    **dict.fromkeys(
-        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
-        "is a pickle, which may run code when opened; save the array with numpy.save.",
-    ),
-}
 # What values of a NumPy kind are called.
 _KINDS = {
     "b": "true/false values",
@@ -62,46 +51,23 @@ class AllNullError(PatchError):
     """A readable file that holds only nulls."""
 
 
-def read_patch(source: Source) -> NDArray[np.float32]:
-    """Read one patch, or one whole log, of wall thickness.
+def read_arrays(
+    source: Source, *, kinds: str = "iuf", member: str | None = None
+) -> tuple[str, NDArray[np.generic]]:
+    """Read the arrays of one file.
 
-    `source` is the path of a `.npy` file, or its bytes: integers and floats of any size and byte
-    order, C or Fortran order, shape (Z, A), (1, Z, A) or (Z, A, 1); of two candidate axes the
-    leading one is dropped, so (1, Z, 1) gives (Z, 1).
+    `source` is the path of a `.npy` file, or its bytes: numbers of any size and byte order, C or
+    Fortran order, of one array (Z, A), (1, Z, A) or (Z, A, 1), or of a stack of N arrays (N, Z, A)
+    or (N, Z, A, 1). Of two candidate axes the leading one is dropped, so (1, Z, 1) gives (Z, 1).
 
-    Return native, C-contiguous, writable float32 (Z depth, A azimuth) in the unit of the file, with
-    NaN at every null: NaN, infinities, and values beyond +-900 (-999.25, -999.0, -9999). Raise
-    PatchError if the file is missing, damaged, of another kind, or holds nulls only.
+    Return the name of the file without its folder, "The file" for bytes, and the arrays (N, Z, A)
+    as they are stored. Raise PatchError if the file is missing, damaged or of another kind.
+
+    Args:
+        kinds: the NumPy kinds of dtype to accept.
+        member: the file to read from a zip archive; None refuses an archive.
     """
-    subject, array = _read(source, kinds="iuf")
-    with np.errstate(all="ignore"):  # a float64 beyond float32's range becomes infinite: a null
-        patch = array.astype(np.float32, order="C")
-    null = ~(np.abs(patch) <= NULL_BEYOND)  # NaN compares false
-    patch[null] = np.nan
-    if null.all():
-        raise AllNullError(f"{subject} holds no measurement, only nulls; choose another patch.")
-    return patch
-
-
-def read_mask(source: Source, *, unknown: bool = False) -> NDArray[np.uint8]:
-    """Read one mask of grooves.
-
-    `source` is as for `read_patch`, or an `.npz` archive with an array "mask"; every value is 0 or
-    1, or with `unknown` 255 where the label is unknown. Booleans are accepted too.
-
-    Return native, C-contiguous, writable uint8 (Z depth, A azimuth): 1 in a groove. Raise
-    PatchError if the file is missing, damaged, of another kind, or holds another value.
-    """
-    subject, array = _read(source, kinds="biuf", member="mask.npy")
-    wrong = ~np.isin(array, (0, 1, UNKNOWN_LABEL) if unknown else (0, 1))
-    if wrong.any():
-        value = array[wrong][0]
-        also = f", and {UNKNOWN_LABEL} where it is unknown" if unknown else ""
-        raise PatchError(
-            f"{subject} holds the value {value:g}, but a mask holds only 0 (background) and 1 "
-            f"(groove){also}; convert it first."
-        )
-    return array.astype(np.uint8, order="C")
+    return _read(source, kinds, member)
 
 
 def printable_name(name: str) -> str:
@@ -110,11 +76,7 @@ def printable_name(name: str) -> str:
 
 
 def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, NDArray[np.generic]]:
-    """Return the name of the source for error messages, and its (Z, A) array as stored.
-
-    `kinds` are the NumPy kinds of dtype to accept. `member` is the file to read from a zip archive;
-    if it is None, an archive is refused.
-    """
+    """Return what `read_arrays` does; its arguments are explained there."""
     if isinstance(source, bytes):
         return "The file", _parse(io.BytesIO(source), len(source), "The file", kinds, member)
     path = os.fspath(source)
@@ -161,7 +123,7 @@ def _parse(
 
 
 def _parse_npy(file: IO[bytes], size: int, subject: str, kinds: str) -> NDArray[np.generic]:
-    """Read the (Z, A) array of an open file of `size` bytes."""
+    """Read the arrays (N, Z, A) of an open file of `size` bytes."""
     header = _read_header(file, subject)
     try:
         shape, fortran, dtype = _parse_header(header)
@@ -173,7 +135,7 @@ def _parse_npy(file: IO[bytes], size: int, subject: str, kinds: str) -> NDArray[
     if dtype.kind not in kinds:
         what = _KINDS.get(dtype.kind, "values of an unknown type")
         raise PatchError(f"{subject} holds {what}; save it as real numbers, for example float32.")
-    plane = _find_plane(shape, subject)
+    stack = _find_stack(shape, subject)
     expected = math.prod(shape) * dtype.itemsize
     left = size - file.tell()
     if left != expected:
@@ -182,7 +144,7 @@ def _parse_npy(file: IO[bytes], size: int, subject: str, kinds: str) -> NDArray[
             f"{subject} {fault} ({left:,} bytes of data where its header declares {expected:,}); "
             "export it again."
         )
-    return np.frombuffer(file.read(expected), dtype).reshape(plane, order="F" if fortran else "C")
+    return np.frombuffer(file.read(expected), dtype).reshape(stack, order="F" if fortran else "C")
 
 
 def _read_header(file: IO[bytes], subject: str) -> bytes:
@@ -191,11 +153,11 @@ def _read_header(file: IO[bytes], subject: str) -> bytes:
     The length is checked here because NumPy reads as much as it declares before checking it.
     """
     magic = file.read(npy_format.MAGIC_LEN)
-    if not magic:
-        raise PatchError(f"{subject} is empty; export it again.")
-    if not magic.startswith(npy_format.MAGIC_PREFIX[: len(magic)]):
-        other = _OTHER_FORMATS.get(magic[:2], "is not a .npy file; save the array with numpy.save.")
-        raise PatchError(f"{subject} {other}")
+    if not magic or not magic.startswith(npy_format.MAGIC_PREFIX[: len(magic)]):
+        what = describe_foreign_file(magic + file.read(HEAD))
+        raise PatchError(
+            f"{subject} {what or 'is not a .npy file; save the array with numpy.save'}."
+        )
     version = tuple(magic[len(npy_format.MAGIC_PREFIX) :])
     if len(version) == 2 and version not in {(1, 0), (2, 0), (3, 0)}:
         raise PatchError(f"{subject} has an unknown .npy version; save it again with NumPy.")
@@ -230,15 +192,21 @@ def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[np.gen
     return shape, fortran, dtype
 
 
-def _find_plane(shape: tuple[int, ...], subject: str) -> tuple[int, int]:
-    """Return (Z, A) for a stored shape."""
-    plane = shape
-    if len(shape) == 3 and 1 in (shape[0], shape[2]):
-        plane = shape[1:] if shape[0] == 1 else shape[:2]
-    if len(plane) != 2 or 0 in plane:
-        raise PatchError(f"{subject} has the shape {shape}; save one patch (depth, azimuth).")
-    if math.prod(plane) > MAX_ELEMENTS:
+def _find_stack(shape: tuple[int, ...], subject: str) -> tuple[int, int, int]:
+    """Return (N, Z, A) for a stored shape."""
+    stack = shape
+    if len(shape) == 4 and shape[3] == 1:
+        stack = shape[:3]
+    elif len(shape) == 3 and shape[0] != 1 and shape[2] == 1:
+        stack = (1, *shape[:2])
+    elif len(shape) == 2:
+        stack = (1, *shape)
+    if len(stack) != 3 or 0 in stack:
+        raise PatchError(
+            f"{subject} has the shape {shape}; save one patch (depth, azimuth), or a stack of them."
+        )
+    if math.prod(stack) > MAX_ELEMENTS:
         raise PatchError(
             f"{subject} has the shape {shape}, more than {MAX_ELEMENTS:,} pixels; cut it in pieces."
         )
-    return plane[0], plane[1]
+    return stack[0], stack[1], stack[2]

@@ -1,37 +1,36 @@
 """Segment files of patches and logs: what `python -m geoseg segment` does.
 
-For every input `x.npy` a folder `x` is written: `mask.npy` uint8 (Z, A), `probability.npy` float32
-(Z, A) with NaN at nulls, `summary.json`, and `picture.png` on request. Z depth, A azimuth.
+For every input `x.npy` a folder `x` is written: `mask.npy` uint8 and `probability.npy` float32 with
+NaN at nulls, both (Z, A), or (N, Z, A) for a stack of N patches; `summary.json`, and `picture.png`
+on request. Z depth, A azimuth.
 """
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import geoseg
 from geoseg.atomic_files import atomic_write, atomic_write_text
-from geoseg.natural_sort import natural_key
-from geoseg.patches import PatchError, printable_name, read_patch
+from geoseg.input_files import find_images
+from geoseg.measurements import Log, MeasurementOptions, read_logs, summarise_assumptions
+from geoseg.patches import PatchError, printable_name
 from geoseg.pictures import grey, overlay, png
 from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
-from geoseg.twins import TWIN_COLUMNS, is_twin_log
 
 _ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_CHECKPOINT = _ROOT / "checkpoints" / "3000-ring-unet.safetensors"
-_COLUMNS = TWIN_COLUMNS // 2  # of the patches that the models are trained on
 _RESULTS = ("mask.npy", "probability.npy", "picture.png", "summary.json")
+_NOTED_FILES = 20  # at most so many files have lines of their own on the console
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,10 @@ class SegmentOptions:
     output: Path
     checkpoints: Sequence[str | Path]
     threshold: float | None
-    split_twins: bool
     pictures: bool
     overwrite: bool
     device: str
+    measurements: MeasurementOptions
 
 
 def segment_files(options: SegmentOptions) -> int:
@@ -54,45 +53,28 @@ def segment_files(options: SegmentOptions) -> int:
     Raise ValueError, before anything is written, for options that cannot be used; OSError if a
     result cannot be written.
     """
-    images = find_images(options.files)
+    files = find_images(options.files)
     segmenter = Segmenter(options.checkpoints, options.device)
     several = len(segmenter.names) > 1
     folders = {name: options.output / (name if several else "") for name in segmenter.names}
-    check_targets(images, folders.values(), options.overwrite)
+    check_targets(files, folders.values(), options.overwrite)
     segmenter.preload()  # reports a damaged checkpoint before anything is written
-    failed = 0
-    for path in track_progress(images, "Segmenting"):
+    read: dict[str, list[Log]] = {}
+    for path in track_progress(files, "Segmenting"):
         try:
+            logs = read_logs(path, options.measurements)
             for name, folder in folders.items():
-                _segment_image(path, segmenter, name, folder / path.stem, options)
+                _segment_logs(path.name, logs, segmenter, name, folder / path.stem, options)
         except ValueError as error:
-            failed += 1
             subject = "" if isinstance(error, PatchError) else f"{printable_name(path.name)}: "
             print(f"segment: {subject}{error}", file=sys.stderr)
-    print(f"{options.output}: masks of {len(images) - failed:,} images, {failed:,} files skipped")
+        else:
+            nothing = np.empty((0, 0), np.float32)  # thousands of images would fill the memory
+            read[printable_name(path.name)] = [replace(log, image=nothing) for log in logs]
+    _print_notes(read)
+    failed = len(files) - len(read)
+    print(f"{options.output}: masks of {len(read):,} files, {failed:,} files skipped")
     return 1 if failed else 0
-
-
-def find_images(names: Iterable[str]) -> list[Path]:
-    """Return the files of files, folders and patterns, each once, in the order given.
-
-    Raise ValueError for a name without files, and for two files whose results would share a folder.
-    """
-    found: dict[str, Path] = {}
-    for name in names:
-        pattern = os.path.join(glob.escape(name), "*.npy") if os.path.isdir(name) else name
-        files = [name] if os.path.isfile(name) else glob.glob(pattern)
-        if not files:
-            raise ValueError(f"{printable_name(name)} holds or matches no .npy file")
-        for file in map(Path, sorted(files, key=natural_key)):
-            if not file.stem.strip("."):
-                raise ValueError(f"{file} has no name before its extension; rename it")
-            if found.setdefault(file.stem, file) != file:
-                raise ValueError(
-                    f"{found[file.stem]} and {file} have one name, and their results would share "
-                    "a folder; segment one at a time"
-                )
-    return list(found.values())
 
 
 def check_targets(images: Sequence[Path], folders: Iterable[Path], overwrite: bool) -> None:
@@ -106,36 +88,43 @@ def check_targets(images: Sequence[Path], folders: Iterable[Path], overwrite: bo
                 raise ValueError(f"{target} exists; add --overwrite or choose another -o")
 
 
-def _segment_image(
-    path: Path, segmenter: Segmenter, name: str, folder: Path, options: SegmentOptions
+def _segment_logs(
+    file: str,
+    logs: Sequence[Log],
+    segmenter: Segmenter,
+    name: str,
+    folder: Path,
+    options: SegmentOptions,
 ) -> None:
-    """Segment the image of one file with one model, and write the results into `folder`."""
-    image = read_patch(path)
+    """Segment the logs of one file with one model, and write the results into `folder`."""
+    images = np.stack([log.image for log in logs]) if len(logs) > 1 else logs[0].image
     start = time.perf_counter()
-    results = segmenter.log_probabilities(image, [name], split_twins=options.split_twins)
+    probability = segmenter.probabilities(images, [name], interpret=False)[name]
     seconds = time.perf_counter() - start
-    probability, threshold = results[name], options.threshold
+    threshold = options.threshold
     if threshold is None:
         threshold = segmenter.cards[name].threshold
     mask = probability > threshold  # False at nulls, where the probability is NaN
-    for file, array in (("mask.npy", mask.astype(np.uint8)), ("probability.npy", probability)):
-        with atomic_write(folder / file) as temporary, temporary.open("wb") as opened:
+    for result, array in (("mask.npy", mask.astype(np.uint8)), ("probability.npy", probability)):
+        with atomic_write(folder / result) as temporary, temporary.open("wb") as opened:
             np.save(opened, array, allow_pickle=False)
     if options.pictures:
+        image = images.reshape(-1, images.shape[-1])
         line = np.full((len(image), 1, 3), 255, np.uint8)
-        picture = np.hstack([grey(image), line, overlay(image, mask)])
+        picture = np.hstack([grey(image), line, overlay(image, mask.reshape(image.shape))])
         with atomic_write(folder / "picture.png") as temporary:
             temporary.write_bytes(png(picture, scale=6 if len(image) <= 128 else 1))
     else:
         (folder / "picture.png").unlink(missing_ok=True)  # of an earlier mask
     summary = {
-        "file": path.name,
+        "file": file,
         "checkpoint": name,
         "threshold": threshold,
-        "shape": image.shape,
-        "coverage": float(mask.sum() / np.isfinite(image).sum()),
+        "shape": images.shape,
+        "coverage": float(mask.sum() / np.isfinite(images).sum()),
         "seconds": round(seconds, 4),
-        "notes": _describe_assumptions(image, options.split_twins),
+        "unit": ", ".join(dict.fromkeys(log.unit for log in logs)),
+        "notes": _list_notes(logs),
         "versions": {
             "geoseg": geoseg.__version__,
             "torch": torch.__version__,
@@ -145,23 +134,18 @@ def _segment_image(
     atomic_write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
-def _describe_assumptions(image: NDArray[np.float32], split_twins: bool) -> list[str]:
-    """Return what is assumed of an image (Z, A), in sentences."""
-    notes = []
-    columns = image.shape[1]
-    if nulls := int(np.isnan(image).sum()):
-        notes.append(
-            f"{nulls:,} of {image.size:,} pixels are nulls; their mask is 0 and their "
-            "probability NaN."
-        )
-    if split_twins and is_twin_log(image):
-        notes.append(
-            f"The {columns} columns were split into two twins of {_COLUMNS}, the even and the odd "
-            "columns."
-        )
-    elif columns != _COLUMNS:
-        notes.append(
-            f"All {columns} columns were segmented together; the models were trained on "
-            f"{_COLUMNS} columns of 10 degrees."
-        )
-    return notes
+def _list_notes(logs: Sequence[Log]) -> tuple[str, ...]:
+    """Return the notes of the log of one file, or a summary of those of a stack."""
+    return logs[0].notes if len(logs) == 1 else summarise_assumptions(logs)
+
+
+def _print_notes(read: Mapping[str, Sequence[Log]]) -> None:
+    """Print the notes of every file, or a summary if many files have some."""
+    noted = {name: notes for name, logs in read.items() if (notes := _list_notes(logs))}
+    if len(noted) <= _NOTED_FILES:
+        for name, notes in noted.items():
+            print(f"{name}: {' '.join(notes)}")
+        return
+    for sentence in summarise_assumptions(log for logs in read.values() for log in logs):
+        print(sentence)
+    print("The notes of each file are in its summary.json.")

@@ -5,6 +5,7 @@ B batch, Z depth, A azimuth.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg import twins
+from geoseg.azimuth import ColumnSets
 from geoseg.card import Card
 from geoseg.checkpoint import (
     CheckpointError,
@@ -27,7 +28,11 @@ from geoseg.checkpoint import (
     resolve_checkpoint,
 )
 from geoseg.inference import ModelRunner, native_precision
+from geoseg.measurements import Log, interpret
 from geoseg.models import Model
+from geoseg.patches import AllNullError
+
+_logger = logging.getLogger("geoseg")
 
 # Pixels of one forward pass, in whole images: the widest activation, 256 channels, takes 340 MB.
 _PIXELS_PER_PASS = 256 * 36 * 36
@@ -130,54 +135,52 @@ class Segmenter:
 
     def preload(self) -> None:
         """Load every model and run it once, so that the first patch is as fast as the next."""
-        self.probabilities(np.zeros((36, 36), np.float32))
+        self.probabilities(np.zeros((36, 36), np.float32), interpret=False)
 
     def probabilities(
-        self, patches: NDArray[np.floating], names: Sequence[str] | None = None
+        self,
+        images: NDArray[np.generic] | Log,
+        names: Sequence[str] | None = None,
+        *,
+        interpret: bool = True,
     ) -> dict[str, NDArray[np.float32]]:
         """Return the probability of a groove at every pixel, by model; `names` of None are all.
 
-        `patches` are raw values (B, Z, A), or one patch or log (Z, A), NaN at nulls; each
-        probability is float32 of the same shape, NaN at nulls. Raise ValueError for another number
-        of axes, an empty array, or an image above MAX_PIXELS.
+        `images` is a Log, or an array (B, Z, A) or (Z, A) of any real dtype; each probability is
+        float32 of the same shape, NaN at nulls. An array is read as a file would be, by
+        `measurements.interpret`, which says in the log of the program what it assumed; without
+        `interpret` it must be as the image of a Log. Any number of columns is brought to that which
+        the model was trained on. Raise ValueError for another number of axes, an empty array, or an
+        image above MAX_PIXELS.
         """
-        batch = np.asarray(patches, np.float32)
-        if batch.ndim not in (2, 3) or batch.size == 0:
-            raise ValueError(f"patches have shape {batch.shape}; they must be (Z, A) or (B, Z, A)")
-        if batch.shape[-2] * batch.shape[-1] > MAX_PIXELS:
+        array = images.image if isinstance(images, Log) else np.asarray(images)
+        if array.ndim not in (2, 3) or array.size == 0:
+            raise ValueError(f"patches have shape {array.shape}; they must be (Z, A) or (B, Z, A)")
+        if array.shape[-2] * array.shape[-1] > MAX_PIXELS:
             raise ValueError(
-                f"one image of {batch.shape[-2:]} pixels is beyond the {MAX_PIXELS:,} that fit in "
+                f"one image of {array.shape[-2:]} pixels is beyond the {MAX_PIXELS:,} that fit in "
                 "memory at once; cut it along depth"
             )
-        images = torch.tensor(batch.reshape(-1, *batch.shape[-2:]))
+        batch = array.reshape(-1, *array.shape[-2:])
+        if interpret and not isinstance(images, Log):
+            batch = np.stack([_interpret(image) for image in batch])
+        inputs = torch.tensor(batch, dtype=torch.float32)
         chosen = self.names if names is None else names
-        return {n: self._run(n, images).numpy().reshape(batch.shape) for n in chosen}
-
-    def log_probabilities(
-        self,
-        log: NDArray[np.floating],
-        names: Sequence[str] | None = None,
-        *,
-        split_twins: bool = True,
-    ) -> dict[str, NDArray[np.float32]]:
-        """Return the probabilities of one log (Z, A), as `probabilities` does.
-
-        With `split_twins`, a log of 72 columns runs as two twins of 36, as the models were trained.
-        """
-        if not (split_twins and twins.is_twin_log(log)):
-            return self.probabilities(log, names)
-        halves = self.probabilities(twins.split_twins(log), names)
-        return {name: twins.join_twins(probability) for name, probability in halves.items()}
+        return {n: self._run(n, inputs).numpy().reshape(array.shape) for n in chosen}
 
     def segment(
-        self, patch: NDArray[np.floating], names: Sequence[str] | None = None
+        self,
+        patch: NDArray[np.generic] | Log,
+        names: Sequence[str] | None = None,
+        *,
+        interpret: bool = True,
     ) -> dict[str, Segmentation]:
-        """Segment one raw patch (Z, A), NaN at nulls, with `names`, or with all models."""
+        """Segment one patch (Z, A) with `names`, or with all models, as `probabilities` does."""
         results = {}
         for name in self.names if names is None else names:
             self.model(name)  # loaded before the time is taken
             start = time.perf_counter()
-            probability = self.probabilities(patch, [name])[name]
+            probability = self.probabilities(patch, [name], interpret=interpret)[name]
             milliseconds = (time.perf_counter() - start) * 1000
             mask = (probability > self.cards[name].threshold).astype(np.uint8)
             results[name] = Segmentation(probability, mask, milliseconds)
@@ -185,11 +188,33 @@ class Segmenter:
 
     @torch.inference_mode()
     def _run(self, name: str, images: torch.Tensor) -> torch.Tensor:
+        """Return probabilities (B, Z, A) of images (B, Z, A)."""
         (_, runner), card = self._load(name), self.cards[name]
-        count = max(1, _PIXELS_PER_PASS // images[0].numel())
-        parts = []
-        for part in images.split(count):
-            inputs, valid = card.normalisation(part.to(self.device))
-            probability = runner(inputs)[:, 0].sigmoid()
-            parts.append(torch.where(valid, probability, torch.nan).cpu())
-        return torch.cat(parts)
+        sets = ColumnSets(images.shape[-1], card.columns)
+        result = torch.full_like(images, torch.nan)
+        count = max(1, _PIXELS_PER_PASS // (images.shape[-2] * card.columns))  # images of a pass
+        for numbers in torch.arange(sets.number).split(max(1, count // len(images))):
+            cut = torch.cat([sets.cut(images, number) for number in numbers.tolist()])
+            parts = []
+            for part in cut.split(count):
+                inputs, valid = card.normalisation(part.to(self.device))
+                probability = runner(inputs)[:, 0].sigmoid()
+                parts.append(torch.where(valid, probability, torch.nan).cpu())
+            for number, found in zip(
+                numbers.tolist(), torch.cat(parts).split(len(images)), strict=True
+            ):
+                columns, places = sets.find_columns(number)
+                result[..., columns] = found[..., places]
+        return result
+
+
+def _interpret(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Interpret an array (Z, A), and say what was assumed if that changed it."""
+    try:
+        log = interpret(image)
+    except AllNullError:
+        return np.full(image.shape, np.nan, np.float32)
+    if not np.array_equal(log.image, image, equal_nan=True):
+        for note in log.notes:
+            _logger.warning("%s", note)
+    return log.image

@@ -80,6 +80,11 @@ def real() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases() -> Path:
+    return _shared_folder("cases")
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator:
     """Run one Chromium for all tests of a worker."""
     try:

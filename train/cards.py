@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -144,13 +145,21 @@ def write_cards(folder: Path, readme: Path) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class CardsOptions:
+    """The command line; the help of each option says what it means."""
+
+    folder: Path
+    readme: Path
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write the cards that the command line asks for; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m train.cards", description=__doc__)
     add = parser.add_argument
     add("folder", type=Path, nargs="?", default=Path("checkpoints"))
     add("--readme", type=Path, default=Path("README.md"), help="the file with the table to update")
-    options = parser.parse_args(argv)
+    options = CardsOptions(**vars(parser.parse_args(argv)))
     return run_command("cards", lambda: write_cards(options.folder, options.readme))
 
 

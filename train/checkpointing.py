@@ -176,6 +176,7 @@ class RunCheckpointer:
             experiment=experiment,
             data=self._config["data"],
             metrics={"validation": scores} if scores else {},
+            columns=self._trainer.train_set.pairs.shape[-1],
         )
 
     @cached_property

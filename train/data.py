@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from geoseg.dataset import (
     split_by_folder,
     split_into_folds,
 )
+from geoseg.dataset.challenge import replace_labels
 from geoseg.synthetic import make_fresh_dataset, make_synthetic_dataset
 from geoseg.synthetic.toy_labels import Mode, add_toy_labels
 from train.options import TrainOptions
@@ -63,14 +65,20 @@ def load_data(
         raise ValueError("--label-faults corrupts the labels of --fresh pipes only; add --fresh")
     folder = options.data or Path("data")
     if options.data is None and not folder.is_dir():
+        if options.labels:
+            raise ValueError("--labels needs a folder of images; add --data")
         console.print("No folder data/: training on synthetic pipes (python -m geoseg.synthetic).")
         dataset = make_synthetic_dataset()
         origin = "synthetic pipes, 15 wells, seed 0"
     else:
-        dataset = PatchDataset.load(folder)
+        dataset = _load_folder(folder, options)
         origin = f"{len(dataset):,} patches of {folder.resolve().name}"
+        if options.labels:
+            origin += f", labels of {options.labels.name}"
         if dataset.rejections:
             console.print(dataset.rejection_summary(), highlight=False)
+        for note in dataset.notes:
+            console.print(note, highlight=False, markup=False)
     if options.folds is None:
         return [_describe_data(*_split(dataset, options), origin)]
     count = options.folds
@@ -80,12 +88,22 @@ def load_data(
     ]
 
 
+def _load_folder(folder: Path, options: TrainOptions) -> PatchDataset:
+    """Load a folder, with the labels of a csv if one is given; it has no rows for `test`."""
+    dataset = PatchDataset.load(folder, options=options.measurements, labels=options.labels is None)
+    if not options.labels:
+        return dataset
+    chosen = dataset.select(dataset.in_splits("train", "validation"))
+    chosen = replace(chosen, rejections=dataset.rejections, notes=dataset.notes)
+    return replace_labels(chosen, options.labels)
+
+
 def _make_fresh_pipes(
     options: TrainOptions, patches: int, device: torch.device | str
 ) -> TrainingData:
     """Return new synthetic pipes for every epoch, validated on other synthetic wells."""
-    if options.data:
-        raise ValueError("--fresh makes its own data: omit --data")
+    if options.data or options.labels:
+        raise ValueError("--fresh makes its own data: omit --data and --labels")
     faults = options.label_faults
 
     def make_train_set(epoch: int) -> PatchDataset:

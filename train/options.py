@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.checkpoint import resolve_checkpoint
+from geoseg.measurement_options import add_measurement_options, take_measurement_options
+from geoseg.measurements import MeasurementOptions
 from geoseg.synthetic.datasets import SEED_LIMIT
 from train.experiments import Experiment, find_experiments
 from train.tuning import CHOICES
@@ -26,6 +28,8 @@ class TrainOptions:
         arguments: the words of the command line.
         experiments: with the requested number of epochs.
         data: None stands for data/, or synthetic pipes if it is missing.
+        labels: a csv in the challenge's form, instead of the labels of `data`.
+        measurements: what the user says of the measurements of `data`.
         fresh: patches per epoch; None trains on `data`.
         leave_out, fold, folds, random_split: at most one of these and `fresh` is not None.
         teachers: local files; if empty, the experiments name their teachers.
@@ -41,6 +45,8 @@ class TrainOptions:
     overwrite: bool
     save_every: float
     data: Path | None
+    labels: Path | None
+    measurements: MeasurementOptions
     fresh: int | None
     label_faults: float
     leave_out: Sequence[int] | None
@@ -78,7 +84,12 @@ def parse_options(argv: Sequence[str] | None = None) -> TrainOptions:
         group = f"{ids}-{time.strftime('%Y%m%d-%H%M%S')}"
     teachers = [resolve_checkpoint(name) for name in values.pop("teacher")]
     return TrainOptions(
-        arguments=words, experiments=experiments, teachers=teachers, wandb_group=group, **values
+        arguments=words,
+        experiments=experiments,
+        measurements=take_measurement_options(values),
+        teachers=teachers,
+        wandb_group=group,
+        **values,
     )
 
 
@@ -123,6 +134,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="continue a stopped run bit for bit, or start it")
     add("--overwrite", action="store_true", help="replace an existing run")
     _add_data_options(parser)
+    add_measurement_options(parser)
     _add_hardware_options(parser)
     _add_tracking_options(parser)
     return parser
@@ -131,6 +143,8 @@ def _make_parser() -> argparse.ArgumentParser:
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="data set (default: data/, or synthetic pipes)")
+    labels = "labels of --data in the challenge's form, instead of those in its folders"
+    add("--labels", type=Path, metavar="CSV", help=labels)
     faults = "with --fresh: corrupt this share of the training labels as annotators do"
     add("--label-faults", type=float, default=0.0, metavar="SHARE", help=faults)
     add("--allow-leakage", action="store_true", help="accept a split with a well on both sides")

@@ -144,7 +144,7 @@ def compare_checkpoints(
 ) -> list[Comparison]:
     """Score files on a labelled set, all at the threshold of the first, the full checkpoint."""
     segmenter = Segmenter(files, device)
-    probabilities = segmenter.probabilities(dataset.images.numpy())
+    probabilities = segmenter.probabilities(dataset.images.numpy(), interpret=False)
     labels = dataset.masks == 1
     threshold = segmenter.cards[segmenter.names[0]].threshold
     full = probabilities[segmenter.names[0]]

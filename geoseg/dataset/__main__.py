@@ -1,12 +1,11 @@
-"""`python -m geoseg.dataset`: download the data set, check a folder, or stitch logs."""
+"""`python -m geoseg.dataset`: download or import a data set, check a folder, or stitch logs."""
 
 from __future__ import annotations
 
-import argparse
 import io
-import re
 import sys
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from math import isnan
 from pathlib import Path
@@ -19,41 +18,83 @@ from rich.table import Table
 from geoseg.atomic_files import atomic_folder, name_in_errors
 from geoseg.command_line import run_command
 from geoseg.dataset.check.report import DatasetReport, format_width, make_table
-from geoseg.dataset.download import HANDLE, dataset_url, download
+from geoseg.dataset.download import dataset_url, download
 from geoseg.dataset.folder import format_count
+from geoseg.dataset.importing import place_pieces, write_pieces
 from geoseg.dataset.loading import PatchDataset
+from geoseg.dataset.options import (
+    PROGRAM,
+    CheckOptions,
+    DownloadOptions,
+    ImportOptions,
+    StitchOptions,
+    parse_options,
+)
+from geoseg.dataset.source_layouts import read_source
 from geoseg.dataset.stitching import StitchedLog, Well, find_wells, stitch
 from geoseg.progress import track_progress
 from geoseg.twins import TWIN_CORRELATION
-
-PROGRAM = "python -m geoseg.dataset"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
 
     def work() -> int:
-        options = vars(_make_parser().parse_args(arguments))
-        return int(options.pop("run")(**options))
+        options = parse_options(arguments)
+        match options:
+            case DownloadOptions():
+                return _download(options)
+            case ImportOptions():
+                return _import(options)
+            case CheckOptions():
+                return _check(options)
+            case StitchOptions():
+                return _stitch(options)
 
     return run_command(PROGRAM, work)
 
 
-def _download(handle: str, out: Path, dry_run: bool) -> int:
-    if dry_run:
-        print(f"Would download {dataset_url(handle)} to {out}.")
+def _download(options: DownloadOptions) -> int:
+    if options.dry_run:
+        print(f"Would download {dataset_url(options.handle)} to {options.out}.")
         return 0
-    print(f"{out}: {download(handle, out).rejection_summary()}")
-    print(f"Next: {PROGRAM} check {out}")
+    print(f"{options.out}: {download(options.handle, options.out).rejection_summary()}")
+    print(f"Next: {PROGRAM} check {options.out}")
     return 0
 
 
-def _check(folder: Path, picture: Path | None) -> int:
-    dataset = PatchDataset.load(folder, cache=False)  # leave the folder unchanged
+def _import(options: ImportOptions) -> int:
+    source = read_source(options.source)
+    placed = place_pieces(source, options.validation)
+    counts = Counter(item.split for item in placed)
+    labelled = Counter(item.split for item in placed if item.piece.label is not None)
+    for split, count in counts.items():
+        print(f"{split}/: {format_count(count, 'patch')}, {labelled[split]:,} labelled")
+    for note in source.notes:
+        print(note)
+    if not counts["validation"]:
+        print("No well is in validation/: add --validation WELL, or train with --folds.")
+    if options.dry_run:
+        print(f"{format_count(len(placed), 'patch')} would be written to {options.out}")
+        return 0
+    with atomic_folder(options.out) as target:
+        write_pieces(placed, target, options.out)
+        dataset = PatchDataset.load(target, cache=False)
+    for note in dataset.notes:
+        print(note)
+    print(f"{options.out}: {dataset.rejection_summary()}")
+    print(f"Next: {PROGRAM} check {options.out}")
+    return 0
+
+
+def _check(options: CheckOptions) -> int:
+    dataset = PatchDataset.load(options.folder, options=options.measurements, cache=False)
     report = DatasetReport(dataset)
     _print_table(report.make_table())
     print(dataset.rejection_summary())
-    if picture:
+    for note in dataset.notes:
+        print(note)
+    if picture := options.picture:
         # Imported here because Pillow is slow to import.
         from geoseg.dataset.check.picture import save_picture
 
@@ -70,11 +111,10 @@ def _check(folder: Path, picture: Path | None) -> int:
     return 1 if problems else 0
 
 
-def _stitch(
-    folder: Path, out: Path, twins: Collection[str] | None, overlap: int | None, dry_run: bool
-) -> int:
-    dataset = PatchDataset.load(folder, keep_faulty=True)
-    wells = find_wells(dataset, twins, overlap)
+def _stitch(options: StitchOptions) -> int:
+    dataset = PatchDataset.load(options.folder, options=options.measurements, keep_faulty=True)
+    wells = find_wells(dataset, options.twins, options.overlap)
+    out, dry_run = options.out, options.dry_run
     headings = ("patches", "rows", "no patch", "columns", "pairs", "correlation", "overlap")
     table = make_table("log", *headings, "conflicts", "groove")
     conflicting = []
@@ -89,7 +129,9 @@ def _stitch(
                     _write_log(well.name, log, target)
     _print_table(table)
     print(dataset.rejection_summary(verdict="with a fault"))
-    _print_doubts(wells, conflicting, twins_detected=twins is None)
+    for note in dataset.notes:
+        print(note)
+    _print_doubts(wells, conflicting, twins_detected=options.twins is None)
     verb = "would be written" if dry_run else "written"
     print(f"{format_count(len(wells), 'log')} {verb} to {out}")
     return 0
@@ -142,100 +184,6 @@ def _write_log(name: str, log: StitchedLog, out: Path) -> None:
 
 def _print_table(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
-
-
-def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser(
-        "download",
-        help="download the SLB data set from Kaggle, in the layout that --data needs",
-        description="Download a data set from Kaggle, check it and lay it out. Needs kagglehub.",
-    )
-    command.set_defaults(run=_download)
-    command.add_argument(
-        "--handle",
-        type=_parse_handle,
-        default=HANDLE,
-        metavar="OWNER/NAME",
-        help=f"on Kaggle (default: {HANDLE})",
-    )
-    command.add_argument(
-        "--out", type=_parse_new_folder, default="data", metavar="DIR", help="(default: data)"
-    )
-    command.add_argument(
-        "--dry-run", action="store_true", help="show what would be done, without network access"
-    )
-
-    command = commands.add_parser(
-        "check",
-        help="show what a folder holds, and whether a score on it would be biased",
-        description="Show what a folder holds. Exit code 0: sound; 1: there is a problem for "
-        "training, such as files rejected for another reason than nulls, no labels, or one pipe "
-        "under two names or in two splits; 2: the folder is unusable, or the picture cannot be "
-        "written.",
-    )
-    command.set_defaults(run=_check)
-    command.add_argument("folder", type=Path, metavar="DIR", help="as --data of python -m train")
-    command.add_argument(
-        "--picture", type=_parse_png, metavar="FILE.png", help="picture of all wells on one page"
-    )
-
-    command = commands.add_parser(
-        "stitch",
-        help="stitch patches into whole logs",
-        description="Stitch the patches of each well: DIR/well_K.npy (NaN without a patch), its "
-        "mask DIR/labels/well_K.npy (255 where unknown), and DIR/test/ for the wells of test/, "
-        "which have their own numbers. Row 0 is the top of patch 0.",
-    )
-    command.set_defaults(run=_stitch)
-    command.add_argument("folder", type=Path, metavar="DIR", help="as --data of python -m train")
-    command.add_argument(
-        "--out", type=_parse_new_folder, required=True, metavar="DIR", help="new folder"
-    )
-    command.add_argument(
-        "--twins",
-        type=_parse_well,
-        nargs="*",
-        metavar="WELL",
-        help="wells whose patches 2k and 2k + 1 are interleaved to twice the columns, such as 2 or "
-        "test/4; no value for none (default: detect them)",
-    )
-    command.add_argument(
-        "--overlap",
-        type=int,
-        metavar="ROWS",
-        help="rows that a patch shares with the next one (default: detect equal rows)",
-    )
-    command.add_argument("--dry-run", action="store_true", help="show the logs, write nothing")
-    return parser
-
-
-def _parse_handle(text: str) -> str:
-    if not re.fullmatch(r"\w[\w-]*/\w[\w-]*(/versions/[1-9][0-9]*)?", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a data set on Kaggle; give OWNER/NAME")
-    return text
-
-
-def _parse_new_folder(text: str) -> Path:
-    out = Path(text)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise argparse.ArgumentTypeError(
-            f"{out} is not an empty folder; choose another or empty it"
-        )
-    return out
-
-
-def _parse_png(text: str) -> Path:
-    if not text.lower().endswith(".png"):
-        raise argparse.ArgumentTypeError(f"{text} is not a PNG; give FILE.png")
-    return Path(text)
-
-
-def _parse_well(text: str) -> str:
-    """Return the full name of a well such as 2, test/4 or well_2."""
-    folder, slash, number = text.rpartition("/")
-    return f"{folder}{slash}well_{number.removeprefix('well_')}"
 
 
 if __name__ == "__main__":

@@ -26,10 +26,14 @@ from geoseg.dataset.folder import (
     Patch,
     Rejection,
     compute_fingerprint,
+    find_root,
     format_count,
     read_patches,
     scan_folder,
 )
+from geoseg.dataset.notes import describe_patches
+from geoseg.input_files import NoPatchesError
+from geoseg.measurements import DEFAULT, MeasurementOptions
 
 CACHE_NAME = ".geoseg-cache.safetensors"
 _COLUMNS = {
@@ -50,13 +54,14 @@ class PatchDataset:
     numbers from 1 again.
 
     Attributes:
-        images: float32 (N, Z, A), raw values in the files' unit, NaN at nulls.
+        images: float32 (N, Z, A), in inches, NaN at nulls.
         masks: uint8 (N, Z, A), 1 in a groove; all 0 where `labelled` is False.
         labelled: bool (N,), False for the patches of a split without labels.
         wells: int64 (N,), K of well_K_patch_I.
         indices: int64 (N,), I of well_K_patch_I: number of the patch from the top of the log.
         splits: N names of folders, such as "train".
         rejections: the files that `load` rejected, sorted by name.
+        notes: what `load` assumed, in sentences that begin with a split's name.
 
     Raises:
         ValueError: a shape or dtype is not as described.
@@ -69,6 +74,7 @@ class PatchDataset:
     indices: Tensor
     splits: tuple[str, ...]
     rejections: tuple[Rejection, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         shape = tuple(self.images.shape)
@@ -100,7 +106,7 @@ class PatchDataset:
         return torch.tensor([split in names for split in self.splits], dtype=torch.bool)
 
     def select(self, which: Tensor) -> PatchDataset:
-        """Copy the patches at a bool mask (N,) or at integer positions, without the rejections."""
+        """Copy the patches at a bool mask (N,) or at positions, without rejections and notes."""
         positions = which.nonzero()[:, 0] if which.dtype == torch.bool else which
         columns = {name: getattr(self, name)[positions] for name in _COLUMNS}
         return PatchDataset(**columns, splits=tuple(self.splits[i] for i in positions.tolist()))
@@ -121,6 +127,7 @@ class PatchDataset:
         root: str | os.PathLike[str],
         splits: Iterable[str] | None = None,
         *,
+        options: MeasurementOptions = DEFAULT,
         labels: bool = True,
         keep_faulty: bool = False,
         cache: bool = True,
@@ -128,7 +135,8 @@ class PatchDataset:
     ) -> PatchDataset:
         """Read `<root>/{train,validation,test}/images/well_K_patch_I.npy` and their labels.
 
-        A split without a folder `labels` is unlabelled. Rejected, with a reason in `rejections`,
+        Upper case does not matter, and the given folder may hold the root as its only folder. A
+        split without a folder `labels` is unlabelled. Rejected, with a reason in `rejections`,
         are: a misnamed file; an unreadable image; an image that is null in more than half of its
         pixels, or of another size than most; an image without a label, if its split has a folder
         `labels`; a label without an image; and an image whose label is unreadable, of another size,
@@ -137,6 +145,7 @@ class PatchDataset:
         Args:
             root: the folder of the splits.
             splits: which splits to return, None for all; all are read and cached.
+            options: what the user says of the measurements.
             labels: read the labels; without them every split is unlabelled.
             keep_faulty: keep patches that are mostly null, and, as unlabelled, those whose label is
                 missing or unusable; not for training, and not cached.
@@ -148,8 +157,11 @@ class PatchDataset:
             DatasetError: the folder does not have this layout, a split does not exist, or no patch
                 is usable.
         """
-        root = Path(root)
-        listing = scan_folder(root)
+        try:
+            root = find_root(Path(root))
+            listing = scan_folder(root)
+        except NoPatchesError as error:  # two folders of one name
+            raise DatasetError(str(error)) from error
         if not labels:
             listing = {split: files._replace(labels=None) for split, files in listing.items()}
         wanted = tuple(listing) if splits is None else tuple(splits)
@@ -157,16 +169,22 @@ class PatchDataset:
             if split not in listing:
                 raise DatasetError(f"no split {split!r} in {root}; it has {', '.join(listing)}")
         cache = cache and not keep_faulty
-        fingerprint = compute_fingerprint(listing)
+        fingerprint = compute_fingerprint(listing, options)
         dataset = _load_cache(root, fingerprint) if cache else None
         if dataset is None:
-            dataset = _assemble(root, *read_patches(root, listing, progress, keep_faulty))
+            dataset = _assemble(root, *read_patches(root, listing, options, progress, keep_faulty))
             if cache:
                 _save_cache(root, fingerprint, dataset)
         if set(wanted) == set(listing):
             return dataset
-        rejections = tuple(r for r in dataset.rejections if r.name.split("/")[0] in wanted)
-        return replace(dataset.select(dataset.in_splits(*wanted)), rejections=rejections)
+        rejections = tuple(r for r in dataset.rejections if _get_split(r.name) in wanted)
+        notes = tuple(note for note in dataset.notes if _get_split(note) in wanted)
+        chosen = dataset.select(dataset.in_splits(*wanted))
+        return replace(chosen, rejections=rejections, notes=notes)
+
+
+def _get_split(path: str) -> str:
+    return path.split("/")[0].lower()
 
 
 def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> PatchDataset:
@@ -176,15 +194,17 @@ def _assemble(root: Path, patches: list[Patch], rejections: list[Rejection]) -> 
             f"no usable patch in {root}: {format_count(len(rejections), 'file')} rejected, the "
             f"first {first.name} ({first.reason})"
         )
-    masks = [np.zeros(p.image.shape, np.uint8) if p.mask is None else p.mask for p in patches]
+    empty = np.zeros(patches[0].log.image.shape, np.uint8)
+    masks = [empty if patch.mask is None else patch.mask.pixels for patch in patches]
     return PatchDataset(
-        torch.from_numpy(np.stack([patch.image for patch in patches])),
+        torch.from_numpy(np.stack([patch.log.image for patch in patches])),
         torch.from_numpy(np.stack(masks)),
         torch.tensor([patch.mask is not None for patch in patches]),
         torch.tensor([patch.well for patch in patches]),
         torch.tensor([patch.index for patch in patches]),
         tuple(patch.split for patch in patches),
         tuple(rejections),
+        tuple(describe_patches(patches)),
     )
 
 
@@ -198,7 +218,8 @@ def _load_cache(root: Path, fingerprint: str) -> PatchDataset | None:
             columns = {name: file.get_tensor(name) for name in _COLUMNS}
             splits = tuple(SPLITS[code] for code in file.get_tensor("splits").tolist())
         rejections = tuple(Rejection(**row) for row in json.loads(metadata["rejections"]))
-        return PatchDataset(**columns, splits=splits, rejections=rejections)
+        notes = tuple(json.loads(metadata["notes"]))
+        return PatchDataset(**columns, splits=splits, rejections=rejections, notes=notes)
     except (OSError, SafetensorError, LookupError, ValueError, TypeError):
         return None
 
@@ -208,7 +229,8 @@ def _save_cache(root: Path, fingerprint: str, dataset: PatchDataset) -> None:
     tensors = {name: getattr(dataset, name) for name in _COLUMNS}
     tensors["splits"] = torch.tensor(codes, dtype=torch.uint8)
     rejections = json.dumps([rejection._asdict() for rejection in dataset.rejections])
-    metadata = {"fingerprint": fingerprint, "rejections": rejections}
+    notes = json.dumps(dataset.notes)
+    metadata = {"fingerprint": fingerprint, "rejections": rejections, "notes": notes}
     try:
         with atomic_write(root / CACHE_NAME) as temporary:
             save_file(tensors, temporary, metadata)

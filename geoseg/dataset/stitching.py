@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from geoseg.dataset.folder import SPLITS, DatasetError
 from geoseg.dataset.loading import PatchDataset
-from geoseg.patches import MAX_ELEMENTS, UNKNOWN_LABEL
+from geoseg.masks import UNKNOWN_LABEL
+from geoseg.patches import MAX_ELEMENTS
 from geoseg.twins import TWIN_CORRELATION, twin_correlation
 
 

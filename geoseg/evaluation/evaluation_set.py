@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.dataset import PatchDataset
-from geoseg.patches import UNKNOWN_LABEL, read_mask, read_patch
+from geoseg.masks import UNKNOWN_LABEL, explain_misfit, read_noted_mask
+from geoseg.measurements import DEFAULT, MeasurementOptions, read_log
 from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
 from geoseg.twins import is_twin_log, split_twins
@@ -35,6 +36,7 @@ class EvaluationSet:
         names: of the N patches: well_K_patch_I, or the log and the row.
         wells: the well of each patch.
         description: what the set is, in words.
+        notes: what was assumed of the files, in sentences.
         is_log: whether an image is a log, which is scored in patches of 36 rows.
     """
 
@@ -44,6 +46,7 @@ class EvaluationSet:
     names: tuple[str, ...]
     wells: tuple[str, ...]
     description: str
+    notes: tuple[str, ...] = ()
     is_log: bool = False
 
     @classmethod
@@ -53,32 +56,35 @@ class EvaluationSet:
         wells = tuple(map(str, dataset.wells.tolist()))
         labels = (dataset.masks == 1) & valid
         names = tuple(Path(name).stem for name in dataset.names)
-        return cls(dataset.images, labels, valid, names, wells, description)
+        return cls(dataset.images, labels, valid, names, wells, description, dataset.notes)
 
     @classmethod
-    def from_log(cls, image_path: Path, label_path: Path, twins: bool) -> EvaluationSet:
+    def from_log(
+        cls, image_path: Path, label_path: Path, options: MeasurementOptions = DEFAULT
+    ) -> EvaluationSet:
         """Read a log (Z, A) and its label of the same shape, 255 where that is unknown.
 
-        A log of 72 columns becomes its two twins if `twins`. Raise ValueError if the shapes differ.
+        A log of 72 columns becomes its two twins. Raise ValueError if the shapes differ.
         """
-        log, label = read_patch(image_path), read_mask(label_path, unknown=True)
-        if log.shape != label.shape:
-            raise ValueError(
-                f"{image_path.name} has the shape {log.shape} and {label_path.name} {label.shape}; "
-                "both must be the same (depth, azimuth)"
-            )
-        split = twins and is_twin_log(log)
+        log = read_log(image_path, options)
+        mask = read_noted_mask(label_path, unknown=True)
+        if misfit := explain_misfit(mask.pixels.shape, log.image.shape):
+            raise ValueError(f"{label_path.name} {misfit}; both must be (depth, azimuth).")
+        split = is_twin_log(log.image)
         images, labels = (
-            torch.from_numpy(split_twins(x) if split else x[None]) for x in (log, label)
+            torch.from_numpy(split_twins(x) if split else x[None]) for x in (log.image, mask.pixels)
         )
         valid = ~images.isnan() & (labels != UNKNOWN_LABEL)
         sides = ("even columns, ", "odd columns, ") if split else ("",)
-        starts = range(0, len(log), PATCH_ROWS)
+        rows, columns = log.image.shape
+        starts = range(0, rows, PATCH_ROWS)
         names = tuple(f"{image_path.name}, {side}row {z:,}" for side in sides for z in starts)
         suffix = " as twins of 36" if split else ""
-        description = f"{image_path.name}, {len(log):,} rows of {log.shape[1]} columns{suffix}"
+        description = f"{image_path.name}, {rows:,} rows of {columns} columns{suffix}"
         wells = (image_path.stem,) * len(names)
-        return cls(images, (labels == 1) & valid, valid, names, wells, description, is_log=True)
+        notes = (*log.notes, *(f"{label_path.name}: {note}" for note in mask.notes))
+        known = (labels == 1) & valid
+        return cls(images, known, valid, names, wells, description, notes, is_log=True)
 
     def cut_patches(self, images: Tensor) -> Tensor:
         """Cut images (B, Z, A) of any dtype into the N patches that are scored.
@@ -102,5 +108,8 @@ class EvaluationSet:
         batches: Iterable[Tensor] = images.split(_BATCH)
         if transform is None:
             batches = track_progress(images.split(_BATCH), f"{name} on {len(self.names):,} patches")
-        parts = [segmenter.probabilities(batch.numpy(), [name])[name] for batch in batches]
+        parts = [
+            segmenter.probabilities(batch.numpy(), [name], interpret=False)[name]
+            for batch in batches
+        ]
         return torch.from_numpy(np.concatenate(parts))

@@ -18,6 +18,7 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from numpy.typing import NDArray
 
+from geoseg.measurements import MeasurementOptions
 from geoseg.metrics import Counts, average_scores, count, score
 from geoseg.page.browse import Entry
 from geoseg.page.given import check_pairs, read_labels, read_patches
@@ -101,36 +102,43 @@ class Programs:
         seed: int = 0,
         threshold: float | None = None,
         probabilities: bool = False,
+        losses: str = "negative",
+        unit: str = "auto",
     ) -> dict[str, Any]:
         """Find corrosion grooves in one or more patches of an ultrasonic image of a well pipe.
 
-        A patch is a .npy file, shape (depth, azimuth), of wall thickness minus its row mean. No
-        address is fetched: over MCP a file is a data: URL, data:;base64,...
+        A patch is a .npy file, shape (depth, azimuth), of wall thickness; a stack of them has the
+        shape (patches, depth, azimuth). Unit, nulls and row means are found, and what is assumed
+        is told. No address is fetched: over MCP a file is a data: URL, data:;base64,...
 
         Args:
             patch: One uploaded .npy file, or a list of them.
             models: Names or experiment ids of the models to run; all when left out.
             shift: Columns by which a patch is first turned round the pipe, to the right.
-            noise: Standard deviation of white noise added before that, in the patch's unit.
+            noise: Standard deviation of white noise added before that, in inches.
             seed: Seed of the noise.
             threshold: A probability above it is a groove; each model's own when left out.
             probabilities: Whether to return the probability of every pixel too.
+            losses: Sign of wall losses: negative (of thickness) or positive (of radius).
+            unit: Of the values: inch, mil, mm, um or m; found when left out.
 
         Returns:
-            For one patch its shape, and for each model: mask (rows of 0 and 1, of the shifted
-            patch), threshold, milliseconds, parameters, and, if asked for, probability (rows, null
-            where nothing was measured). For a list, patches: the same for each, with its name.
+            For one patch its shape, notes (sentences on what was assumed of the measurements), and
+            for each model: mask (rows of 0 and 1, of the shifted patch), threshold, milliseconds,
+            parameters, and, if asked for, probability (rows, null where nothing was measured). For
+            a list or a stack, patches: the same for each, with its name.
         """
         names = _names(self.segmenter, models)
         _check(shift, noise, seed, threshold)
         answers = []
-        for name, array in read_patches(patch, len(names)):
-            shown = view(Entry("", array), shift % array.shape[1], float(noise), seed).patch
+        for entry in read_patches(patch, len(names), _options(losses, unit)):
+            shown = view(entry, shift % entry.patch.shape[1], float(noise), seed).patch
             found = {n: _answer(self.segmenter, n, shown, threshold, probabilities) for n in names}
-            answers.append({"name": name, "shape": list(shown.shape), "models": found})
-        if isinstance(patch, list):
+            told = {"shape": list(shown.shape), "notes": list(entry.notes), "models": found}
+            answers.append({"name": entry.name, **told})
+        if isinstance(patch, list) or len(answers) > 1:
             return {"patches": answers}
-        return {key: answers[0][key] for key in ("shape", "models")}
+        return told
 
     @_in_line
     def evaluate(
@@ -139,6 +147,8 @@ class Programs:
         labels: list[gr.FileData],
         models: list[str] | None = None,
         threshold: float | None = None,
+        losses: str = "negative",
+        unit: str = "auto",
     ) -> dict[str, Any]:
         """Score models on patches whose grooves are known.
 
@@ -146,12 +156,16 @@ class Programs:
 
         Args:
             patches: Uploaded .npy files, as for segment.
-            labels: As many .npy files of 0 and 1 in the same order, each of its patch's shape.
+            labels: As many .npy files of 0 and 1 (or 0 and 255, or true and false) in the same
+                order, each of its patch's shape.
             models: Names or experiment ids of the models to score; all when left out.
             threshold: A probability above it is a groove; each model's own when left out.
+            losses: Sign of wall losses: negative (of thickness) or positive (of radius).
+            unit: Of the values: inch, mil, mm, um or m; found when left out.
 
         Returns:
-            patches: their names; and for each model its threshold, and accuracy, precision,
+            patches: their names; notes: for each patch, sentences on what was assumed of its
+            measurements and its label; and for each model its threshold, and accuracy, precision,
             recall, dice and iou: patches (of each, in order), macro (their mean, the challenge's
             score) and micro (all pixels pooled). A patch without a groove scores 1 where none is
             predicted and 0 otherwise. Pixels that were not measured are left out.
@@ -159,14 +173,17 @@ class Programs:
         names = _names(self.segmenter, models)
         _check(0, 0.0, 0, threshold)
         check_pairs(patches, labels)
-        read = read_patches(patches, len(names))
-        arrays, truths = [array for _, array in read], read_labels(labels, read)
+        read = read_labels(labels, read_patches(patches, len(names), _options(losses, unit)))
         answers = {}
         for name in names:
             limit = self.segmenter.cards[name].threshold if threshold is None else threshold
-            scored = _scores(self.segmenter, name, limit, arrays, truths)
+            scored = _scores(self.segmenter, name, limit, read)
             answers[name] = {"threshold": limit, **scored}
-        return {"patches": [name for name, _ in read], "models": answers}
+        return {
+            "patches": [entry.name for entry in read],
+            "notes": [list(entry.notes) for entry in read],
+            "models": answers,
+        }
 
 
 def choose(names: tuple[str, ...], wanted: str) -> list[str]:
@@ -198,6 +215,10 @@ def _check(shift: int, noise: float, seed: int, threshold: float | None) -> None
             raise PatchError(f"{name} is {repr(value)[:40]}; it must be a number from 0 to 1.")
 
 
+def _options(losses: Any, unit: Any) -> MeasurementOptions:
+    return MeasurementOptions(str(losses)[:40], str(unit)[:40])  # type: ignore[arg-type]
+
+
 def _describe(segmenter: Segmenter, name: str) -> dict[str, Any]:
     parameters = segmenter.model(name).count_parameters()
     card = segmenter.cards[name]
@@ -218,7 +239,7 @@ def _answer(
     threshold: float | None,
     probabilities: bool,
 ) -> dict[str, Any]:
-    result = segmenter.segment(patch, [name])[name]
+    result = segmenter.segment(patch, [name], interpret=False)[name]
     limit = segmenter.cards[name].threshold if threshold is None else threshold
     answer: dict[str, Any] = {
         "mask": (result.probability > limit).astype(int).tolist(),
@@ -235,15 +256,15 @@ def _scores(
     segmenter: Segmenter,
     name: str,
     threshold: float,
-    patches: Sequence[NDArray[np.float32]],
-    truths: Sequence[NDArray[np.uint8]],
+    entries: Sequence[Entry],
 ) -> dict[str, Any]:
     """Compute the five scores of one model: for each patch, their mean, and over all pixels."""
     each = []
-    for patch, truth in zip(patches, truths, strict=True):
-        probability = torch.from_numpy(segmenter.probabilities(patch[None], [name])[name])
-        valid = ~probability.isnan()
-        each.append(count(probability > threshold, torch.from_numpy(truth[None]) != 0, valid))
+    for entry in entries:
+        found = segmenter.probabilities(entry.patch[None], [name], interpret=False)[name]
+        probability = torch.from_numpy(found)
+        truth = torch.from_numpy(entry.truth)[None] != 0
+        each.append(count(probability > threshold, truth, ~probability.isnan()))
     counts = Counts(*map(torch.cat, zip(*each, strict=True)))
     columns = {metric: _plain(value.tolist()) for metric, value in score(counts).items()}
     rows = zip(*columns.values(), strict=True)

@@ -51,7 +51,9 @@ class Work:
                 patches = np.concatenate([patches, patches])
             with self.turn:
                 started = time.perf_counter()
-                found = self.segmenter.probabilities(patches, [name])[name][: len(batch)]
+                found = self.segmenter.probabilities(patches, [name], interpret=False)[name][
+                    : len(batch)
+                ]
                 seconds = time.perf_counter() - started
             yield found
             done += len(batch)
@@ -74,7 +76,9 @@ class Work:
         size = max(n for n in range(1, most + 1) if len(images) % n == 0)
         for start in range(0, len(images), size):
             with self.turn:
-                found = self.segmenter.probabilities(images[start : start + size], [name])[name]
+                found = self.segmenter.probabilities(
+                    images[start : start + size], [name], interpret=False
+                )[name]
             yield found
 
 

@@ -14,6 +14,7 @@ from importlib.resources import files
 import gradio as gr
 
 from geoseg.card import latest_per_architecture
+from geoseg.measurements import DEFAULT, MeasurementOptions
 from geoseg.page.api import MAX_WAITING, endpoints
 from geoseg.page.browse import PatchSet
 from geoseg.page.catalogue import MOST, SIDE
@@ -59,11 +60,16 @@ FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "
 THEME = gr.themes.Base(font=list(FONTS), font_mono=["ui-monospace", "Consolas", "monospace"])
 
 
-def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None = None) -> Page:
+def build(
+    segmenter: Segmenter,
+    patches: PatchSet,
+    shown: Sequence[str] | None = None,
+    measurements: MeasurementOptions = DEFAULT,
+) -> Page:
     """Build the page for these models.
 
     `patches` is what everybody sees before uploading their own, `shown` the models that are ticked
-    at first, by default the `latest_per_architecture`.
+    at first, by default the `latest_per_architecture`. `measurements` say what uploads measure.
     """
     shown = latest_per_architecture(segmenter.cards) if shown is None else list(shown)
     with Page(title="geoseg", analytics_enabled=False, fill_width=True) as page:
@@ -82,7 +88,7 @@ def build(segmenter: Segmenter, patches: PatchSet, shown: Sequence[str] | None =
                 queue=False,
                 concurrency_id="programs",
             )
-    page.desk = Desk(segmenter, patches)
+    page.desk = Desk(segmenter, patches, measurements)
     page.queue(max_size=MAX_WAITING, api_open=False)
     return page
 

@@ -5,9 +5,8 @@ Z depth, A azimuth.
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,16 +14,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.natural_sort import natural_key
-from geoseg.patches import PatchError, printable_name, read_mask, read_patch
+from geoseg.input_files import NoPatchesError, find_files, find_label
+from geoseg.masks import Mask, explain_misfit, read_noted_mask
+from geoseg.measurements import DEFAULT, MeasurementOptions, read_logs
+from geoseg.patches import PatchError, Source, printable_name, read_arrays
 
 # A patch on the page is segmented while a slider moves: 65,536 pixels, or 1,820 rows of 36
 # columns, are what a small machine still does in well under a second. Logs belong in slices.
 MAX_PIXELS = 2**16
-
-
-class NoPatchesError(ValueError):
-    """No patches to browse; the message is one sentence for the user."""
+MAX_STACK = 2**12  # patches of one file: each has a name and a place of its own
 
 
 class Rejected(NamedTuple):
@@ -36,15 +34,17 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One patch of a set: float32 (Z, A) with NaN at nulls; its truth is uint8 (Z, A) or None.
+    """One patch of a set: float32 (Z, A), NaN at nulls; its truth is uint8 (Z, A) or None.
 
-    `facts` is what else the page should know, such as a `note` to the user.
+    `notes` are the sentences of what was assumed of patch and truth; `facts` is what else the page
+    should know, such as a `note` to the user.
     """
 
     name: str
     patch: NDArray[np.float32]
     truth: NDArray[np.uint8] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Patches(Protocol):
@@ -57,6 +57,10 @@ class Patches(Protocol):
     @property
     def names(self) -> list[str]:
         """The name of every patch; empty where there are too many to list."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed of each patch in `names`; an empty string where nothing was."""
 
     @property
     def labelled(self) -> int:
@@ -90,6 +94,11 @@ class PatchSet:
         return [entry.name for entry in self.entries]
 
     @property
+    def notes(self) -> list[str]:
+        """What was assumed of each patch; an empty string where nothing was."""
+        return [" ".join(entry.notes) for entry in self.entries]
+
+    @property
     def labelled(self) -> int:
         """How many patches have a truth."""
         return sum(entry.truth is not None for entry in self.entries)
@@ -112,25 +121,28 @@ class PatchSet:
         return {name: i for i, name in reversed([*enumerate(self.names)]) if name}
 
 
-def load_set(sources: Sequence[str], label: str) -> PatchSet:
+def load_set(sources: Sequence[str], label: str, options: MeasurementOptions = DEFAULT) -> PatchSet:
     """Read every patch that `sources` name: files, folders, or globs in which `**` works.
 
     A folder stands for its `.npy` files, or for those in its `images/`. A file in a folder
     `images/` has its truth in the sibling `labels/`, under the same name. What cannot be read is
-    listed in `rejected`. NoPatchesError where nothing can be.
+    listed in `rejected`. `options` say what the files measure. NoPatchesError where nothing can be
+    read.
     """
     entries: list[Entry] = []
     rejected: list[Rejected] = []
     for path in _unique(file for source in sources for file in find_files(source)):
         try:
-            patch = check_size(read_patch(path))
+            found = read_entries(printable_name(path.name), path, options)
         except PatchError as error:
             rejected.append(Rejected(printable_name(path.name), str(error)))
             continue
-        truth, reason = _read_truth(path, patch.shape)
+        truth, reason = _read_truth(path, found)
         if reason:
-            rejected.append(Rejected(path.name, f"shown without its labels: {reason}"))
-        entries.append(Entry(path.name, patch, truth))
+            rejected.append(Rejected(found[0].name, f"shown without its labels: {reason}"))
+        if truth:
+            found = [replace(found[0], truth=truth.pixels, notes=found[0].notes + truth.notes)]
+        entries += found
     if not entries:
         raise NoPatchesError(
             f"none of the {len(rejected):,} files can be shown; the first: {rejected[0].reason}"
@@ -138,58 +150,42 @@ def load_set(sources: Sequence[str], label: str) -> PatchSet:
     return PatchSet(label, tuple(entries), tuple(rejected))
 
 
-def find_files(source: str) -> list[Path]:
-    """List the patch files of a file, folder or glob in natural order; NoPatchesError for none."""
-    path = Path(source).expanduser()
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        files = _arrays(path) or _arrays(path / "images")
-        if not files:
-            raise NoPatchesError(f"folder {source!r} holds no .npy file, nor does its images/")
-        return files
-    if not glob.has_magic(str(path)):
-        raise NoPatchesError(f"{source!r} does not exist; give a .npy file, a folder or a glob")
-    files = [Path(p) for p in glob.glob(str(path), recursive=True)]
-    files = [f for f in files if f.is_file() and not _is_label(f)]
-    if not files:
-        raise NoPatchesError(f"{source!r} matches no file; quote the glob and check its folder")
-    return sorted(files, key=lambda f: natural_key(str(f)))
+def read_entries(name: str, source: Source, options: MeasurementOptions = DEFAULT) -> list[Entry]:
+    """Read the patches of one file: one called `name`, or those of a stack, "NAME [0]" onwards.
 
-
-def check_size(patch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the patch; raise PatchError if it is too large to be segmented live."""
-    if patch.size > MAX_PIXELS:
-        rows, columns = patch.shape
+    Raise PatchError if the file is unusable, or too large to be segmented live.
+    """
+    _, stack = read_arrays(source)
+    count, rows, columns = stack.shape
+    if count > MAX_STACK:  # before any is interpreted, which takes time
+        raise PatchError(
+            f"The stack of {count:,} patches is beyond the {MAX_STACK:,} of one file; cut it in "
+            "parts."
+        )
+    if rows * columns > MAX_PIXELS:
         raise PatchError(
             f"The patch of {rows:,} by {columns:,} pixels is beyond the {MAX_PIXELS:,} that the "
             "page segments live; cut it into slices."
         )
-    return patch
-
-
-def _arrays(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.npy"), key=lambda f: natural_key(f.name))
+    logs = read_logs(source, options)
+    names = [name] if count == 1 else [f"{name} [{i}]" for i in range(count)]
+    return [Entry(one, log.image, notes=log.notes) for one, log in zip(names, logs, strict=True)]
 
 
 def _unique(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def _is_label(path: Path) -> bool:
-    """Whether a file is the label of another; `data/**/*.npy` matches both."""
-    return path.parent.name == "labels" and (path.parent.parent / "images" / path.name).is_file()
-
-
-def _read_truth(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8] | None, str | None]:
+def _read_truth(path: Path, entries: Sequence[Entry]) -> tuple[Mask | None, str]:
     """Read the label of a patch; return the reason if its file cannot be used."""
-    label = path.parent.parent / "labels" / path.name
-    if path.parent.name != "images" or not label.is_file():
-        return None, None
+    label = find_label(path)
+    if not label:
+        return None, ""
     try:
-        truth = read_mask(label)
+        if len(entries) > 1:
+            raise PatchError("The labels of a stack are not read; save each patch to its own file.")
+        truth = read_noted_mask(label)
     except PatchError as error:
         return None, str(error)
-    if truth.shape != shape:
-        return None, f"they have the shape {truth.shape}, the patch {shape}"
-    return truth, None
+    misfit = explain_misfit(truth.pixels.shape, entries[0].patch.shape)
+    return (None, f"{truth.name} {misfit}") if misfit else (truth, "")

@@ -22,7 +22,7 @@ _WELL = re.compile(r"well_(\d{1,9})(?!\d)")
 
 
 def list_patches(patches: Patches) -> dict[str, Any]:
-    """Name and well of every patch (None where its name has none), and how many have a truth.
+    """Name, well (None where its name has none) and notes of every patch; how many have a truth.
 
     Patches that are made when they are asked for are too many to name.
     """
@@ -33,6 +33,7 @@ def list_patches(patches: Patches) -> dict[str, Any]:
         "count": len(patches),
         "names": names,
         "wells": [int(match[1]) if match else None for match in found],
+        "notes": patches.notes,
         "labelled": patches.labelled,
     }
 

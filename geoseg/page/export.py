@@ -32,7 +32,7 @@ def export(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
 
         masks/MODEL/PATCH.npy            uint8 (Z, A), 1 above the threshold, 0 at nulls
         probabilities/MODEL/PATCH.npy    float32 (Z, A), NaN at nulls; with `probabilities`
-        about.json                       models, thresholds and sliders
+        about.json                       models, thresholds, sliders, and what was assumed
 
     or `error`, a word for the user, with a `reason`.
     """
@@ -111,6 +111,7 @@ def _about(request: Request, patches: Patches, thresholds: dict[str, float]) -> 
         "shift": request.shift,
         "noise": request.noise,
         "seed": request.seed,
+        "notes": {n: notes for n, notes in zip(patches.names, patches.notes, strict=True) if notes},
     }
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from geoseg.page.browse import check_size
+from geoseg.masks import Mask, explain_misfit, interpret_mask
+from geoseg.measurements import MeasurementOptions
+from geoseg.page.browse import Entry, read_entries
 from geoseg.page.uploads import file_name, uploaded_bytes
-from geoseg.patches import PatchError, read_mask, read_patch
+from geoseg.patches import PatchError, read_arrays
 
 MAX_CALL_FILES = 512
 MAX_CALL_WORK = 2**19  # pixels times models of one call: 404 patches of 36x36 by one model
@@ -18,19 +19,20 @@ MAX_CALL_WORK = 2**19  # pixels times models of one call: 404 patches of 36x36 b
 T = TypeVar("T")
 
 
-def read_patches(files: Any, models: int) -> list[tuple[str, NDArray[np.float32]]]:
-    """Return the name and the array of each file, within the limits for so many models."""
-    read = []
-    work = 0
+def read_patches(files: Any, models: int, options: MeasurementOptions) -> list[Entry]:
+    """Return the patches of each file, within the limits for so many models."""
+    read: list[Entry] = []
     for name, content in _contents(files):
-        array = check_size(_parse(read_patch, name, content))
-        work += array.size * models
-        if work > MAX_CALL_WORK:
+        read += _parse(partial(read_entries, name, options=options), name, content)
+        if len(read) > MAX_CALL_FILES:
+            raise PatchError(
+                f"{len(read):,} patches are beyond the {MAX_CALL_FILES} of one call; send fewer."
+            )
+        if sum(entry.patch.size for entry in read) * models > MAX_CALL_WORK:
             raise PatchError(
                 f"The patches' pixels times {models} models are beyond the {MAX_CALL_WORK:,} of "
                 "one call; send fewer patches, or name fewer models."
             )
-        read.append((name, array))
     return read
 
 
@@ -43,20 +45,25 @@ def check_pairs(patches: Any, labels: Any) -> None:
         raise PatchError("The labels are in another order than the patches; pair them.")
 
 
-def read_labels(
-    files: Any, patches: Sequence[tuple[str, NDArray[np.float32]]]
-) -> list[NDArray[np.uint8]]:
-    """Read the label of each patch and check its shape."""
-    truths = []
-    for (name, content), (patch_name, patch) in zip(_contents(files), patches, strict=True):
-        truth = _parse(read_mask, name, content)
-        if truth.shape != patch.shape:
-            raise PatchError(
-                f"{name} has the shape {truth.shape}, its patch {patch_name} {patch.shape}; "
-                "pair them."
-            )
-        truths.append(truth)
-    return truths
+def read_labels(files: Any, patches: Sequence[Entry]) -> list[Entry]:
+    """Return the patches with their labels, whose number and shapes are checked."""
+    masks = [mask for name, content in _contents(files) for mask in _parse(_masks, name, content)]
+    if len(masks) != len(patches):
+        raise PatchError(f"There are {len(patches)} patches and {len(masks)} labels; pair them.")
+    for mask, entry in zip(masks, patches, strict=True):
+        if misfit := explain_misfit(mask.pixels.shape, entry.patch.shape):
+            raise PatchError(f"The label of {entry.name} {misfit}; pair them.")
+    return [
+        replace(entry, truth=mask.pixels, notes=entry.notes + mask.notes)
+        for mask, entry in zip(masks, patches, strict=True)
+    ]
+
+
+def _masks(content: bytes) -> list[Mask]:
+    name, arrays = read_arrays(content, kinds="biuf", member="mask.npy")
+    if len(arrays) > MAX_CALL_FILES:
+        raise PatchError(f"{name} is a stack of {len(arrays):,} masks; send fewer.")
+    return [interpret_mask(array, name) for array in arrays]
 
 
 def _several(files: Any) -> list[Any]:

@@ -40,9 +40,9 @@ def answer(segmenter: Segmenter, patches: Patches, request: Request) -> dict[str
     """Segment one patch of a set with the models that are shown.
 
     Arrays are base64: `patch` and `probability` little-endian float32 (Z, A), NaN at nulls,
-    `truth` uint8 (Z, A) or None. A model that cannot take the patch has an `error` instead.
-    `stages` are the milliseconds that it took to find and turn the patch, run the models, and write
-    the message.
+    `truth` uint8 (Z, A) or None; `notes` are what was assumed of them. A model that cannot take
+    the patch has an `error` instead. `stages` are the milliseconds that it took to find and turn
+    the patch, run the models, and write the message.
     """
     started = time.perf_counter()
     index = patches.find(request.name, request.index)
@@ -57,6 +57,7 @@ def answer(segmenter: Segmenter, patches: Patches, request: Request) -> dict[str
         "index": index,
         "name": shown.name,
         "facts": dict(shown.facts),
+        "notes": list(shown.notes),
         "shape": list(shown.patch.shape),
         "patch": encode(shown.patch, "<f4"),
         "truth": None if shown.truth is None else encode(shown.truth, "u1"),
@@ -89,7 +90,7 @@ def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
 
 def _model(segmenter: Segmenter, name: str, patch: NDArray[np.float32]) -> dict[str, Any]:
     try:
-        result = segmenter.segment(patch, [name])[name]
+        result = segmenter.segment(patch, [name], interpret=False)[name]
         parameters = segmenter.model(name).count_parameters()
     except (ValueError, RuntimeError) as error:  # a size it cannot take, a damaged file, no memory
         return {"name": name, "error": first_line(error)}

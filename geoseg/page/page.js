@@ -39,6 +39,12 @@ function start(element, facts) {
   const cards = new Map();
   let scene = null, asked = 0, count = facts.count, slow = 0, lost = 0, silent = false, linking = 0, loading = 0, noted = '';
 
+  // The panels leave room for the notes, however many lines they have.
+  new ResizeObserver(() => {
+    const height = $('.gs-notes').offsetHeight;
+    root.style.setProperty('--noted', `${height && height + 12}px`);
+  }).observe($('.gs-notes'));
+
   const focus = name => { state.focus = name; paint(); };
   for (const { name } of facts.models) cards.set(name, makeModelCard(name, focus));
 
@@ -112,6 +118,7 @@ function start(element, facts) {
     paintPatch(patchCard, scene, state);
     for (const model of scene.models) paintModel(cards.get(model.name), scene, model, state);
     paintPlace();
+    paintNotes();
     paintLegend($('.gs-legend'), scene, state);
     strip.follow();
     readPixel(scene);
@@ -146,6 +153,13 @@ function start(element, facts) {
     tell($('.gs-set'), scene.label ? say('bar.set', { label: scene.label, count: set }) : set);
     mark(position, 'max', String(n));
     if (document.activeElement !== position) position.value = placeOf(state) + 1;
+  }
+
+  /** What was assumed of the patch's measurements, beside its name. */
+  function paintNotes() {
+    const line = $('.gs-notes');
+    line.hidden = !scene.notes.length;
+    line.replaceChildren(el('strong', '', `\u26a0 ${scene.name}`), ' ', scene.notes.join(' '));
   }
 
   function notify(text, rejected = []) {

@@ -62,6 +62,11 @@ class Pipes:
         return []
 
     @property
+    def notes(self) -> list[str]:
+        """Return nothing, as for the names."""
+        return []
+
+    @property
     def labelled(self) -> int:
         """Return the number of patches: all have a label."""
         return COUNT
@@ -113,6 +118,11 @@ class Stamped:
     def names(self) -> list[str]:
         """Return the names of the underlying patches."""
         return self.patches.names
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what was assumed of the underlying patches."""
+        return self.patches.notes
 
     @property
     def labelled(self) -> int:

@@ -30,6 +30,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from geoseg.measurements import DEFAULT, MeasurementOptions
 from geoseg.page import zerogpu
 from geoseg.page.batches import Work
 from geoseg.page.browse import Patches, PatchSet
@@ -84,8 +85,11 @@ class Desk:
     wait for a whole set.
     """
 
-    def __init__(self, segmenter: Segmenter, patches: PatchSet) -> None:
+    def __init__(
+        self, segmenter: Segmenter, patches: PatchSet, options: MeasurementOptions = DEFAULT
+    ) -> None:
         self.segmenter, self.patches, self.users = segmenter, patches, Users()
+        self._options = options  # of what uploads measure
         self._work = Work(segmenter, threading.Lock())
         self._live, self._looking = ThreadPoolExecutor(1, "live"), _Lane()
         self._reading = asyncio.Lock()
@@ -149,7 +153,7 @@ class Desk:
         who = client(http.scope)
         async with self._reading:
             room = self.users.room(key, who)
-            found = await self._aside(lambda: read_uploads(named, room))
+            found = await self._aside(lambda: read_uploads(named, room, self._options))
             if found.entries:
                 self.users.keep(key, who, found)
         rejected = [reject._asdict() for reject in found.rejected]

@@ -186,10 +186,10 @@ function makeSetSheet(app, strip, ranks) {
     const columns = [...SCORES, 'share'];
     const two = known.together.length > 1;
     saveCsv('geoseg-scores.csv', [
-      ['name', 'well', 'position', ...ranked.flatMap(rank => columns.map(key => `${rank.name} ${key === 'share' ? 'marked share' : key}`)), 'disagreement'],
+      ['name', 'well', 'position', ...ranked.flatMap(rank => columns.map(key => `${rank.name} ${key === 'share' ? 'marked share' : key}`)), 'disagreement', 'notes'],
       ...strip.list.names.map((name, i) => [
         name, strip.list.wells[i], i + 1, ...ranked.flatMap(rank => columns.map(key => rank.values[key][i])),
-        two ? known.disagreement[i] : null]),
+        two ? known.disagreement[i] : null, strip.list.notes[i]]),
     ]);
   }
 

@@ -35,7 +35,7 @@ function makeStrip(app) {
   // Kept, as asking for them in the middle of painting makes the browser lay out the page at once.
   let size = cellSize(), left = 0, room = film.clientWidth;
   const cells = new Map(), pictures = new Map();
-  let list = { names: [], wells: [], count: 0 }, sorts = [], colourOf = null, busy = false, set = '', shown = '';
+  let list = { names: [], wells: [], notes: [], count: 0 }, sorts = [], colourOf = null, busy = false, set = '', shown = '';
 
   const option = (value, text) => Object.assign(el('option', '', text), { value });
 
@@ -73,7 +73,7 @@ function makeStrip(app) {
     if (wanted === set) return;
     set = wanted;
     pictures.clear();
-    list = { names: [], wells: [], count: 0 };
+    list = { names: [], wells: [], notes: [], count: 0 };
     busy = true;
     app.channels.call('browse', setOf(state), answer => {
       busy = false;

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from geoseg.measurements import DEFAULT, MeasurementOptions
 from geoseg.natural_sort import natural_key
-from geoseg.page.browse import Entry, PatchSet, Rejected, check_size
+from geoseg.page.browse import MAX_STACK, Entry, PatchSet, Rejected, read_entries
 from geoseg.page.uploads import MAX_FILES, check_length, clean
-from geoseg.patches import PatchError, read_patch
+from geoseg.patches import PatchError
 
 MAX_TOTAL_PIXELS = 2**22  # of one user: 3,236 patches of 36x36, or 16 MiB of memory
 # Of all users at once: 256 MiB, and ten times that where all were scored by six models and have
@@ -80,10 +81,15 @@ class Users:
             self._kept.popitem(last=False)
 
 
-def read_uploads(files: Iterable[tuple[str, bytes]], room: int = MAX_HELD_PIXELS) -> PatchSet:
+def read_uploads(
+    files: Iterable[tuple[str, bytes]],
+    room: int = MAX_HELD_PIXELS,
+    options: MeasurementOptions = DEFAULT,
+) -> PatchSet:
     """Read the patches among uploaded files (name, content); list the rest with reasons.
 
-    `room` is how many pixels the server still has. Unlike a set from `load_set` it may be empty.
+    `room` is how many pixels the server still has; `options` say what the files measure. Unlike a
+    set from `load_set` it may be empty.
     """
     entries: list[Entry] = []
     rejected: list[Rejected] = []
@@ -93,18 +99,21 @@ def read_uploads(files: Iterable[tuple[str, bytes]], room: int = MAX_HELD_PIXELS
         try:
             if number >= MAX_FILES:
                 raise PatchError(f"Only {MAX_FILES} files fit in one upload; send it in parts.")
-            patch = check_size(read_patch(check_length(content)))
-            if pixels + patch.size > MAX_TOTAL_PIXELS:
+            found = read_entries(name, check_length(content), options)
+            more = sum(entry.patch.size for entry in found)
+            if len(entries) + len(found) > MAX_STACK:
+                raise PatchError(f"The upload is beyond {MAX_STACK:,} patches; send it in parts.")
+            if pixels + more > MAX_TOTAL_PIXELS:
                 raise PatchError(
                     f"The upload is beyond {MAX_TOTAL_PIXELS:,} pixels; send it in parts."
                 )
-            if pixels + patch.size > room:
+            if pixels + more > room:
                 raise PatchError("The server's memory for patches is full; try again later.")
         except PatchError as error:
             rejected.append(Rejected(name, str(error)))
         else:
-            pixels += patch.size
-            entries.append(Entry(name, patch))
+            pixels += more
+            entries += found
     return PatchSet("Your files", tuple(entries), tuple(rejected))
 
 

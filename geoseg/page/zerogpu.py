@@ -136,7 +136,7 @@ def _pauses(who: str) -> bool:
 
 def _on_gpu(checkpoint: str, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute probabilities (B, Z, A) in the process with the GPU."""
-    (found,) = _segmenter(checkpoint).probabilities(images).values()
+    (found,) = _segmenter(checkpoint).probabilities(images, interpret=False).values()
     return found
 
 

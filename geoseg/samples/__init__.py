@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.measurements import read_patch
 from geoseg.natural_sort import natural_key
-from geoseg.patches import read_patch
 
 SAMPLE_IMAGES = Path(__file__).resolve().parent / "validation" / "images"
 

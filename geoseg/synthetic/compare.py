@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from rich.table import Table
 
 from geoseg.atomic_files import atomic_write_text
 from geoseg.command_line import run_command
-from geoseg.patches import read_mask, read_patch
+from geoseg.masks import read_mask
+from geoseg.measurement_options import add_measurement_options, take_measurement_options
+from geoseg.measurements import DEFAULT, MeasurementOptions, read_log
 from geoseg.synthetic.logs import synthesize
 from geoseg.synthetic.validation.log_statistics import COLUMNS, LATTICE_ROWS, UNITS, measure_log
 from geoseg.synthetic.validation.robust_statistics import quantile
@@ -30,80 +33,72 @@ Measures = Mapping[str, float]
 STRIPS = 8  # strips of each kind in the picture
 
 
+@dataclass(frozen=True)
+class CompareOptions:
+    """The command line; the help of each option says what it means."""
+
+    logs: Sequence[Path]
+    masks: Sequence[Path]
+    wells: int
+    rows: int
+    seed: int
+    picture: Path | None
+    report: Path | None
+    measurements: MeasurementOptions
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m geoseg.synthetic.compare",
-        description="Measure logs of real wells and synthetic wells, and compare them.",
-    )
-    parser.add_argument("logs", type=Path, nargs="+", metavar="LOG.npy", help="whole logs (Z, A)")
-    parser.add_argument(
-        "--masks",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="folder or files of masks named as their logs (.npy or .npz), 255 where unknown",
-    )
-    parser.add_argument("--wells", type=int, default=16, help="synthetic wells (default: 16)")
-    parser.add_argument("--rows", type=int, default=4000, help="rows of each (default: 4000)")
-    parser.add_argument("--seed", type=int, default=0, help="0 or more (default: 0)")
-    parser.add_argument(
-        "--picture", type=Path, metavar="PNG", help="picture of strips of both, shuffled"
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", dest="report", help="file for all values of all wells"
-    )
-    options = parser.parse_args(arguments)
-    return run_command("compare", lambda: compare(**vars(options)))
+    options = _parse_options(arguments)
+    return run_command("compare", lambda: compare(options))
 
 
-def compare(
-    logs: Sequence[Path],
-    masks: Sequence[Path],
-    wells: int,
-    rows: int,
-    seed: int,
-    picture: Path | None,
-    report: Path | None,
-) -> int:
+def compare(options: CompareOptions) -> int:
     """Print the comparison, write the picture and the report, and return the exit code."""
-    images, labels = read_logs(logs, masks)
+    images, labels = read_logs(options.logs, options.masks, options.measurements)
     real = {}
     for name, image in images.items():
         try:
             real[name] = measure_log(image, labels.get(name))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-    made = make_wells(wells, rows, seed)
+    made = make_wells(options.wells, options.rows, options.seed)
     console = Console(stderr=True)
     synthetic = {
         name: measure_log(*well)
         for name, well in track(made.items(), "Measuring", console=console, transient=True)
     }
     ranges = {name: find_range([well[name] for well in synthetic.values()]) for name in UNITS}
-    table = make_table(ranges, real, f"{wells} synthetic wells; * outside their range")
+    table = make_table(ranges, real, f"{options.wells} synthetic wells; * outside their range")
     Console(width=None if sys.stdout.isatty() else 80 + 12 * len(real)).print(table)
-    if report:
-        values = {"wells": wells, "rows": rows, "seed": seed, "units": UNITS}
+    if options.report:
+        values = {name: getattr(options, name) for name in ("wells", "rows", "seed")}
+        values["units"] = UNITS
         values |= {"synthetic": _replace_nan(synthetic), "real": _replace_nan(real)}
         values["outside"] = {
             well: [name for name, v in measures.items() if is_outside(v, ranges[name])]
             for well, measures in real.items()
         }
-        atomic_write_text(report, json.dumps(values, indent=1) + "\n")
-    if picture:
-        random = np.random.default_rng(seed)
+        atomic_write_text(options.report, json.dumps(values, indent=1) + "\n")
+    if options.picture:
+        random = np.random.default_rng(options.seed)
         shuffled = {name: made[name][0] for name in random.permutation(list(made))}
-        save_strips(cut_strips(shuffled, images, STRIPS, random), picture)
+        save_strips(cut_strips(shuffled, images, STRIPS, random), options.picture)
     return 0
 
 
 def read_logs(
-    paths: Sequence[Path], mask_paths: Sequence[Path]
+    paths: Sequence[Path], mask_paths: Sequence[Path], options: MeasurementOptions = DEFAULT
 ) -> tuple[dict[str, Image], dict[str, Mask]]:
-    """Read logs (Z, A), and the masks that exist, by the stem of their file names."""
-    logs = {path.stem: read_patch(path) for path in paths}
+    """Read logs (Z, A), and the masks that exist, by the stem of their file names.
+
+    Print what was assumed of them.
+    """
+    read = {path.stem: read_log(path, options) for path in paths}
+    for name, log in read.items():
+        if log.notes:
+            print(f"{name}: {' '.join(log.notes)}")
+    logs = {name: log.image for name, log in read.items()}
     if len(logs) < len(paths):
         raise ValueError("two logs have the same name; rename one")
     masks = {
@@ -164,6 +159,35 @@ def format_number(value: float) -> str:
         return "-"
     digits = 0 if value == 0 else 2 - math.floor(math.log10(abs(value)))
     return f"{value:.{min(max(digits, 0), 6)}f}"
+
+
+def _parse_options(arguments: Sequence[str] | None) -> CompareOptions:
+    parser = argparse.ArgumentParser(
+        prog="python -m geoseg.synthetic.compare",
+        description="Measure logs of real wells and synthetic wells, and compare them.",
+    )
+    parser.add_argument("logs", type=Path, nargs="+", metavar="LOG.npy", help="whole logs (Z, A)")
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="folder or files of masks named as their logs (.npy or .npz), 255 where unknown",
+    )
+    parser.add_argument("--wells", type=int, default=16, help="synthetic wells (default: 16)")
+    parser.add_argument("--rows", type=int, default=4000, help="rows of each (default: 4000)")
+    parser.add_argument("--seed", type=int, default=0, help="0 or more (default: 0)")
+    parser.add_argument(
+        "--picture", type=Path, metavar="PNG", help="picture of strips of both, shuffled"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", dest="report", help="file for all values of all wells"
+    )
+    add_measurement_options(parser)
+    values = vars(parser.parse_args(arguments))
+    measurements = take_measurement_options(values)
+    return CompareOptions(**values, measurements=measurements)
 
 
 def _replace_nan(wells: Mapping[str, Measures]) -> dict[str, dict[str, float | None]]:

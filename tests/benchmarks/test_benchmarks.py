@@ -10,6 +10,7 @@ import torch
 from benchmarks import textbook
 from benchmarks.server import make_checkpoints
 from geoseg.checkpoint import load_checkpoint
+from geoseg.segmenter import Segmenter
 from geoseg.synthetic import make_synthetic_dataset
 from geoseg.synthetic.__main__ import write_dataset
 from tests.helpers import ROOT
@@ -23,6 +24,7 @@ def scripts(monkeypatch):
 
 
 def test_tables_of_the_documents_match_the_committed_results(scripts):
+    import columns
     import inference
     import load
     import page
@@ -39,6 +41,7 @@ def test_tables_of_the_documents_match_the_committed_results(scripts):
         (time_to_quality.tables, time_to_quality.OUTPUT),
         (load.table, load.OUTPUT),
         (page.table, page.OUTPUT),
+        (columns.table, columns.OUTPUT),
     ):
         results = json.loads(file.read_text())
         written = table(results)
@@ -48,6 +51,19 @@ def test_tables_of_the_documents_match_the_committed_results(scripts):
 
 def test_pipes_are_generated_faster_than_they_are_trained_on():
     assert json.loads((ROOT / "benchmarks" / "synthetic.json").read_text())["made_over_trained"] > 1
+
+
+def test_columns_brought_to_36_are_segmented_as_well_as_36(scripts):
+    import columns
+
+    results = json.loads(columns.OUTPUT.read_text())
+    for rows in results["iou"].values():
+        assert rows["36"]["as it is"] == rows["36"]["brought"]
+    segmenter = Segmenter([ROOT / "checkpoints" / "402-unet.safetensors"], "cpu")
+    card = segmenter.cards["402-unet"]
+    found = columns.measure_ious(segmenter, "402-unet", 144, wells=2, rows=108)
+    assert found["brought"] > found["as it is"] + 0.1
+    assert segmenter.cards["402-unet"] == card
 
 
 def test_geosegs_loop_takes_the_given_steps_across_epochs(scripts):

@@ -55,6 +55,7 @@ REDUCED = [
     (r"(synthetic\.compare .*)", r"\1 --wells 2 --rows 400", "takes minutes"),
     (r"^(python app\.py((?! --checkpoints).)*)$", r"\1 --checkpoints checkpoints", "small models"),
     (r"\bREAL\b", "data", "a placeholder"),
+    (r"\bSRC --out data --validation 2 7", "logs --out imported", "data/ is there already"),
     (r"\bLOG\b", "well.npy", "a placeholder"),
     (r"\bPROXY\b", "mask.npy", "a placeholder"),
 ]

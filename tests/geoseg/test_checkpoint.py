@@ -151,7 +151,7 @@ def damage_shape(path):
 
 
 def damage_dtype(path):
-    rewrite(path, {**load_file(path), "layers.0.depth.bias": torch.zeros(4).half()})
+    rewrite(path, {**load_file(path), "layers.0.depth.bias": torch.zeros(4).short()})
 
 
 def damage_value(path):
@@ -204,12 +204,12 @@ def damage_threshold_range(path):
         (damage_missing, "no such file"),
         (damage_truncated, "not a whole safetensors file"),
         (damage_header, "not a whole safetensors file"),
-        (damage_empty, "not a whole safetensors file"),
+        (damage_empty, "is empty"),
         (damage_foreign, "'version' is missing"),
         (damage_missing_weight, r"lacks weight 'layers\.0\.depth\.bias'"),
         (damage_extra_weight, "unexpected weight 'extra'"),
         (damage_shape, r"is torch\.float32 \(5,\), the architecture needs"),
-        (damage_dtype, r"is torch\.float16"),
+        (damage_dtype, r"is torch\.int16"),
         (damage_value, "NaN or infinity"),
         (damage_architecture, "unknown architecture 'resnet'"),
         (damage_arguments, "girth"),
@@ -297,7 +297,7 @@ def test_damaged_scale_is_refused(path, quantisation, value, words):
     [
         (8, {f"{WEIGHT}.scale": None}, r"lacks weight 'layers\.0\.depth\.weight\.scale'"),
         (8, {f"{WEIGHT}.scale": torch.ones(1)}, r"\(1,\), the architecture needs .*\(4,\)"),
-        (8, {f"{WEIGHT}.scale": torch.ones(4).half()}, r"is torch\.float16"),
+        (8, {f"{WEIGHT}.scale": torch.ones(4).short()}, r"is torch\.int16"),
         (8, {"layers.0.depth.bias.scale": torch.ones(4)}, "unexpected weight"),
         (8, {WEIGHT: torch.zeros(4, 4, 5, 1)}, r"is torch\.float32 .* needs torch\.int8"),
         (8, {WEIGHT: torch.zeros(4, 4, 5, 1).short()}, r"is torch\.int16"),
@@ -343,3 +343,41 @@ def test_checkpoints_are_listed_by_number_runs_included(tmp_path):
         file.touch()
     found = [checkpoint_name(path) for path in find_checkpoints(tmp_path)]
     assert found == ["20-a", "40-run", "300-b", "300-b-8bit", "extra"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.net.", "_orig_mod."])
+def test_weights_in_another_precision_and_under_a_prefix_load_without_loss(
+    path, dtype, prefix, caplog
+):
+    weights = {prefix + name: value.to(dtype) for name, value in load_file(path).items()}
+    rewrite(path, weights)
+    found = load_checkpoint(path).state_dict()
+    for name, value in found.items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, weights[prefix + name].float())
+    assert str(dtype).removeprefix("torch.") in caplog.text
+    assert not prefix or repr(prefix) in caplog.text
+
+
+def test_a_precision_that_float32_cannot_hold_is_refused(path):
+    weights = {name: value.double() + 1e-12 for name, value in load_file(path).items()}
+    rewrite(path, weights)
+    with pytest.raises(CheckpointError, match="float32 cannot hold"):
+        load_checkpoint(path)
+
+
+def test_a_prefix_of_some_weights_only_is_refused(path):
+    weights = load_file(path)
+    first = min(weights)
+    weights[f"module.{first}"] = weights.pop(first)
+    rewrite(path, weights)
+    with pytest.raises(CheckpointError, match=f"lacks weight '{first}'"):
+        load_checkpoint(path)
+
+
+def test_a_shipped_checkpoint_saved_in_half_precision_loads(cases):
+    path = cases / "24-half" / "half.safetensors"
+    model = load_checkpoint(path)
+    for name, value in load_file(path).items():
+        assert torch.equal(model.state_dict()[name], value.float())

@@ -60,7 +60,7 @@ def test_compression_is_linear_then_logarithmic():
 def test_blank_patches_stay_finite_and_small(value):
     inputs, valid = Normalisation()(torch.full((1, 5, 5), value))
     assert inputs.isfinite().all()
-    assert inputs.abs().max() < 0.01
+    assert inputs.abs().max() < 1
     assert bool(valid.all()) == (value == value)
 
 

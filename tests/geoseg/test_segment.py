@@ -58,7 +58,7 @@ def read_summary(folder):
 def test_folder_gives_the_masks_of_the_segmenter(checkpoints, images, tmp_path, capsys):
     out = tmp_path / "masks"
     assert segment(images, "-o", out, "--checkpoint", checkpoints[0]) == 0
-    assert "masks of 3 images" in capsys.readouterr().out
+    assert "masks of 3 files" in capsys.readouterr().out
     assert {p.name for p in out.iterdir()} == {p.stem for p in images.iterdir()}
     segmenter = Segmenter(checkpoints[:1])
     for name in ("well_1_patch_2", "well_1_patch_10"):
@@ -91,31 +91,58 @@ def test_summary_states_versions_shape_coverage_and_assumptions(checkpoints, ima
         "checkpoint": "stacked",
         "threshold": THRESHOLD,
         "shape": [36, 36],
-        "notes": ["36 of 1,296 pixels are nulls; their mask is 0 and their probability NaN."],
+        "unit": "inch",
+        "notes": [
+            "36 of 1,296 pixels are nulls (code -999.25); their mask is 0 and their "
+            "probability NaN."
+        ],
     }
     assert read_summary(out / "well_1_patch_2")["notes"] == []
     (note,) = read_summary(out / "log")["notes"]
-    assert note.startswith("The 72 columns were split into two twins of 36")
+    assert note.startswith("The 72 columns are segmented as 2 sets of 36")
 
 
-def test_log_of_72_columns_is_segmented_as_twins_unless_told_otherwise(
-    checkpoints, images, tmp_path
-):
+def test_log_of_72_columns_is_segmented_as_twins(checkpoints, images, tmp_path):
     log = read_patch(images / "log.npy")
     segmenter = Segmenter(checkpoints[:1])
-    as_twins = join_twins(segmenter.probabilities(split_twins(log))["stacked"])
-    whole = segmenter.probabilities(log)["stacked"]
-    assert not np.allclose(as_twins, whole)
-    for options, expected, note in (
-        ([], as_twins, "were split into two twins"),
-        (["--no-twins"], whole, "All 72 columns were segmented together"),
-    ):
-        out = tmp_path / f"out{len(options)}"
-        command = [images / "log.npy", "-o", out, "--checkpoint", checkpoints[0], *options]
-        assert segment(*command) == 0
-        assert np.array_equal(np.load(out / "log" / "probability.npy"), expected)
-        assert np.array_equal(read_mask(out / "log" / "mask.npy"), expected > np.float32(THRESHOLD))
-        assert note in read_summary(out / "log")["notes"][0]
+    expected = join_twins(segmenter.probabilities(split_twins(log))["stacked"])
+    assert segment(images / "log.npy", "-o", tmp_path, "--checkpoint", checkpoints[0]) == 0
+    assert np.array_equal(np.load(tmp_path / "log" / "probability.npy"), expected)
+    mask = read_mask(tmp_path / "log" / "mask.npy")
+    assert np.array_equal(mask, expected > np.float32(THRESHOLD))
+
+
+def test_options_and_notes_of_measurements(checkpoints, images, tmp_path, capsys):
+    """Losses that are positive, in micrometres, with a null code that only the user knows."""
+    image = read_patch(images / "well_1_patch_2.npy")
+    other = (-25400 * image).astype(np.float32)
+    other[3, 4] = code = float(other[0, 0])
+    other[0, 0] = 0
+    np.save(tmp_path / "other.npy", other)
+    options = ["--losses", "positive", "--unit", "um", "--nulls", code]
+    for source in (images / "well_1_patch_2.npy", tmp_path / "other.npy"):
+        command = [source, "-o", tmp_path / "out", "--checkpoint", checkpoints[0]]
+        assert segment(*command, *(options if source.stem == "other" else [])) == 0
+    plain, found = (
+        np.load(tmp_path / "out" / name / "probability.npy") for name in ("well_1_patch_2", "other")
+    )
+    assert np.isnan(found).sum() == 1
+    assert np.nanmedian(np.abs(plain - found)) < 1e-5
+    notes = read_summary(tmp_path / "out" / "other")["notes"]
+    printed = capsys.readouterr().out
+    for words in ("1 of 1,296 pixels are nulls", "Losses are positive", "micrometres"):
+        assert any(words in note for note in notes)
+        assert words in printed
+
+
+def test_a_stack_gives_a_stack(checkpoints, images, tmp_path):
+    patches = np.stack([read_patch(images / f"well_1_patch_{i}.npy") for i in (2, 10)])
+    np.save(tmp_path / "stack.npy", patches[..., None])
+    out = tmp_path / "out"
+    assert segment(tmp_path / "stack.npy", "-o", out, "--checkpoint", checkpoints[0]) == 0
+    probability = np.load(out / "stack" / "probability.npy")
+    expected = Segmenter(checkpoints[:1]).probabilities(patches)["stacked"]
+    np.testing.assert_allclose(probability, expected, atol=1e-6)
 
 
 def test_several_checkpoints_have_a_folder_each(checkpoints, images, tmp_path):
@@ -179,7 +206,7 @@ def test_bad_files_are_named_and_skipped(checkpoints, images, tmp_path, capsys):
     out = tmp_path / "masks"
     assert segment(images, "-o", out, "--checkpoint", checkpoints[0]) == 1
     printed = capsys.readouterr()
-    assert "masks of 3 images, 3 files skipped" in printed.out
+    assert "masks of 3 files, 3 files skipped" in printed.out
     assert [line.split()[1] for line in printed.err.splitlines()] == [
         "flat.npy",
         "null.npy",
@@ -195,8 +222,8 @@ def test_mistakes_exit_2_with_one_line(checkpoints, images, tmp_path, capsys):
     out = tmp_path / "masks"
     (tmp_path / "nothing").mkdir()
     for files, checkpoint, words in (
-        ([tmp_path / "none.npy"], checkpoints[0], "none.npy holds or matches no .npy file"),
-        ([tmp_path / "nothing"], checkpoints[0], "nothing holds or matches no .npy file"),
+        ([tmp_path / "none.npy"], checkpoints[0], "none.npy does not exist"),
+        ([tmp_path / "nothing"], checkpoints[0], "nothing holds no .npy file"),
         ([tmp_path / "...npy"], checkpoints[0], "has no name before its extension"),
         ([images, other], checkpoints[0], "have one name"),
         ([images], tmp_path / "none.safetensors", "none.safetensors"),

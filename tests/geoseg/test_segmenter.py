@@ -14,6 +14,8 @@ from geoseg import (
     load_checkpoint,
     save_checkpoint,
 )
+from geoseg.measurements import Log
+from geoseg.samples import read_sample
 from geoseg.segmenter import choose_device
 from geoseg.twins import join_twins, split_twins
 
@@ -77,18 +79,35 @@ def test_log_is_accepted_and_a_large_batch_is_split(checkpoints, monkeypatch):
     np.testing.assert_allclose(segmenter.probabilities(batch)["1-stacked"], whole, atol=1e-6)
 
 
-def test_log_of_72_columns_runs_as_twins_unless_disabled(checkpoints):
+def test_log_of_72_columns_runs_as_twins(checkpoints):
     log = np.random.default_rng(1).normal(0, 0.02, (50, 72)).astype(np.float32)
     segmenter = Segmenter(checkpoints)
-    halves = segmenter.probabilities(split_twins(log))
-    joined = segmenter.log_probabilities(log)
-    assert list(joined) == list(segmenter.names)
-    for name, probability in joined.items():
+    halves = segmenter.probabilities(split_twins(log), interpret=False)
+    for name, probability in segmenter.probabilities(log, interpret=False).items():
         np.testing.assert_array_equal(probability, join_twins(halves[name]))
-    (whole,) = segmenter.log_probabilities(log, ["1-stacked"], split_twins=False).values()
-    np.testing.assert_array_equal(whole, segmenter.probabilities(log)["1-stacked"])
-    narrow = segmenter.log_probabilities(log[:, :36], ["1-stacked"])["1-stacked"]
-    np.testing.assert_array_equal(narrow, segmenter.probabilities(log[:, :36])["1-stacked"])
+
+
+def test_arrays_are_read_as_files_are_and_what_was_assumed_is_logged(checkpoints, caplog):
+    patch = read_sample("well_3_patch_14")
+    segmenter = Segmenter(checkpoints)
+    expected = segmenter.probabilities(patch)
+    assert not caplog.messages
+    counts = np.round(patch * 1e6).astype(np.int32) + 400_000
+    counts[3:5] = -999
+    for name, probability in segmenter.probabilities(counts).items():
+        assert np.isnan(probability[3:5]).all()
+        assert np.isfinite(probability).sum() == 34 * 36
+        far = np.abs(probability - expected[name])[12:]  # the null rows change what is near them
+        assert np.median(far) < 0.01
+    assert any("-999" in message for message in caplog.messages)
+    assert any("mean" in message for message in caplog.messages)
+
+
+def test_a_log_gives_what_its_image_gives(checkpoints):
+    patch = read_sample("well_3_patch_14")
+    segmenter = Segmenter(checkpoints)
+    for name, probability in segmenter.probabilities(Log(patch)).items():
+        np.testing.assert_array_equal(probability, segmenter.probabilities(patch)[name])
 
 
 def test_segment_applies_the_threshold_of_each_checkpoint(checkpoints, patches):

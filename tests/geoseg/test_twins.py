@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from geoseg.patches import read_patch
+from geoseg.measurements import read_patch
 from geoseg.twins import join_twins, split_twins
 
 

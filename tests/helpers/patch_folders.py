@@ -10,9 +10,9 @@ from geoseg.dataset import PatchDataset
 
 
 def make_image(well: int, index: int, shape=(4, 6)) -> np.ndarray:
-    """Return an image that differs for every well and index."""
-    values = np.linspace(-0.1, 0.1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
-    return values + np.float32(well / 10 + index / 1000)
+    """Return an image (Z, A) of each well and index, A even, whose row means are 0."""
+    half = np.random.default_rng((well, index)).normal(0, 0.01, (shape[0], shape[1] // 2))
+    return np.hstack([half, -half]).astype(np.float32)
 
 
 def write_patch(root: Path, split: str, well: int, index: int, image=None, mask=None) -> None:
@@ -38,7 +38,7 @@ def break_rules(root: Path) -> dict[str, tuple[str, str]]:
     (root / "train/images/well_3_patch_5.npy").write_bytes(b"")
     write_patch(root, "train", 3, 6, mask=mask)
     (root / "train/images/well_3_patch_6.npy").rename(root / "train/images/well_3_patch_06.npy")
-    (root / "train/labels/.DS_Store").touch()
+    (root / "train/labels/.DS_Store").touch()  # ignored
     (root / "train/images/well_3_patch_7.npy").symlink_to("nowhere")
     (root / "train/labels/well_3_patch_7.npy").touch()
     (root / "test/images/well_\udcff\n1.npy").touch()
@@ -47,12 +47,14 @@ def break_rules(root: Path) -> dict[str, tuple[str, str]]:
         "train/images/well_3_patch_0.npy": ("null everywhere", "holds no measurement"),
         "train/images/well_3_patch_1.npy": ("of another size", "6x4, most patches here 4x6"),
         "train/images/well_3_patch_2.npy": ("without a label", "add it to train/labels"),
-        "train/labels/well_3_patch_3.npy": ("label of another size", "6x4, its image 4x6"),
-        "train/labels/well_3_patch_4.npy": ("unusable label", "holds the value 255,"),
+        "train/labels/well_3_patch_3.npy": (
+            "label of another size",
+            "6x4, its image 4x6: it fits only",
+        ),
+        "train/labels/well_3_patch_4.npy": ("unusable label", "holds 255 in whole rows"),
         "train/images/well_3_patch_5.npy": ("unreadable image", "is empty"),
         "train/images/well_3_patch_06.npy": ("misnamed", "rename"),
         "train/labels/well_3_patch_6.npy": ("label without an image", "has no image"),
-        "train/labels/.DS_Store": ("misnamed", "rename"),
         "train/images/well_3_patch_7.npy": ("unreadable image", "does not exist"),
         "test/images/well_??1.npy": ("misnamed", "rename"),
         "test/images/well_9_patch_1.npy": ("unreadable image", "Is a directory"),
@@ -67,6 +69,7 @@ def assert_same(a: PatchDataset, b: PatchDataset) -> None:
         )
     assert a.splits == b.splits
     assert a.rejections == b.rejections
+    assert a.notes == b.notes
 
 
 def fail_on_reading(monkeypatch) -> None:

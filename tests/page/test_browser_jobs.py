@@ -20,10 +20,10 @@ class Slow(Segmenter):
 
     asked = 0
 
-    def probabilities(self, patches, names=None):
+    def probabilities(self, images, names=None, *, interpret=True):
         self.asked += 1
         time.sleep(0.1)
-        return super().probabilities(patches, names)
+        return super().probabilities(images, names, interpret=interpret)
 
 
 @pytest.fixture(scope="module")

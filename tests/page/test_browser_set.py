@@ -118,6 +118,7 @@ def csv_of(spoilt_patches, spoilt_probabilities, shipped) -> list[dict[str, str]
             valid = ~np.isnan(spoilt_probabilities[name][i])
             row[f"{name} marked share"] = masks[name][i].sum() / valid.sum()
         row["disagreement"] = 1 - scores(masks[NAMES[0]][i], masks[NAMES[1]][i])["iou"]
+        row["notes"] = " ".join(entry.notes)
         rows.append(row)
     return rows
 

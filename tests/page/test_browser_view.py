@@ -145,7 +145,7 @@ LARGE = """() => {
         asked.push(index);
         setTimeout(() => heard({
             source, index, label: '', count: 50, name: `large ${index}`, facts: {},
-            shape: [256, 256], patch: floats, truth: null, stages: {},
+            shape: [256, 256], patch: floats, truth: null, stages: {}, notes: [],
             models: models.map(name => (
                 { name, parameters: 1, milliseconds: 1, threshold: 0.5, probability: floats })),
         }, true));

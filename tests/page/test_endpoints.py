@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks.server import MODELS, make_patch
+from geoseg.masks import interpret_mask
+from geoseg.measurements import MeasurementOptions, interpret
 from geoseg.metrics import scores
 from geoseg.page import choose
 from geoseg.page.api import MAX_WAITING, _Line, endpoints
@@ -102,6 +104,8 @@ def test_scores_are_those_of_the_library(segmenter, uploads):
     [
         ({"models": ["999"]}, "there are 200-stacked"),
         ({"models": 7}, "No model 7"),
+        ({"unit": "furlong"}, "unknown unit 'furlong'; choose auto, inch"),
+        ({"losses": ["up"]}, "choose negative or positive"),
         ({"shift": 1.5}, "shift is 1.5"),
         ({"seed": -1}, "seed is -1"),
         ({"noise": -0.1}, "noise is -0.1"),
@@ -139,7 +143,10 @@ def test_the_size_of_a_call_is_bounded(segmenter, uploads, monkeypatch):
     [
         ([("a.npy", np.zeros((36, 36)))], "2 patches and 1 labels"),
         ([("b.npy", np.zeros((36, 36))), ("a.npy", np.zeros((36, 36)))], "another order"),
-        ([("a.npy", np.zeros((36, 36))), ("b.npy", np.zeros((9, 9)))], r"b.npy has the shape \(9"),
+        (
+            [("a.npy", np.zeros((36, 36))), ("b.npy", np.zeros((9, 9)))],
+            "label of b.npy has the size 9x9",
+        ),
         (
             [("a.npy", np.zeros((36, 36))), ("b.npy", np.full((36, 36), 7))],
             "b.npy holds the value 7",
@@ -153,6 +160,56 @@ def test_labels_that_do_not_match_the_patches_are_refused(segmenter, uploads, la
         run(segmenter, "evaluate", patches, marks)
     read = "b.npy" in said
     assert {Path(file["path"]).exists() for file in patches + marks} == {not read}
+
+
+def test_what_was_assumed_is_told_for_each_patch_and_label(segmenter, uploads):
+    patch = make_patch(1)
+    patch[3:6] = -999.25
+    truth = np.where(make_patch(1) < -0.02, 255, 0).astype(np.uint8)
+    assert truth.any()
+    notes = list(interpret(patch).notes)
+    alone = run(segmenter, "segment", put(uploads, patch), ["200"], probabilities=True)
+    assert alone["notes"] == notes
+    assert set(alone["models"]["200-stacked"]["probability"][4]) == {None}
+    scored = run(segmenter, "evaluate", [put(uploads, patch)], [put(uploads, truth)], ["200"])
+    assert scored["notes"] == [[*notes, interpret_mask(truth, "").notes[0]]]
+    plain = run(segmenter, "evaluate", [put(uploads, patch)], [put(uploads, truth // 255)], ["200"])
+    assert scored["models"] == plain["models"]
+
+
+def test_a_stack_has_an_answer_and_a_score_for_each_patch(segmenter, uploads):
+    patches = np.stack([make_patch(i) for i in (1, 2)])
+    truths = patches < -0.02
+    answer = run(segmenter, "segment", put(uploads, patches[..., None], "x.npy"), ["200"])
+    assert [one["name"] for one in answer["patches"]] == ["x.npy [0]", "x.npy [1]"]
+    for patch, found in zip(patches, answer["patches"], strict=True):
+        alone = run(segmenter, "segment", put(uploads, patch), ["200"])
+        expected = alone["models"]["200-stacked"]["mask"]
+        assert found["models"]["200-stacked"]["mask"] == expected
+    scored = run(segmenter, "evaluate", [put(uploads, patches)], [put(uploads, truths)], ["200"])
+    apart = [[put(uploads, one) for one in stack] for stack in (patches, truths)]
+    assert scored["models"] == run(segmenter, "evaluate", *apart, ["200"])["models"]
+    with pytest.raises(gr.Error, match="2 patches and 1 labels"):
+        run(segmenter, "evaluate", [put(uploads, patches)], [put(uploads, truths[0])], ["200"])
+    with pytest.raises(gr.Error, match="513 patches are beyond the 512"):
+        run(segmenter, "segment", put(uploads, np.tile(patches[:1, :4, :4], (513, 1, 1))))
+
+
+def test_a_stack_beyond_the_limit_is_refused_before_it_is_interpreted(segmenter, uploads):
+    with pytest.raises(gr.Error, match="stack of 5,000 patches is beyond the 4,096"):
+        run(segmenter, "segment", put(uploads, np.zeros((5000, 2, 2), np.uint8)))
+
+
+def test_the_options_of_a_call_are_those_of_the_library(segmenter, uploads):
+    patch = make_patch(4)
+    options = {"losses": "positive", "unit": "mm"}
+    found = run(segmenter, "segment", put(uploads, patch), ["200"], **options, probabilities=True)
+    log = interpret(patch, MeasurementOptions(**options))
+    expected = segmenter.segment(log.image, ["200-stacked"], interpret=False)["200-stacked"]
+    model = found["models"]["200-stacked"]
+    np.testing.assert_array_equal(model["mask"], expected.mask)
+    np.testing.assert_array_equal(np.float32(model["probability"]), expected.probability)
+    assert found["notes"] == list(log.notes)
 
 
 def test_calls_beyond_the_queue_are_refused():

@@ -60,7 +60,7 @@ def test_failed_exports_give_the_reason(work, monkeypatch):
     assert "zip" in last(work, patches)
     assert last(work, patches, probabilities=True)["error"] == "too_large"
 
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError
 
     monkeypatch.setattr(Segmenter, "probabilities", fail)

@@ -40,7 +40,7 @@ def test_thousands_of_hostile_uploads_do_no_harm(server, root):
         assert all(r["reason"].endswith(".") for r in receipt["rejected"])
         accepted += receipt["accepted"]
         before = before or server.memory()
-    assert accepted > FILES // 20, "some of them are sound"
+    assert accepted > FILES // 25, "some of them are sound"
     assert server.memory() - before < GROWTH
     assert files_in(root / "temporary") <= on_disk, "an upload was on the disk"
     assert server.output() == []

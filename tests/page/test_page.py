@@ -17,9 +17,11 @@ import pytest
 from benchmarks.server import make_checkpoints, make_folder, make_patch
 from geoseg import create_model, find_checkpoints, save_checkpoint
 from geoseg.card import latest_per_architecture
+from geoseg.input_files import find_files
+from geoseg.measurements import MeasurementOptions, read_logs, read_patch
 from geoseg.natural_sort import natural_key
 from geoseg.page import NoPatchesError, PatchSet, build, load_set
-from geoseg.page.browse import MAX_PIXELS, Entry, find_files
+from geoseg.page.browse import MAX_PIXELS, Entry
 from geoseg.page.live import answer, view
 from geoseg.page.request import MAX_NOISE, MAX_SHIFT, Request
 from geoseg.page.uploads import (
@@ -32,7 +34,7 @@ from geoseg.page.uploads import (
     uploaded_bytes,
 )
 from geoseg.page.users import KEPT_SECONDS, LEAST_PIXELS, Users, read_uploads
-from geoseg.patches import PatchError, read_patch
+from geoseg.patches import PatchError
 from geoseg.segmenter import Segmenter
 
 NAMES = ("200-stacked", "300-vanilla", "402-unet")
@@ -88,7 +90,7 @@ def test_labels_are_found_beside_the_images(images):
     assert found.entries[0].truth[:, 7].all()
     reasons = dict(found.rejected)
     assert "without its labels" in reasons["well_9_patch_5.npy"]
-    assert "(2, 2)" in reasons["well_9_patch_10.npy"]
+    assert "2x2" in reasons["well_9_patch_10.npy"]
 
 
 def test_unreadable_files_are_named_and_the_others_are_loaded(images):
@@ -175,10 +177,10 @@ def test_an_answer_carries_the_exact_output_of_the_models(segmenter, images):
 def test_a_failing_model_does_not_affect_the_others(segmenter, monkeypatch):
     segment = segmenter.segment
 
-    def fail(patch, names):
+    def fail(patch, names, **options):
         if names == ["300-vanilla"]:
             raise ValueError("height 35 is odd; pad to 36\nand more")
-        return segment(patch, names)
+        return segment(patch, names, **options)
 
     monkeypatch.setattr(segmenter, "segment", fail)
     patches = PatchSet("", (Entry("a", make_patch(1)),))
@@ -201,6 +203,44 @@ def test_uploads_name_unreadable_files_and_keep_the_others():
     assert [r.name for r in found.rejected] == ["broken?.npy", "large.npy"]
 
 
+def test_a_stack_is_as_many_patches_with_their_notes(tmp_path):
+    stack = np.stack([make_patch(i) for i in (1, 2)])
+    np.save(tmp_path / "x.npy", stack[..., None])
+    options = MeasurementOptions(losses="positive", unit="mm")
+    sets = [
+        load_set([str(tmp_path)], "", options),
+        read_uploads([("x.npy", (tmp_path / "x.npy").read_bytes())], options=options),
+    ]
+    logs = read_logs(tmp_path / "x.npy", options)
+    for found in sets:
+        assert found.names == ["x.npy [0]", "x.npy [1]"]
+        for entry, log in zip(found.entries, logs, strict=True):
+            np.testing.assert_array_equal(entry.patch, log.image)
+            assert entry.notes == log.notes
+
+
+def test_labels_of_0_and_255_are_understood_and_said(images):
+    label = images.parent / "labels" / "well_9_patch_0.npy"
+    plain = load_set([str(images)], "")
+    np.save(label, 255 * np.load(label))
+    found = load_set([str(images)], "")
+    np.testing.assert_array_equal(found.entry(0).truth, plain.entry(0).truth)
+    assert found.notes == [f"{plain.notes[0]} {found.entry(0).notes[-1]}".strip(), *plain.notes[1:]]
+    assert "255 was taken for grooves" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x03\x04", "zip archive"),
+        (b"version https://git-lfs.github.com/spec/v1\n", ".npy file"),
+    ],
+)
+def test_files_of_other_kinds_are_rejected_in_one_sentence(content, said):
+    (rejected,) = read_uploads([("a.npy", content)]).rejected
+    assert said in rejected.reason
+
+
 def test_the_size_of_uploads_is_bounded(monkeypatch):
     many = [("a.npy", npy(1))] * (MAX_FILES + 2)
     found = read_uploads(many)
@@ -208,6 +248,9 @@ def test_the_size_of_uploads_is_bounded(monkeypatch):
     full = read_uploads(many[:3], room=2 * 36 * 36 - 1)
     assert len(full.entries) == 1
     assert "try again later" in full.rejected[0].reason
+    monkeypatch.setattr("geoseg.page.users.MAX_STACK", 1)
+    assert "beyond 1 patches" in read_uploads(many[:2]).rejected[0].reason
+    monkeypatch.undo()
     monkeypatch.setattr("geoseg.page.users.MAX_TOTAL_PIXELS", 2 * 36 * 36)
     assert len(read_uploads(many[:3]).entries) == 2
     assert len(clean("x" * 999)) < 200

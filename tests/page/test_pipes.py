@@ -169,7 +169,7 @@ def test_fixed_parameters_must_have_known_names():
 def test_the_list_of_pipes_holds_only_their_number():
     listed = catalogue(Pipes(), {})
     assert listed.pop("label") == "Synthetic pipes"
-    assert listed == {"count": COUNT, "names": [], "wells": [], "labelled": COUNT}
+    assert listed == {"count": COUNT, "names": [], "notes": [], "wells": [], "labelled": COUNT}
     shown = catalogue(Pipes(), {"indices": [0, 5, COUNT, -1]})
     assert shown["indices"] == [0, 5]
 

@@ -153,10 +153,10 @@ def test_patches_of_any_size_are_answered(segmenter, shape):
 def test_a_failing_model_does_not_affect_the_others(segmenter, monkeypatch):
     probabilities = segmenter.probabilities
 
-    def fail(patches, names):
+    def fail(patches, names, interpret):
         if names == [FLAT]:
             raise ValueError("height 35 is odd; pad to 36\nand more")
-        return probabilities(patches, names)
+        return probabilities(patches, names, interpret=interpret)
 
     monkeypatch.setattr(segmenter, "probabilities", fail)
     models = draw(segmenter, one(), probes=["shift"])["shift"]["models"]

@@ -32,11 +32,11 @@ class Watched(Segmenter):
     fault: Exception | None = None
     broken: str = ""
 
-    def probabilities(self, patches, names=None):
-        self.asked.append((names[0], len(patches)))
+    def probabilities(self, images, names=None, *, interpret=True):
+        self.asked.append((names[0], len(images)))
         if self.fault and names[0] == self.broken:
             raise self.fault
-        return super().probabilities(patches, names)
+        return super().probabilities(images, names, interpret=interpret)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def agreeing(monkeypatch):
         kept = None if i == 7 else label[:rows].astype(np.uint8)
         entries.append(Entry(str(i), image[:rows], kept))
     monkeypatch.setattr(
-        Watched, "probabilities", lambda _, images, names: {names[0]: images.copy()}
+        Watched, "probabilities", lambda _, images, names, **__: {names[0]: images.copy()}
     )
     return PatchSet("", tuple(entries))
 
@@ -203,7 +203,7 @@ def test_live_requests_run_before_the_next_batch(segmenter, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_SECONDS", 0)
     turn, waited = threading.Lock(), []
 
-    def slow(_, images, names):
+    def slow(_, images, names, **__):
         segmenter.asked.append(names[0])
         time.sleep(0.004)
         return {names[0]: np.zeros_like(images)}
@@ -251,10 +251,10 @@ def test_patches_of_an_unsupported_size_are_left_out(segmenter, patches):
     whole = Watched.probabilities
 
     class Choosy(Watched):
-        def probabilities(self, images, names=None):
+        def probabilities(self, images, names=None, *, interpret=True):
             if images.shape[-2] == 20 and names == [NAMES[0]]:
                 raise ValueError("20 rows are too few")
-            return whole(self, images, names)
+            return whole(self, images, names, interpret=interpret)
 
     segmenter.__class__ = Choosy
     ranks = rank(Ranking(Work(segmenter, threading.Lock())), patches)

@@ -9,9 +9,11 @@ from rich.console import Console
 
 from geoseg.atomic_files import atomic_write_text
 from geoseg.command_line import run_command
+from geoseg.dataset.folder import find_split
 from geoseg.evaluation.evaluation_set import EvaluationSet
 from geoseg.evaluation.label_errors import find_label_errors
 from geoseg.evaluation.perturbations import measure_robustness
+from geoseg.input_files import find_child
 from geoseg.segmenter import Segmenter
 from train.evaluate.assessment import assess_models
 from train.evaluate.data import load_labelled_patches
@@ -37,20 +39,24 @@ def evaluate_checkpoints(options: EvaluateOptions) -> int:
     segmenter = Segmenter(options.checkpoints, options.device)
     options.check_outputs(segmenter.names)
     if options.submission and options.data:
-        split = options.data / options.split
-        written = write_submission(segmenter, split / "images", options.submission)
+        split = find_split(options.data, options.split)
+        written = write_submission(segmenter, split, options.submission, options.measurements)
         for path, rows in written.items():
             console.print(f"{path}: {rows:,} masks", soft_wrap=True)
-        if not (options.labels or (split / "labels").is_dir()):
+        if not (options.labels or find_child(split, "labels")):
             console.print(f"{options.split} has no labels, so nothing is scored or written.")
             return 0
     if options.log and options.log_label:
-        evaluation_set = EvaluationSet.from_log(options.log, options.log_label, options.twins)
+        evaluation_set = EvaluationSet.from_log(
+            options.log, options.log_label, options.measurements
+        )
     else:
         dataset, description = load_labelled_patches(
-            options.data, options.split, console, options.labels
+            options.data, options.split, console, options.labels, options.measurements
         )
         evaluation_set = EvaluationSet.from_dataset(dataset, description)
+    for note in evaluation_set.notes:
+        console.print(note)
     results = compute_results(segmenter, evaluation_set, options)
     for table in make_tables(results).values():
         console.print("", table.to_rich())

@@ -10,6 +10,8 @@ from typing import get_args
 from geoseg.atomic_files import check_writable
 from geoseg.checkpoint import resolve_checkpoint
 from geoseg.hub import is_hub_address
+from geoseg.measurement_options import add_measurement_options, take_measurement_options
+from geoseg.measurements import MeasurementOptions
 from geoseg.metrics import EmptyRule
 from train.evaluate.submission import submission_paths
 from train.report.charts import require_matplotlib
@@ -29,7 +31,6 @@ class EvaluateOptions:
     labels: Path | None
     log: Path | None
     log_label: Path | None
-    twins: bool
     json: Path | None
     html: Path | None
     submission: Path | None
@@ -38,6 +39,7 @@ class EvaluateOptions:
     device: str
     robustness: bool
     shifts: int | None
+    measurements: MeasurementOptions
 
     def check_outputs(self, models: tuple[str, ...]) -> None:
         """Check before the scoring that every output can be written and replaces no other file.
@@ -70,7 +72,6 @@ def parse_options(argv: list[str] | None) -> EvaluateOptions:
     for option, is_given, needed, has_needed in (
         ("--log", given.log, "--log-truth", given.log_label),
         ("--log-truth", given.log_label, "--log", given.log),
-        ("--no-twins", not given.twins, "--log", given.log),
         ("--labels", given.labels, "--data", given.data),
         ("--submission", given.submission, "--data", given.data),
         ("--rolls", given.shifts is not None, "--robustness", given.robustness),
@@ -86,7 +87,9 @@ def parse_options(argv: list[str] | None) -> EvaluateOptions:
     if given.html:
         require_matplotlib()
     checkpoints = tuple(map(resolve_checkpoint, given.checkpoints))
-    return EvaluateOptions(**{**vars(given), "checkpoints": checkpoints})
+    values = {**vars(given), "checkpoints": checkpoints}
+    measurements = take_measurement_options(values)
+    return EvaluateOptions(**values, measurements=measurements)
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -108,13 +111,6 @@ def _make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         dest="log_label",
         help="the log's label, .npy, or .npz with an array mask: 0, 1, and 255 where unknown",
-    )
-    add(
-        "--no-twins",
-        action="store_false",
-        dest="twins",
-        help="give a log of 72 columns to the models as it is; by default its even and its odd "
-        "columns are two logs of 36, the 10 degrees a column of the training data",
     )
     add("--json", type=Path, metavar="FILE", help="write all results")
     add("--html", type=Path, metavar="FILE", help="write a page of tables, charts and pictures")
@@ -140,4 +136,5 @@ def _make_parser() -> argparse.ArgumentParser:
         dest="shifts",
         help="with --robustness: shift by N numbers of columns (default: by every number)",
     )
+    add_measurement_options(parser)
     return parser

@@ -60,6 +60,7 @@ def write_json(path: Path, results: EvaluationResults) -> None:
     names, models = results.evaluation_set.names, results.assessments
     report: dict[str, Any] = {
         "on": results.evaluation_set.description,
+        "notes": results.evaluation_set.notes,
         "empty": results.empty,
         "scores": {name: a.scores for name, a in models.items()},
         "wells": {name: a.wells for name, a in models.items()},

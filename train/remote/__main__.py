@@ -157,29 +157,36 @@ def parse_options(typed: Sequence[str]) -> RemoteOptions:
     given = parser.parse_args(typed[:end])
     if local := [option for option in _LOCAL_OPTIONS if option in names]:
         parser.error(f"{local[0]} after -- does not work on another machine; omit it")
-    given.training = ["-e", *given.experiments, *passed_on, *given.training]
+    training = ["-e", *given.experiments, *passed_on, *given.training]
     on_cpu = "--cpu" in names or "--device cpu" in " ".join(passed_on).replace("=", " ")
     if not on_cpu and "--device" not in names:
-        given.training += ["--device", "cuda"]  # fail rather than train for hours without the GPU
-    if given.hardware is None:
-        given.hardware = "" if on_cpu else kaggle.HARDWARE
-    if "--fresh" in names:
-        given.data = ""
-    given.experiments = find_experiments(given.experiments)
-    given.name = given.name or "-".join(["geoseg", *(str(e.id) for e in given.experiments)])
-    given.folder = given.folder or Path("remote", given.name)
-    if not 0 < given.hours <= kaggle.MAX_HOURS:
-        parser.error(f"--hours is {given.hours:g}; give more than 0, at most {kaggle.MAX_HOURS:g}")
+        training += ["--device", "cuda"]  # fail rather than train for hours without the GPU
+    experiments = find_experiments(given.experiments)
+    name = given.name or "-".join(["geoseg", *(str(e.id) for e in experiments)])
+    default_hardware = "" if on_cpu else kaggle.HARDWARE
+    resolved = {
+        "training": training,
+        "experiments": experiments,
+        "name": name,
+        "folder": given.folder or Path("remote", name),
+        "hardware": default_hardware if given.hardware is None else given.hardware,
+        "data": "" if "--fresh" in names else given.data,
+    }
+    options = RemoteOptions(**{**vars(given), **resolved})
+    if not 0 < options.hours <= kaggle.MAX_HOURS:
+        parser.error(
+            f"--hours is {options.hours:g}; give more than 0, at most {kaggle.MAX_HOURS:g}"
+        )
     for option, pattern, expected in (
         ("user", r"[\w-]+", "the name of an account"),
         ("name", "(?=.{5,50}$)[a-z0-9]+(-[a-z0-9]+)*", "5 to 50 of a-z, 0-9 and single -"),
         ("data", r"([\w-]+/[\w-]+)?", "OWNER/NAME of a data set on Kaggle"),
         ("clone", r"(https://[^@\s]+)?", "an address with https:// and no login"),
     ):
-        text = getattr(given, option) or ""
+        text = getattr(options, option) or ""
         if not re.fullmatch(pattern, text, re.ASCII):
             parser.error(f"--{option} is {text!r}; give {expected}")
-    return RemoteOptions(**vars(given))
+    return options
 
 
 def _make_parser() -> argparse.ArgumentParser:

@@ -75,8 +75,7 @@ class DatasetReport:
         if not usable.any():
             yield (
                 "no patch of train/ or validation/ has a label, so there is nothing to train on; "
-                "add labels/ beside images/ (geoseg.dataset.challenge.read_masks reads labels from "
-                "the challenge's y_train.csv)"
+                "add labels/ beside images/, or train with --labels y_train.csv"
             )
             return
         for split in ("train", "validation"):

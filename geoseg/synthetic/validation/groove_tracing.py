@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.evaluation.morphology import label_components
-from geoseg.patches import UNKNOWN_LABEL
+from geoseg.masks import UNKNOWN_LABEL
 from geoseg.synthetic.validation.robust_statistics import median, quantile
 
 Floats = NDArray[np.float64]

@@ -1,5 +1,6 @@
 """The challenge's csv: what is written is read back, and faulty rows are rejected."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -36,25 +37,56 @@ def test_written_masks_are_read_back(masks, tmp_path):
         assert np.array_equal(read[name].reshape(36, 36), mask)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda text: text.replace("well_1_patch_2,", "well_1_patch_2.npy,"),
-        lambda text: text.replace(",1,", ",1.0,"),
-        lambda text: text.split("\n", 1)[1],
-        lambda text: "\ufeff" + text.replace("\n", "\r\n"),
-        lambda text: text + "\n",
-    ],
-    ids=["npy", "floats", "no header", "from Excel", "empty line"],
-)
+def with_index(text: str) -> str:
+    """Add the index that pandas writes if a table is saved twice."""
+    header, *rows = text.splitlines()
+    return "\n".join([f",Unnamed: 0{header}", *(f"{i},{row}" for i, row in enumerate(rows))])
+
+
+CHANGES = {
+    "npy": lambda text: text.replace("well_1_patch_2,", "well_1_patch_2.npy,"),
+    "path": lambda text: text.replace("\nwell_1", "\ndata\\images/well_1"),
+    "upper case": lambda text: text.upper(),
+    "floats": lambda text: text.replace(",1,", ",1.0,"),
+    "digits": lambda text: text.replace(",1,", ", 1.000,").replace(",0,", ",0e0,"),
+    "booleans": lambda text: text.replace(",1,", ",True,").replace(",0,", ",FALSE,"),
+    "quotes": lambda text: text.replace(",1,", ',"1",').replace(
+        "well_1_patch_2", '"well_1_patch_2"'
+    ),
+    "no header": lambda text: text.split("\n", 1)[1],
+    "from Excel": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+    "empty line": lambda text: text + "\n",
+    "semicolons": lambda text: text.replace(",", ";"),
+    "separator named": lambda text: "sep=;\n" + text.replace(",", ";"),
+    "tabs": lambda text: text.replace(",", "\t"),
+    "spaces": lambda text: text.replace(",", " "),
+    "decimal commas": lambda text: text.replace(",", ";").replace(";1;", ";1,0;"),
+    "decimal commas in quotes": lambda text: text.replace(",1,", ',"1,0",'),
+    "index": with_index,
+    "index without header": lambda text: with_index(text).split("\n", 1)[1],
+    "well after the name": lambda text: re.sub(r"(?m)^(well\S+?)?,", r"\1,7,", text),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_other_spellings_are_read_equally(masks, change, tmp_path):
     path = tmp_path / "y.csv"
-    path.write_bytes(change(format_csv(masks)).encode())
+    path.write_bytes(CHANGES[change](format_csv(masks)).encode())
     read, rejections = read_masks(path)
     assert not rejections
     assert {name: mask.tobytes() for name, mask in read.items()} == {
         name: mask.tobytes() for name, mask in masks.items()
     }
+
+
+def test_csv_of_the_cases(cases):
+    plain, rejections = read_masks(cases / "22-csv/plain.csv")
+    assert not rejections
+    for name in ("semicolon.csv", "bool.csv"):
+        read, rejections = read_masks(cases / "22-csv" / name)
+        assert not rejections
+        assert list(read) == list(plain)
+        assert all(np.array_equal(read[k], plain[k]) for k in plain)
 
 
 def test_faulty_rows_are_rejected(masks, tmp_path):
@@ -108,6 +140,13 @@ def test_labels_in_a_csv_equal_those_of_the_folder(dataset, tmp_path):
     assert read.masks.equal(dataset.masks)
     assert read.labelled.all()
     assert read.rejections == ()
+
+
+def test_transposed_masks_are_refused(dataset, tmp_path):
+    turned = replace(dataset, masks=dataset.masks.mT)
+    path = write_labels(turned, tmp_path / "y.csv")
+    with pytest.raises(DatasetError, match=r"y\.csv lie across the pipe, so its masks are transpo"):
+        replace_labels(dataset, path)
 
 
 def test_names_without_image_or_row_are_rejected(dataset, tmp_path):

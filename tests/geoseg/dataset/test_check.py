@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoseg import read_patch
+from geoseg import read_mask, read_patch
 from geoseg.dataset.__main__ import main
 from geoseg.twins import split_twins, twin_correlation
 from tests.helpers.synthetic_data import exit_code, make_data
@@ -46,7 +46,7 @@ def test_sound_folder_has_no_problem(data, capsys):
     assert "No problem found" in output
     assert get_row(output, "train", "1")[:5] == ["24", "0", "72", "in", "twins"]
     assert get_row(output, "train", "2")[:3] == ["24", "0", "36"]
-    masks = [read_patch(p) for p in (data / "validation" / "labels").glob("well_4_*.npy")]
+    masks = [read_mask(p) for p in (data / "validation" / "labels").glob("well_4_*.npy")]
     groove, pixels = np.mean([m.any() for m in masks]), np.mean(masks)
     row = get_row(output, "validation", "4")
     assert row[-6:] == [f"{groove:.0%}", f"{pixels:.1%}", "0", "0", "0", "0"]
@@ -58,6 +58,18 @@ def test_sound_folder_has_no_problem(data, capsys):
     ]  # only validation patches leak
     assert get_row(output, "train", "all")[0] == "72"
     assert not list(data.glob(".*"))  # the check changes nothing
+
+
+def test_well_of_several_units_is_named(folder, capsys):
+    for index in (3, 5, 8):
+        path = folder / "train" / "images" / f"well_2_patch_{index}.npy"
+        np.save(path, np.load(path) * 25.4)
+    code, output = check(folder, capsys)
+    assert code == 0
+    said = "train/images: The patches of well_2 have different units, 21 in inch and 3 in mm; check"
+    assert said in output
+    assert "well_1 have different" not in output
+    assert "train/images: Unit: 3 of 72 patches; the first: " in output
 
 
 def test_nulls_are_no_problem_and_missing_patches_are_counted(folder, capsys):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from geoseg.dataset import DatasetError, PatchDataset, Rejection
-from tests.helpers.patch_folders import break_rules, make_image, write_patch
+from tests.helpers.patch_folders import assert_same, break_rules, make_image, write_patch
 
 
 def test_patches_are_ordered_by_split_well_and_depth(root):
@@ -71,7 +71,9 @@ def test_every_broken_rule_is_a_rejection(root):
 
 def test_summary_counts_each_rule_with_examples(root):
     break_rules(root)
-    (root / "train/images/Thumbs.db").touch()
+    (root / "train/images/Thumbs.db").touch()  # ignored
+    for name in ("a.npy", "b.npy"):
+        (root / "train/images" / name).touch()
     lines = PatchDataset.load(root).rejection_summary().splitlines()
     assert lines[:3] == [
         "22 patches kept, 13 files rejected",
@@ -83,6 +85,57 @@ def test_summary_counts_each_rule_with_examples(root):
         == 3
     )
     assert "  1 unusable label" in lines
+
+
+def test_upper_case_hidden_files_and_a_surplus_folder_change_nothing(root, tmp_path):
+    before = PatchDataset.load(root)
+    for path in [*root.rglob("well_*.npy")]:
+        copy = tmp_path / "unpacked/data" / path.relative_to(root).as_posix().upper()
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+        (copy.parent / f"._{path.name}").touch()
+        (copy.parent / "desktop.ini").touch()
+    (tmp_path / "unpacked/__MACOSX").mkdir()
+    for folder in (tmp_path / "unpacked", tmp_path / "unpacked/data"):
+        assert_same(PatchDataset.load(folder), before)
+    again = PatchDataset.load(tmp_path / "unpacked", ["validation"])
+    assert set(again.splits) == {"validation"}
+
+
+def test_names_that_differ_in_case_alone_are_rejected_or_refused(root):
+    shutil.copy(root / "train/images/well_1_patch_3.npy", root / "train/images/WELL_1_PATCH_3.npy")
+    rejections = PatchDataset.load(root).rejections
+    assert [(r.name, r.kind) for r in rejections] == [
+        ("train/images/WELL_1_PATCH_3.npy", "name more than once"),
+        ("train/images/well_1_patch_3.npy", "name more than once"),
+        ("train/labels/well_1_patch_3.npy", "label without an image"),
+    ]
+    (root / "Train").mkdir()
+    with pytest.raises(DatasetError, match="holds Train and train; keep one of them"):
+        PatchDataset.load(root)
+
+
+def test_stack_in_a_folder_is_rejected_with_the_remedy(root):
+    np.save(root / "train/images/well_1_patch_3.npy", np.ones((5, 4, 6)))
+    (rejection,) = PatchDataset.load(root).rejections
+    assert rejection.reason.startswith("is a stack of 5 patches; lay it out with python -m")
+
+
+def test_labels_of_0_and_255_are_read_and_said(root, cases):
+    before = PatchDataset.load(root)
+    for path in root.glob("*/labels/*.npy"):
+        np.save(path, np.load(path) * 255)
+    dataset = PatchDataset.load(root)
+    assert dataset.masks.equal(before.masks)
+    notes = [note for note in dataset.notes if "mask" in note]
+    assert notes == [
+        f"{split}/labels: {n} of {n} masks: The mask holds 0 and 255, so 255 was taken for grooves."
+        for split, n in (("train", 15), ("validation", 5))
+    ]
+    other = PatchDataset.load(root, ["test"]).notes
+    assert other
+    assert all(note.startswith("test/") for note in other)
+    assert PatchDataset.load(cases / "20-mask-0-255/data", cache=False).masks.any(2).any(1).all()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,14 @@ from safetensors.torch import load_file, save_file
 
 import geoseg.dataset.folder
 from geoseg.dataset import CACHE_NAME, PatchDataset
-from tests.helpers.patch_folders import assert_same, break_rules, fail_on_reading, write_patch
+from geoseg.measurements import MeasurementOptions
+from tests.helpers.patch_folders import (
+    assert_same,
+    break_rules,
+    fail_on_reading,
+    make_image,
+    write_patch,
+)
 
 
 def test_wrong_column_is_an_error(root):
@@ -42,6 +49,15 @@ def test_second_load_reads_only_the_cache(root, monkeypatch):
     fail_on_reading(monkeypatch)
     assert_same(PatchDataset.load(root), first)
     assert len(PatchDataset.load(root, ["train"])) == 15
+
+
+def test_other_options_are_cached_apart(root):
+    np.save(root / "test/images/well_1_patch_0.npy", np.full((4, 6), 7.0) + np.eye(4, 6))
+    for nulls in ("auto", {7.0, 9.0}, {9.0}):
+        options = MeasurementOptions(nulls=nulls)
+        fresh = PatchDataset.load(root, options=options, cache=False)
+        assert_same(PatchDataset.load(root, options=options), fresh)
+        assert len(fresh) == 22 - (nulls == {7.0, 9.0})  # mostly null
 
 
 def test_changing_a_loaded_dataset_does_not_change_the_cache(root):
@@ -120,16 +136,19 @@ def test_dataset_loads_without_a_writable_cache(root, caplog):
 
 def test_cache_loads_faster_than_the_files(tmp_path):
     """Compare in one process: a busy machine slows both."""
-    np.save(tmp_path / "image.npy", np.eye(36, dtype=np.float32))
+    image = make_image(1, 1, (36, 36))
+    np.save(tmp_path / "images.npy", image)
+    np.save(tmp_path / "labels.npy", np.eye(36, dtype=np.uint8))
     for kind in ("images", "labels"):
         folder = tmp_path / "data" / "train" / kind
         folder.mkdir(parents=True)
         for index in range(1000):
-            os.link(tmp_path / "image.npy", folder / f"well_1_patch_{index}.npy")
+            os.link(tmp_path / f"{kind}.npy", folder / f"well_1_patch_{index}.npy")
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
         dataset = PatchDataset.load(tmp_path / "data")
         seconds.append(time.perf_counter() - start)
-        assert (dataset.images.sum(), len(dataset)) == (1000 * 36, 1000)
+        assert np.array_equal(dataset.images[-1], image)
+        assert (dataset.masks.sum(), len(dataset)) == (1000 * 36, 1000)
     assert 3 * min(seconds[1:]) < seconds[0]

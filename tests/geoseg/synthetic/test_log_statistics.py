@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from geoseg.patches import UNKNOWN_LABEL, read_mask, read_patch
+from geoseg.masks import UNKNOWN_LABEL, read_mask
+from geoseg.measurements import read_patch
 from geoseg.synthetic import synthesize
 from geoseg.synthetic.validation.log_statistics import UNITS, measure_log
 

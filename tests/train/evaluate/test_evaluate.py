@@ -142,7 +142,7 @@ def test_nulls_count_in_no_score(data):
 
 
 def test_log_is_cut_into_twins_and_patches_of_36_rows(log_files):
-    evaluation_set = EvaluationSet.from_log(*(map(Path, log_files[1::2])), twins=True)
+    evaluation_set = EvaluationSet.from_log(*(map(Path, log_files[1::2])))
     image, mask = (part[0].numpy() for part in log(72))
     assert evaluation_set.images.shape == (2, 100, 36)
     assert evaluation_set.cut_patches(evaluation_set.labels).shape == (6, 36, 36)
@@ -154,9 +154,6 @@ def test_log_is_cut_into_twins_and_patches_of_36_rows(log_files):
     assert evaluation_set.labels.sum() == (mask * valid).sum()
     patches = evaluation_set.cut_patches(evaluation_set.images)
     assert np.array_equal(patches[3], split_twins(image)[1, :36])
-    whole = EvaluationSet.from_log(*(map(Path, log_files[1::2])), twins=False)
-    assert whole.images.shape == (1, 100, 72)
-    assert whole.labels.sum() == evaluation_set.labels.sum()
 
 
 def test_log_is_scored_from_the_command_line(checkpoints, log_files, tmp_path, capsys):
@@ -166,8 +163,7 @@ def test_log_is_scored_from_the_command_line(checkpoints, log_files, tmp_path, c
     found = json.loads(report.read_text())
     assert list(found["wells"]["1-stacked"]) == ["pipe"]
     assert found["robustness"]["1-stacked"]["turning"]["identical_pairs"] == 1
-    assert run(checkpoints[0], *log_files, "--no-twins", "--html", tmp_path / "log.html") == 0
-    assert "72 columns; empty" in capsys.readouterr().out
+    assert any("2 sets of 36" in note for note in found["notes"])
 
 
 def test_real_log_is_scored_against_its_proxy(checkpoints, real, capsys):
@@ -243,7 +239,7 @@ class BlindInColumn0:
 
     cards: ClassVar = {"blind": SimpleNamespace(threshold=0.5)}
 
-    def probabilities(self, images, names):
+    def probabilities(self, images, names, interpret):
         found = images.clip(0, 1)
         found[..., 0] *= 0
         return {"blind": found}
@@ -287,7 +283,7 @@ def test_damaged_label_is_reported(data, tmp_path, capsys, monkeypatch):
 
 
 def test_interruption_exits_130(checkpoints, data, monkeypatch, capsys):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Segmenter, "probabilities", interrupt)
@@ -301,7 +297,6 @@ def test_interruption_exits_130(checkpoints, data, monkeypatch, capsys):
         (["--log", "a.npy"], "give both"),
         (["--log-truth", "a.npy"], "give both"),
         (["--log", "a.npy", "--log-truth", "b.npy", "--data", "d"], "not allowed with"),
-        (["--no-twins"], "together with --log only"),
         (["--labels", "y.csv"], "together with --data only"),
         (["--submission", "y.csv"], "together with --data only"),
         (["--rolls", "3"], "together with --robustness"),
@@ -319,9 +314,9 @@ def test_unusable_files_exit_2_with_one_line(checkpoints, data, log_files, tmp_p
     np.save(tmp_path / "small.npy", np.zeros((3, 4), np.uint8))
     for options, words in (
         (["--data", data, "--labels", tmp_path / "none.csv"], "none.csv cannot be read"),
-        ([*log_files[:3], tmp_path / "small.npy"], "has the shape (100, 72) and small.npy (3, 4)"),
+        ([*log_files[:3], tmp_path / "small.npy"], "small.npy has the size 3x4, its image 100x72"),
         ([*log_files[:3], tmp_path / "no.npz"], "no.npz does not exist"),
-        (["--data", data, "--split", "none", "--submission", tmp_path / "y.csv"], "holds no .npy"),
+        (["--data", data, "--split", "none", "--submission", tmp_path / "y.csv"], "does not exist"),
         (["--data", data, "--html", data], "it is a folder; name a file"),
         (["--data", data, "--json", "x", "--html", "x"], "written twice"),
         (["--data", data, "--json", checkpoints[0]], "is read, or written twice"),

@@ -73,7 +73,7 @@ def test_trainer_is_stopped_after_its_hours(tmp_path, capsys):
         "signal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(143)))\n"
         "print('begins')\ntime.sleep(60)\n"
     )
-    job = {"arguments": [], "hours": 2 / 3600}
+    job = {"arguments": [], "hours": 4 / 3600}
     assert remote_script.train(job, code.parent, None, tmp_path / "runs") == 143
     assert read_output(capsys) == "begins saved"
 
