@@ -10,7 +10,7 @@ from geoseg.checkpoint import (
 )
 from geoseg.dataset import DatasetError, PatchDataset
 from geoseg.masks import read_mask
-from geoseg.measurements import Log, MeasurementOptions, interpret, read_log, read_logs, read_patch
+from geoseg.measurements import Log, MeasurementOptions, interpret, read_logs, read_patch
 from geoseg.metrics import scores
 from geoseg.models import MODELS, Model, create_model
 from geoseg.normalisation import Normalisation
@@ -20,6 +20,7 @@ from geoseg.quantisation import Quantisation
 from geoseg.samples import read_sample
 from geoseg.segmenter import Segmentation, Segmenter
 from geoseg.synthetic import synthesize
+from geoseg.wells.reading import read_log
 
 __version__ = "0.1.0"
 

@@ -71,6 +71,10 @@ class Log:
             "nulls", "unit", "row means", "sign", "azimuth".
         unit: the unit of the file's values, one of UNITS, or "unknown".
         inches: inches in one unit of the file's values.
+        depth: float64 (Z,), the depth of each row in `depth_unit`; None if the file has none.
+        depth_unit: such as "ft" or "m"; "" if it is not known.
+        channel: the name of the image in its file; "" if it has none.
+        nominal, diameter: nominal wall and outer diameter in inches, where the file says so.
     """
 
     image: NDArray[np.float32]
@@ -78,6 +82,11 @@ class Log:
     assumptions: Mapping[str, str] = field(default_factory=dict)
     unit: str = "inch"
     inches: float = 1.0
+    depth: NDArray[np.float64] | None = None
+    depth_unit: str = ""
+    channel: str = ""
+    nominal: float | None = None
+    diameter: float | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

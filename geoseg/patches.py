@@ -12,6 +12,8 @@ import os
 import re
 import stat
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import IO
 
@@ -67,7 +69,8 @@ def read_arrays(
         kinds: the NumPy kinds of dtype to accept.
         member: the file to read from a zip archive; None refuses an archive.
     """
-    return _read(source, kinds, member)
+    with open_source(source) as (name, file, size):
+        return name, _parse(file, size, name, kinds, member)
 
 
 def printable_name(name: str) -> str:
@@ -75,10 +78,15 @@ def printable_name(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)
 
 
-def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, NDArray[np.generic]]:
-    """Return what `read_arrays` does; its arguments are explained there."""
+@contextmanager
+def open_source(source: Source) -> Iterator[tuple[str, IO[bytes], int]]:
+    """Open a path, or bytes; give its name for messages, the open file and its size in bytes.
+
+    Raise PatchError if it is no regular file or cannot be read.
+    """
     if isinstance(source, bytes):
-        return "The file", _parse(io.BytesIO(source), len(source), "The file", kinds, member)
+        yield "The file", io.BytesIO(source), len(source)
+        return
     path = os.fspath(source)
     name = printable_name(os.path.basename(path)) or "The path"  # folders stay private
     try:
@@ -88,7 +96,7 @@ def _read(source: Source, kinds: str, member: str | None = None) -> tuple[str, N
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PatchError(f"{name} is not a regular file; choose a .npy file.")
-            return name, _parse(file, status.st_size, name, kinds, member)
+            yield name, file, status.st_size
     except PatchError:
         raise
     except FileNotFoundError:

@@ -7,6 +7,7 @@ groove at a time; tracks overlap, cross and so branch. Positions and widths are 
 
 from collections.abc import Sequence
 from math import log
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,20 @@ MAX_SLOPE = 0.24  # columns per row
 # Width at half depth over width of the label, which includes the flanks and the more so the wider
 # the groove is: 0.89 at 2 columns, 0.83 at 4.
 CORE_FACTOR, CORE_POWER = 0.954, 0.9
+
+
+class Tracks(NamedTuple):
+    """The labelled grooves of each track, all (W, T, Z).
+
+    `number` (int64) counts the grooves of a track, -1 in rows without a label. `depth` (inches)
+    is the height of the cross-section; `centre` and `width` (of the label) are in columns of 10
+    degrees, and `centre` is not brought back into 0 to 36.
+    """
+
+    number: Tensor
+    depth: Tensor
+    centre: Tensor
+    width: Tensor
 
 
 def make_relief(
@@ -54,8 +69,9 @@ def make_taper(intervals: Intervals, rows: Tensor) -> Tensor:
 
 def make_grooves(
     random: RandomStream, well: WellParameters, joint: Tensor, columns: int
-) -> tuple[Tensor, Tensor]:
-    """Return the relief of the grooves, float32 inches (W, Z, A), at most 0, and the label, bool.
+) -> tuple[Tensor, Tensor, Tracks]:
+    """Return the relief of the grooves, float32 inches (W, Z, A), at most 0, the label, bool, and
+    the grooves that are labelled.
 
     `joint` (W, Z) is the number of the joint: grooves continue through collars, but their depth
     differs from joint to joint.
@@ -82,7 +98,9 @@ def make_grooves(
     core = (CORE_FACTOR * width**CORE_POWER).clamp(min=1.3)
     wobble = 0.12 * _vary(random, intervals, 12)
     image = make_relief(-depth * roughness, centre + wobble, core, flatness, columns)
-    return image, make_label_bands(centre, width, labelled, columns)
+    number = torch.where(labelled, intervals.index, -1)
+    label = make_label_bands(centre, width, labelled, columns)
+    return image, label, Tracks(number, depth, centre, width)
 
 
 def _make_depth(

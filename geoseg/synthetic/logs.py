@@ -14,7 +14,7 @@ from geoseg.synthetic.faults import (
     add_nulls,
     repeat_stuck_rows,
 )
-from geoseg.synthetic.grooves import make_grooves
+from geoseg.synthetic.grooves import Tracks, make_grooves
 from geoseg.synthetic.random import RandomStream
 from geoseg.synthetic.wall import make_joints, make_wall
 from geoseg.synthetic.well_parameters import override_parameters, sample_well_parameters
@@ -31,6 +31,18 @@ class Logs(NamedTuple):
 
     images: Tensor
     masks: Tensor
+
+
+class KnownWells(NamedTuple):
+    """A batch of logs with what they were made of.
+
+    `joints`: int64 (well, depth), the number of each row's joint, which begins with its collar.
+    `tracks`: the labelled grooves.
+    """
+
+    logs: Logs
+    joints: Tensor
+    tracks: Tracks
 
 
 def synthesize(
@@ -54,16 +66,34 @@ def synthesize(
     >>> images.shape, masks.dtype
     (torch.Size([2, 100, 36]), torch.uint8)
     """
-    for name, value, least in (("wells", wells, 1), ("rows", rows, 1), ("columns", columns, 8)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; give at least {least}")
+    _check_size(wells, rows, columns)
     random = RandomStream(seed, device)
     size = max(1, BATCH_PIXELS // (rows * columns))
     batches = [
-        _synthesize_batch(random, min(size, wells - first), rows, columns, fixed or {}, collar_row)
+        _synthesize_batch(
+            random, min(size, wells - first), rows, columns, fixed or {}, collar_row
+        ).logs
         for first in range(0, wells, size)
     ]
     return Logs(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
+
+
+def synthesize_known_well(
+    rows: int,
+    *,
+    columns: int = 36,
+    seed: int = 0,
+    fixed: Mapping[str, float | Sequence[float]] | None = None,
+) -> KnownWells:
+    """Return the log of `synthesize(1, ...)`, with its joints and its grooves."""
+    _check_size(1, rows, columns)
+    return _synthesize_batch(RandomStream(seed, "cpu"), 1, rows, columns, fixed or {}, None)
+
+
+def _check_size(wells: int, rows: int, columns: int) -> None:
+    for name, value, least in (("wells", wells, 1), ("rows", rows, 1), ("columns", columns, 8)):
+        if value < least:
+            raise ValueError(f"{name} is {value}; give at least {least}")
 
 
 def _synthesize_batch(
@@ -73,7 +103,7 @@ def _synthesize_batch(
     columns: int,
     fixed: Mapping[str, float | Sequence[float]],
     collar_row: int | None,
-) -> Logs:
+) -> KnownWells:
     well = override_parameters(sample_well_parameters(random, wells), fixed)
     joint, collar_distance = make_joints(random, well, rows)
     if collar_row is not None:
@@ -83,7 +113,7 @@ def _synthesize_batch(
         )
     images = make_wall(random, well, joint, columns)
     images += make_distractors(random, well, rows, columns)
-    grooves, label = make_grooves(random, well, joint, columns)
+    grooves, label, tracks = make_grooves(random, well, joint, columns)
     images += grooves
     disturbance = add_disturbances(random, images, joint, collar_distance)
     roughness = make_roughness(random, well, rows, columns)
@@ -92,4 +122,5 @@ def _synthesize_batch(
     add_collars(random, well, images, collar_distance)
     add_nulls(random, well, images)
     images -= images.nanmean(-1, keepdim=True)  # the instrument's processing does so last
-    return Logs(images, (label & ~images.isnan()).to(torch.uint8))
+    logs = Logs(images, (label & ~images.isnan()).to(torch.uint8))
+    return KnownWells(logs, joint, tracks)

@@ -31,6 +31,7 @@ def test_tables_of_the_documents_match_the_committed_results(scripts):
     import seeds
     import time_to_quality
     import training
+    import wells
 
     documents = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
     text_of_all = "".join(path.read_text() for path in documents)
@@ -42,6 +43,7 @@ def test_tables_of_the_documents_match_the_committed_results(scripts):
         (load.table, load.OUTPUT),
         (page.table, page.OUTPUT),
         (columns.table, columns.OUTPUT),
+        (wells.table, wells.OUTPUT),
     ):
         results = json.loads(file.read_text())
         written = table(results)
@@ -82,6 +84,21 @@ def test_patches_until_a_score_is_reached(scripts):
 
     assert patches_until([0.1, 0.5, 0.4, 0.6], 0.5, 100) == 200
     assert patches_until([0.1, 0.5], 0.6, 100) is None
+
+
+def test_joints_and_grooves_of_known_wells_are_found(scripts):
+    import wells
+
+    results = wells.measure(2, 2000, None)
+    assert results["joints"]["recall"] > 0.9
+    assert results["joints"]["precision"] > 0.9
+    grooves = results["generator's masks"]
+    assert grooves["recall"] > 0.9
+    assert grooves["precision"] > 0.9
+    assert abs(grooves["depth bias"]) < 0.1
+    committed = json.loads(wells.OUTPUT.read_text())["generator's masks"]
+    assert min(committed["recall"], committed["precision"]) > 0.9
+    assert abs(committed["depth bias"]) < 0.1
 
 
 def test_fast_inference_is_faster_for_every_family_and_agrees(scripts):

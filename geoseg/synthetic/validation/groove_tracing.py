@@ -1,13 +1,11 @@
 """Trace the grooves of a mask from row to row, and measure them.
 
-T twin, Z depth, A azimuth, R row of all twins one below the other (T * Z), N span. A span is a
-sequence of adjacent groove pixels in one row; it may cross the seam.
+T twin, Z depth, A azimuth, R row of all twins one below the other (T * Z), N span.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from geoseg.evaluation.morphology import label_components
 from geoseg.masks import UNKNOWN_LABEL
 from geoseg.synthetic.validation.robust_statistics import median, quantile
+from geoseg.wells.spans import Spans, find_spans
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -23,30 +22,6 @@ Bools = NDArray[np.bool_]
 
 DOUBLINGS = 5  # drift compares the mean position of 2**5 rows with that of the 2**5 below
 MIN_CONTRAST = -0.003  # inches: closer to zero, a ratio of contrasts is meaningless
-
-
-class Spans(NamedTuple):
-    """Row, first column and width (N,) of each span; and `number` (R, A), -1 outside of spans."""
-
-    row: Integers
-    first: Integers
-    width: Integers
-    number: Integers
-
-
-def find_spans(groove: Bools) -> Spans:
-    """Find the spans of rows (R, A); a row that is all groove has none."""
-    columns = groove.shape[1]
-    begins = groove & ~np.roll(groove, 1, 1)
-    row, first = begins.nonzero()
-    outside = np.where(np.tile(groove, 2), 2 * columns, np.arange(2 * columns))
-    end = np.minimum.accumulate(outside[:, ::-1], axis=1)[:, ::-1]
-    count = begins.sum(1)
-    before = np.cumsum(count) - count
-    # Pixels left of a row's first beginning belong to its last span, which crosses the seam.
-    within = (begins.cumsum(1) - 1) % count.clip(min=1)[:, None]
-    number = np.where(groove & (count > 0)[:, None], before[:, None] + within, -1)
-    return Spans(row, first, end[row, first] - first, number)
 
 
 def measure_grooves(
