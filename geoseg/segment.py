@@ -1,18 +1,20 @@
 """Segment files of patches and logs: what `python -m geoseg segment` does.
 
 For every input `x.npy` a folder `x` is written: `mask.npy` uint8 and `probability.npy` float32 with
-NaN at nulls, both (Z, A), or (N, Z, A) for a stack of N patches; `summary.json`, and `picture.png`
-on request. Z depth, A azimuth.
+NaN at nulls, both (Z, A), or (N, Z, A) for a stack of N patches; `grooves.csv` and `joints.csv`,
+but for a stack; `summary.json`; and on request `picture.png`, and the results as a DLIS, LAS or csv
+file. Z depth, A azimuth.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +28,18 @@ from geoseg.patches import PatchError, printable_name
 from geoseg.pictures import grey, overlay, png
 from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
+from geoseg.wells.reading import read_log
+from geoseg.wells.results import write_tables
+from geoseg.wells.units import WellGeometry
+from geoseg.wells.writing import FORMATS, write_log
 
 _ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_CHECKPOINT = _ROOT / "checkpoints" / "3000-ring-unet.safetensors"
-_RESULTS = ("mask.npy", "probability.npy", "picture.png", "summary.json")
+_RESULTS = (
+    *("mask.npy", "probability.npy", "grooves.csv", "joints.csv", "picture.png", "summary.json"),
+    *(f"result.{extension}" for extension in FORMATS),
+)
+_LOGS = (".las", ".dlis", ".csv", ".txt", ".asc")  # .npy files may be stacks of patches
 _NOTED_FILES = 20  # at most so many files have lines of their own on the console
 
 
@@ -44,7 +54,11 @@ class SegmentOptions:
     pictures: bool
     overwrite: bool
     device: str
+    channel: str | None
+    frame: str | None
+    write: str | None
     measurements: MeasurementOptions
+    geometry: WellGeometry
 
 
 def segment_files(options: SegmentOptions) -> int:
@@ -57,14 +71,24 @@ def segment_files(options: SegmentOptions) -> int:
     segmenter = Segmenter(options.checkpoints, options.device)
     several = len(segmenter.names) > 1
     folders = {name: options.output / (name if several else "") for name in segmenter.names}
-    check_targets(files, folders.values(), options.overwrite)
+    settings = {name: _hash_settings(segmenter, name, options) for name in segmenter.names}
+    done = {
+        path: [n for n, f in folders.items() if _is_done(path, f / path.stem, settings[n], options)]
+        for path in files
+    }
+    left = [path for path in files if len(done[path]) < len(folders)]
+    check_targets(left, folders.values(), options.overwrite)
     segmenter.preload()  # reports a damaged checkpoint before anything is written
     read: dict[str, list[Log]] = {}
-    for path in track_progress(files, "Segmenting"):
+    for path in track_progress(left, "Segmenting"):
         try:
-            logs = read_logs(path, options.measurements)
+            logs = _read_logs(path, options)
+            identity = _hash_file(path)
             for name, folder in folders.items():
-                _segment_logs(path.name, logs, segmenter, name, folder / path.stem, options)
+                if name in done[path]:
+                    continue
+                key = f"{identity}-{settings[name]}"
+                _segment_logs(path.name, logs, segmenter, name, folder / path.stem, options, key)
         except ValueError as error:
             subject = "" if isinstance(error, PatchError) else f"{printable_name(path.name)}: "
             print(f"segment: {subject}{error}", file=sys.stderr)
@@ -72,8 +96,9 @@ def segment_files(options: SegmentOptions) -> int:
             nothing = np.empty((0, 0), np.float32)  # thousands of images would fill the memory
             read[printable_name(path.name)] = [replace(log, image=nothing) for log in logs]
     _print_notes(read)
-    failed = len(files) - len(read)
-    print(f"{options.output}: masks of {len(read):,} files, {failed:,} files skipped")
+    failed = len(left) - len(read)
+    earlier = f", {len(files) - len(left):,} done before" if len(files) > len(left) else ""
+    print(f"{options.output}: masks of {len(read):,} files, {failed:,} files skipped{earlier}")
     return 1 if failed else 0
 
 
@@ -95,8 +120,14 @@ def _segment_logs(
     name: str,
     folder: Path,
     options: SegmentOptions,
+    key: str,
 ) -> None:
-    """Segment the logs of one file with one model, and write the results into `folder`."""
+    """Segment the logs of one file with one model, and write the results into `folder`.
+
+    `key` identifies input, model and settings; it is in the summary, which is written last.
+    """
+    if folder.is_dir():
+        (folder / "summary.json").unlink(missing_ok=True)
     images = np.stack([log.image for log in logs]) if len(logs) > 1 else logs[0].image
     start = time.perf_counter()
     probability = segmenter.probabilities(images, [name], interpret=False)[name]
@@ -116,6 +147,12 @@ def _segment_logs(
             temporary.write_bytes(png(picture, scale=6 if len(image) <= 128 else 1))
     else:
         (folder / "picture.png").unlink(missing_ok=True)  # of an earlier mask
+    tables = {}
+    if len(logs) == 1:
+        tables = write_tables(folder, logs[0], mask, probability, options.geometry)
+        if options.write:
+            target = folder / f"result.{options.write}"
+            write_log(target, logs[0], mask.astype(np.uint8), probability)
     summary = {
         "file": file,
         "checkpoint": name,
@@ -125,6 +162,8 @@ def _segment_logs(
         "seconds": round(seconds, 4),
         "unit": ", ".join(dict.fromkeys(log.unit for log in logs)),
         "notes": _list_notes(logs),
+        **tables,
+        "key": key,
         "versions": {
             "geoseg": geoseg.__version__,
             "torch": torch.__version__,
@@ -132,6 +171,47 @@ def _segment_logs(
         },
     }
     atomic_write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def _read_logs(path: Path, options: SegmentOptions) -> list[Log]:
+    """Read the patches of a `.npy` file, or the log of another file."""
+    if path.suffix.lower() not in _LOGS:
+        return read_logs(path, options.measurements)
+    return [read_log(path, options.measurements, channel=options.channel, frame=options.frame)]
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def _hash_settings(segmenter: Segmenter, name: str, options: SegmentOptions) -> str:
+    """Identify a model and what else decides its results."""
+    chosen = {
+        "geoseg": geoseg.__version__,
+        "model": _hash_file(segmenter.paths[name]),
+        "threshold": options.threshold,
+        "write": options.write,
+        "pictures": options.pictures,
+        "channel": (options.channel, options.frame),
+        "measurements": str(options.measurements),
+        "geometry": asdict(options.geometry),
+    }
+    return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()[:16]
+
+
+def _is_done(path: Path, folder: Path, settings: str, options: SegmentOptions) -> bool:
+    """Return whether `folder` holds the results of the same input, model and settings."""
+    if options.overwrite:
+        return False
+    try:
+        summary = json.loads((folder / "summary.json").read_text())
+        return bool(summary["key"] == f"{_hash_file(path)}-{settings}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _list_notes(logs: Sequence[Log]) -> tuple[str, ...]:

@@ -36,8 +36,10 @@ _logger = logging.getLogger("geoseg")
 
 # Pixels of one forward pass, in whole images: the widest activation, 256 channels, takes 340 MB.
 _PIXELS_PER_PASS = 256 * 36 * 36
-# The largest single image: 58,000 rows of 36 columns, 2 GB for such an activation.
-MAX_PIXELS = 2**21
+# A taller image runs in windows of so many rows, each with more rows above and below than any
+# architecture looks. Multiples of 32, so that windows are pooled as the whole image is.
+_WINDOW_ROWS, _MARGIN_ROWS = 4608, 288
+MAX_PIXELS = 2**26  # of one image: 1.8 million rows of 36 columns
 
 
 class Segmentation(NamedTuple):
@@ -158,8 +160,8 @@ class Segmenter:
             raise ValueError(f"patches have shape {array.shape}; they must be (Z, A) or (B, Z, A)")
         if array.shape[-2] * array.shape[-1] > MAX_PIXELS:
             raise ValueError(
-                f"one image of {array.shape[-2:]} pixels is beyond the {MAX_PIXELS:,} that fit in "
-                "memory at once; cut it along depth"
+                f"one image of {array.shape[-2:]} pixels is beyond {MAX_PIXELS:,}; cut it along "
+                "depth"
             )
         batch = array.reshape(-1, *array.shape[-2:])
         if interpret and not isinstance(images, Log):
@@ -192,13 +194,14 @@ class Segmenter:
         (_, runner), card = self._load(name), self.cards[name]
         sets = ColumnSets(images.shape[-1], card.columns)
         result = torch.full_like(images, torch.nan)
-        count = max(1, _PIXELS_PER_PASS // (images.shape[-2] * card.columns))  # images of a pass
+        rows = min(images.shape[-2], _WINDOW_ROWS)
+        count = max(1, _PIXELS_PER_PASS // (rows * card.columns))  # images of a pass
         for numbers in torch.arange(sets.number).split(max(1, count // len(images))):
             cut = torch.cat([sets.cut(images, number) for number in numbers.tolist()])
             parts = []
             for part in cut.split(count):
                 inputs, valid = card.normalisation(part.to(self.device))
-                probability = runner(inputs)[:, 0].sigmoid()
+                probability = _run_in_windows(runner, inputs).sigmoid()
                 parts.append(torch.where(valid, probability, torch.nan).cpu())
             for number, found in zip(
                 numbers.tolist(), torch.cat(parts).split(len(images)), strict=True
@@ -206,6 +209,19 @@ class Segmenter:
                 columns, places = sets.find_columns(number)
                 result[..., columns] = found[..., places]
         return result
+
+
+def _run_in_windows(runner: ModelRunner, inputs: torch.Tensor) -> torch.Tensor:
+    """Return logits (B, Z, A) of inputs (B, C, Z, A) as if all rows were computed at once."""
+    rows = inputs.shape[-2]
+    if rows <= _WINDOW_ROWS + 2 * _MARGIN_ROWS:
+        return runner(inputs)[:, 0]
+    parts = []
+    for top in range(0, rows, _WINDOW_ROWS):
+        first, last = max(0, top - _MARGIN_ROWS), min(rows, top + _WINDOW_ROWS + _MARGIN_ROWS)
+        logits = runner(inputs[..., first:last, :])[:, 0]
+        parts.append(logits[..., top - first : top - first + _WINDOW_ROWS, :])
+    return torch.cat(parts, -2)
 
 
 def _interpret(image: NDArray[np.generic]) -> NDArray[np.float32]:

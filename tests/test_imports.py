@@ -104,7 +104,9 @@ def test_only_patches_opens_patch_files(path):
     loaders = {"load", "fromfile", "memmap", "open_memmap", "frombuffer", "loadtxt"}
     tree = tree_of(path)
     calls = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} & loaders
-    assert calls <= {"load"}  # PatchDataset.load and json.load do not load arrays
+    text_readers = {"geoseg/wells/csv_logs.py", "geoseg/wells/las.py"}
+    # PatchDataset.load and json.load do not load arrays.
+    assert calls <= {"load"} | ({"loadtxt"} if place(path) in text_readers else set())
     text, names = path.read_text(), set(imported_names(tree))
     modules = {"np", "numpy", "torch"} - ({"torch"} if place(path) == PICKLES else set())
     assert not any(f"{module}.load(" in text for module in modules)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from geoseg.atomic_files import atomic_write
+from geoseg.measurements import Log
 from geoseg.wells.grooves import Groove
 from geoseg.wells.joints import Joint, Joints
 from geoseg.wells.units import WellGeometry
@@ -20,34 +21,50 @@ Cell = str | int | float | None
 
 
 def write_grooves(
-    path: str | os.PathLike[str], grooves: Sequence[Groove], columns: int, geometry: WellGeometry
+    path: str | os.PathLike[str], grooves: Sequence[Groove], log: Log, geometry: WellGeometry
 ) -> None:
-    """Write a line for each groove of a log of so many `columns`; a groove's number is its line."""
-    lines = [_describe_groove(i, g, columns, geometry) for i, g in enumerate(grooves, 1)]
+    """Write a line for each groove of a log; a groove's number is its line."""
+    lines = [_describe_groove(i, g, log, geometry) for i, g in enumerate(grooves, 1)]
     # One that is never written gives the headers of a table without grooves.
     example = Groove(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None, 0)
-    _write(path, _describe_groove(0, example, columns, geometry), lines)
+    _write(path, _describe_groove(0, example, log, geometry), lines)
 
 
 def write_joints(
-    path: str | os.PathLike[str], joints: Joints, grooves: Sequence[Groove], geometry: WellGeometry
+    path: str | os.PathLike[str],
+    joints: Joints,
+    grooves: Sequence[Groove],
+    log: Log,
+    geometry: WellGeometry,
 ) -> None:
     """Write a line for each joint, with the grooves in it; only the headers if none were found."""
-    lines = [_describe_joint(joint, joints, grooves, geometry) for joint in joints.joints]
+    lines = [_describe_joint(joint, joints, grooves, log, geometry) for joint in joints.joints]
     example = Joint(1, 0, 0, False)
-    headers = _describe_joint(example, Joints((), (example,), math.nan), (), geometry)
+    headers = _describe_joint(example, Joints((), (example,), math.nan), (), log, geometry)
     _write(path, headers, lines)
 
 
+def _describe_depths(log: Log, top: int, bottom: int) -> dict[str, Cell]:
+    """Return the depths of two rows as the log's file has them; empty cells without depths."""
+    depth = log.depth
+    return {
+        "top_depth": None if depth is None else float(depth[top]),
+        "bottom_depth": None if depth is None else float(depth[bottom]),
+        "depth_unit": log.depth_unit if depth is not None else None,
+    }
+
+
 def _describe_groove(
-    number: int, groove: Groove, columns: int, geometry: WellGeometry
+    number: int, groove: Groove, log: Log, geometry: WellGeometry
 ) -> dict[str, Cell]:
+    columns = log.image.shape[1]
     degrees = 360 / columns
     return {
         "groove": number,
         "top_row": groove.top,
         "bottom_row": groove.bottom,
         "length_rows": groove.length,
+        **_describe_depths(log, groove.top, groove.bottom),
         "top_m": geometry.to_metres(groove.top),
         "bottom_m": geometry.to_metres(groove.bottom),
         "length_m": geometry.to_metres(groove.length),
@@ -74,7 +91,7 @@ def _describe_groove(
 
 
 def _describe_joint(
-    joint: Joint, joints: Joints, grooves: Sequence[Groove], geometry: WellGeometry
+    joint: Joint, joints: Joints, grooves: Sequence[Groove], log: Log, geometry: WellGeometry
 ) -> dict[str, Cell]:
     inside = [
         (i, g) for i, g in enumerate(grooves, 1) if g.top <= joint.bottom and g.bottom >= joint.top
@@ -90,6 +107,7 @@ def _describe_joint(
         "top_row": joint.top,
         "bottom_row": joint.bottom,
         "length_rows": joint.length,
+        **_describe_depths(log, joint.top, joint.bottom),
         "top_m": geometry.to_metres(joint.top),
         "bottom_m": geometry.to_metres(joint.bottom),
         "length_m": geometry.to_metres(joint.length),
@@ -128,6 +146,6 @@ def _write(
 def _format(line: dict[str, Cell]) -> Iterator[Cell]:
     for value in line.values():
         if isinstance(value, float):
-            yield f"{value:.5g}" if math.isfinite(value) else None
+            yield f"{value:.8g}" if math.isfinite(value) else None
         else:
             yield value

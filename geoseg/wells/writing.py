@@ -59,9 +59,9 @@ def _write_dlis(
     file = DLISFile()
     logical = file.add_logical_file()
     logical.add_origin("geoseg", well_name=log.name or None)
-    units = {"units": unit} if unit in ("m", "ft", "in", "cm", "mm") else {}
+    known = unit if unit in ("m", "ft", "in", "cm", "mm") else None
     channels = [
-        logical.add_channel("TDEP", data=depth, **units),
+        logical.add_channel("TDEP", data=depth, units=known),
         logical.add_channel(MASK, data=mask),
         logical.add_channel(PROBABILITY, data=probability.astype(np.float32)),
     ]
@@ -131,3 +131,4 @@ _WRITERS: dict[str, Callable[..., None]] = {
     ".las": _write_las,
     ".csv": _write_csv,
 }
+FORMATS = tuple(extension[1:] for extension in _WRITERS)

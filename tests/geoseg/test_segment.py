@@ -1,5 +1,6 @@
 """`python -m geoseg segment`: the results of files, and the exit codes."""
 
+import csv
 import io
 import json
 import shutil
@@ -17,7 +18,7 @@ from geoseg.twins import join_twins, split_twins
 from tests.helpers.synthetic_data import make_checkpoint
 
 THRESHOLD = 0.78  # both models mark some pixels and leave others
-RESULTS = {"mask.npy", "probability.npy", "summary.json"}
+RESULTS = {"mask.npy", "probability.npy", "grooves.csv", "joints.csv", "summary.json"}
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,8 @@ def test_summary_states_versions_shape_coverage_and_assumptions(checkpoints, ima
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
+    assert len(summary.pop("key")) == 33
+    assert summary.pop("grooves") >= 0
     assert summary == {
         "file": "well_1_patch_10.npy",
         "checkpoint": "stacked",
@@ -96,6 +99,11 @@ def test_summary_states_versions_shape_coverage_and_assumptions(checkpoints, ima
             "36 of 1,296 pixels are nulls (code -999.25); their mask is 0 and their "
             "probability NaN."
         ],
+        "joints": 0,
+        "joints_note": "Joints were not found: 36 rows are too few for two collars.",
+        "pitch_inches": None,
+        "diameter_inches": None,
+        "nominal_inches": None,
     }
     assert read_summary(out / "well_1_patch_2")["notes"] == []
     (note,) = read_summary(out / "log")["notes"]
@@ -176,15 +184,54 @@ def test_shipped_checkpoint_is_the_default(images, tmp_path):
     assert read_summary(tmp_path / "out" / image.stem)["checkpoint"] == DEFAULT_CHECKPOINT.stem
 
 
-def test_existing_results_are_kept_without_overwrite(checkpoints, images, tmp_path, capsys):
+def test_what_is_done_is_skipped_and_other_results_are_kept(checkpoints, images, tmp_path, capsys):
     out = tmp_path / "masks"
     command = [images, "-o", out, "--checkpoint", checkpoints[0]]
     assert segment(*command) == 0
     before = {p: p.stat().st_mtime_ns for p in out.glob("*/*")}
-    assert segment(*command) == 2
+    assert segment(*command) == 0
+    assert "masks of 0 files, 0 files skipped, 3 done before" in capsys.readouterr().out
+    assert segment(*command, "--threshold", "0.7") == 2
     assert "mask.npy exists; add --overwrite" in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in out.glob("*/*")} == before
+    np.save(images / "well_1_patch_2.npy", np.load(images / "well_1_patch_10.npy"))
+    assert segment(*command) == 2
+    assert "well_1_patch_2" in capsys.readouterr().err
     assert segment(*command, "--overwrite") == 0
+    assert "masks of 3 files" in capsys.readouterr().out
+
+
+def test_a_well_gives_tables_and_a_file_for_other_programs(checkpoints, tmp_path, capsys):
+    """A csv log with depths in feet: pitch from the depths, the rest from the options."""
+    images, _ = geoseg.synthesize(wells=1, rows=1200, seed=3)
+    depth = 5000 + 0.125 * np.arange(1200)
+    names = ["depth (ft)", *(f"c{n}" for n in range(36))]
+    rows = np.column_stack([depth, np.nan_to_num(images[0].numpy(), nan=-999.25)])
+    np.savetxt(tmp_path / "well.csv", rows, delimiter=",", header=",".join(names), comments="")
+    options = ["--diameter", "9.625in", "--wall", "13.8mm", "--write", "csv"]
+    command = [tmp_path / "well.csv", "-o", tmp_path / "out", "--checkpoint", DEFAULT_CHECKPOINT]
+    assert segment(*command, *options) == 0
+    results = tmp_path / "out" / "well"
+    summary = read_summary(results)
+    assert summary["pitch_inches"] == pytest.approx(1.5)
+    assert summary["nominal_inches"] == pytest.approx(13.8 / 25.4)
+    for table in ("grooves", "joints"):
+        with (results / f"{table}.csv").open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        assert len(lines) == summary[table]
+        for line in lines:
+            top = 5000 + 0.125 * float(line["top_row"])
+            assert (float(line["top_depth"]), line["depth_unit"]) == (pytest.approx(top), "ft")
+    assert summary["grooves"] > 0
+    assert float(lines[0]["length_m"]) > 0
+    written = np.loadtxt(results / "result.csv", delimiter=",", skiprows=1)
+    np.testing.assert_array_equal(written[:, 0], depth)
+    np.testing.assert_array_equal(written[:, 1:37], np.load(results / "mask.npy"))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        segment(*command, "--wall", "13.8")
+    assert caught.value.code == 2
+    assert "is not a length; write a decimal number and a unit" in capsys.readouterr().err
 
 
 def test_input_is_never_replaced(checkpoints, images, capsys):

@@ -3,8 +3,10 @@
 import csv
 import math
 
+import numpy as np
 import pytest
 
+from geoseg.measurements import Log
 from geoseg.wells.grooves import Groove
 from geoseg.wells.joints import Collar, Joint, Joints
 from geoseg.wells.tables import write_grooves, write_joints
@@ -16,6 +18,7 @@ GROOVE = Groove(
     probability=0.9, coverage=0.95,
 )  # fmt: skip
 JOINTS = Joints((Collar(60, 64, True),), (Joint(1, 0, 59, False), Joint(2, 60, 199, False)), 60)
+LOG = Log(np.zeros((8000, 36), np.float32))
 KNOWN = WellGeometry(pitch=1.5, diameter=9.625, nominal=0.5)
 
 
@@ -48,9 +51,11 @@ def read(path):
 
 
 def test_groove_table(tmp_path):
-    write_grooves(tmp_path / "grooves.csv", [GROOVE], 36, KNOWN)
+    write_grooves(tmp_path / "grooves.csv", [GROOVE], LOG, KNOWN)
     (line,) = read(tmp_path / "grooves.csv")
-    values = {name: float(value) for name, value in line.items()}
+    values = {name: float(value) for name, value in line.items() if "depth" not in name[:12]}
+    values |= {name: float(value) for name, value in line.items() if "relative" in name}
+    assert (line["top_depth"], line["bottom_depth"], line["depth_unit"]) == ("", "", "")
     assert values["length_m"] == pytest.approx(3.81)
     assert values["top_m"] == pytest.approx(0.381)
     assert values["width_median_mm"] == pytest.approx(3 / 36 * math.pi * 9.625 * 25.4, rel=1e-3)
@@ -61,8 +66,8 @@ def test_groove_table(tmp_path):
 
 
 def test_unknown_geometry_leaves_cells_empty(tmp_path):
-    write_grooves(tmp_path / "grooves.csv", [GROOVE], 36, WellGeometry())
-    write_joints(tmp_path / "joints.csv", JOINTS, [GROOVE], WellGeometry())
+    write_grooves(tmp_path / "grooves.csv", [GROOVE], LOG, WellGeometry())
+    write_joints(tmp_path / "joints.csv", JOINTS, [GROOVE], LOG, WellGeometry())
     for file in ("grooves.csv", "joints.csv"):
         for line in read(tmp_path / file):
             for name, value in line.items():
@@ -72,7 +77,7 @@ def test_unknown_geometry_leaves_cells_empty(tmp_path):
 
 def test_joint_table(tmp_path):
     shallow = Groove(100, 129, 1, 1, 1, 0, 2, 2, NAN, NAN, NAN, NAN, 2, 2, None, 1)
-    write_joints(tmp_path / "joints.csv", JOINTS, [GROOVE, shallow], KNOWN)
+    write_joints(tmp_path / "joints.csv", JOINTS, [GROOVE, shallow], LOG, KNOWN)
     first, second = read(tmp_path / "joints.csv")
     assert (first["collar_rows"], second["collar_rows"]) == ("", "5")
     assert (first["grooves"], second["grooves"]) == ("1", "2")
@@ -83,9 +88,9 @@ def test_joint_table(tmp_path):
 
 
 def test_tables_without_lines_have_their_headers(tmp_path):
-    write_grooves(tmp_path / "grooves.csv", [], 36, KNOWN)
-    write_grooves(tmp_path / "one.csv", [GROOVE], 36, KNOWN)
+    write_grooves(tmp_path / "grooves.csv", [], LOG, KNOWN)
+    write_grooves(tmp_path / "one.csv", [GROOVE], LOG, KNOWN)
     empty, one = ((tmp_path / name).read_text() for name in ("grooves.csv", "one.csv"))
     assert empty.splitlines() == one.splitlines()[:1]
-    write_joints(tmp_path / "joints.csv", Joints((), (), NAN, "none"), [], KNOWN)
+    write_joints(tmp_path / "joints.csv", Joints((), (), NAN, "none"), [], LOG, KNOWN)
     assert (tmp_path / "joints.csv").read_text().startswith("joint,top_row,")
