@@ -17,7 +17,9 @@ from geoseg import (
 from geoseg.measurements import Log
 from geoseg.samples import read_sample
 from geoseg.segmenter import choose_device
+from geoseg.synthetic import synthesize
 from geoseg.twins import join_twins, split_twins
+from tests.helpers import ROOT
 
 
 @pytest.fixture
@@ -108,6 +110,17 @@ def test_a_log_gives_what_its_image_gives(checkpoints):
     segmenter = Segmenter(checkpoints)
     for name, probability in segmenter.probabilities(Log(patch)).items():
         np.testing.assert_array_equal(probability, segmenter.probabilities(patch)[name])
+
+
+def test_windows_of_a_tall_log_give_what_one_pass_gives(monkeypatch):
+    images, _ = synthesize(wells=1, rows=1500, seed=2)
+    log = images[0].numpy()
+    segmenter = Segmenter([ROOT / "checkpoints" / "3000-ring-unet.safetensors"])
+    (whole,) = segmenter.probabilities(log, interpret=False).values()
+    for rows in (320, 576, 992):
+        monkeypatch.setattr("geoseg.segmenter._WINDOW_ROWS", rows)
+        (found,) = segmenter.probabilities(log, interpret=False).values()
+        np.testing.assert_allclose(found, whole, atol=1e-6)
 
 
 def test_segment_applies_the_threshold_of_each_checkpoint(checkpoints, patches):
