@@ -233,7 +233,7 @@ def test_labels_of_0_and_255_are_understood_and_said(images):
     ("content", "said"),
     [
         (b"PK\x03\x04", "zip archive"),
-        (b"version https://git-lfs.github.com/spec/v1\n", ".npy file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ],
 )
 def test_files_of_other_kinds_are_rejected_in_one_sentence(content, said):
