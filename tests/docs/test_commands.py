@@ -143,6 +143,9 @@ def reader(tmp_path_factory) -> Path:
         np.save(folder / place, image)
     for place in ("mask.npy", "logs/labels/well_1.npy"):
         np.save(folder / place, mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        exec(next(text for text in EXAMPLES.values() if '"well.dlis"' in text), {})
     return folder
 
 
