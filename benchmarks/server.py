@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +29,13 @@ MODELS = {
 # bf16 rounding of random weights says nothing about trained models, so it is off.
 EXACT = ("--device", "cpu", "--precision", "exact")
 APP = (sys.executable, str(ROOT / "app.py"), *EXACT)
+
+
+def start_process(command: Sequence[str], environment: Mapping[str, str]) -> Any:
+    """Start a command with its output in a pipe, `stdout` of the process."""
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
 
 
 def free_port() -> int:
@@ -86,17 +94,19 @@ def make_checkpoints(folder: Path) -> Path:
 
 
 class Server:
-    """A running app.py: its address, its process, and its output since it is ready."""
+    """A running app.py: its address, its process, and its output since it is ready.
+
+    `start` starts the process; tests set one that is faster.
+    """
+
+    start: ClassVar[Callable[[Sequence[str], Mapping[str, str]], Any]] = staticmethod(start_process)
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen(
+        self.process = type(self).start(
             command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={
+            {
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
                 "GRADIO_SERVER_PORT": str(port),
@@ -124,7 +134,6 @@ class Server:
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
 
     def _read_output(self) -> None:
-        assert self.process.stdout is not None
         with self.process.stdout:
             for line in self.process.stdout:
                 self._lines.put(line)

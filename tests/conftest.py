@@ -67,6 +67,23 @@ def _shared_folder(name: str) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_pages() -> Iterator[None]:
+    """Fork app.py from a process that has imported Gradio, instead of starting Python anew."""
+    from benchmarks.server import APP, Server, start_process  # not above: it brings torch
+
+    def start(command, environment):
+        if tuple(command[:2]) != APP[:2]:
+            return start_process(command, environment)
+        from tests.helpers.app_process import AppProcess  # not above: it imports Gradio
+
+        return AppProcess(command[2:], environment)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Server, "start", staticmethod(start))
+        yield
+
+
 @pytest.fixture(scope="session")
 def original() -> Path:
     """Return the folder of the original project's parity files."""

@@ -1,10 +1,5 @@
-"""Training processes that start quickly: each is a fork of a server that has imported torch.
+"""Training processes that start quickly: each is a fork of a server that has imported torch."""
 
-`multiprocessing`'s fork server imports this module once; a start then takes milliseconds, where
-`python -m train` takes seconds to import torch.
-"""
-
-import multiprocessing
 import os
 import signal
 import sys
@@ -14,6 +9,7 @@ from multiprocessing.util import Finalize
 
 import torch
 
+from tests.helpers.fork_server import fork_server
 from train import experiments
 from train.__main__ import main
 from train.experiments import Experiment
@@ -35,13 +31,6 @@ RICH = Experiment(  # all options of a recipe at once
 
 # The first optimiser imports a part of torch that takes seconds: the fork server does it once.
 torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
-
-
-def fork_server():
-    """Return the context of a fork server that imports this module first."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 def add_rich_experiment():

@@ -17,8 +17,8 @@ from tests.helpers.distributed_worker import (
     random,
     work,
 )
+from tests.helpers.fork_server import fork_server
 from tests.helpers.synthetic_data import make_data
-from tests.helpers.train_process import fork_server
 from train.distributed import SINGLE_PROCESS, ProcessGroup, local_device
 
 RUN = "3-unet-8-halving"
