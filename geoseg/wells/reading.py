@@ -14,6 +14,7 @@ import numpy as np
 
 from geoseg.dataset.loading import PatchDataset
 from geoseg.dataset.stitching import find_wells, stitch
+from geoseg.file_kinds import describe_foreign_file
 from geoseg.measurements import DEFAULT, UNITS, Log, MeasurementOptions, interpret, read_logs
 from geoseg.patches import PatchError, Source, open_source, printable_name
 from geoseg.wells.channels import RawLog
@@ -64,8 +65,10 @@ def _read_raw(
     source: Source, name: str, head: bytes, channel: str | None, frame: str | None
 ) -> RawLog:
     """Read a log file by what its first bytes are."""
-    if re.match(rb"[ 0-9]{4}V1\.\d{2}RECORD", head) or head[4:10] == b"V1.00R":
+    if re.match(rb"[ 0-9]{4}V1\.\d{2}RECORD", head):  # a storage unit label of RP 66
         return _with_path(source, lambda path: read_dlis(path, name, channel, frame))
+    if what := describe_foreign_file(head):
+        raise PatchError(f"{name} {what}.")
     with open_source(source) as (_, file, _):
         content = file.read()
     if re.search(rb"^\s*~V", head, re.MULTILINE | re.IGNORECASE):
