@@ -52,6 +52,12 @@ CPU_INDEX = "--extra-index-url https://download.pytorch.org/whl/cpu"
 # Not pinned: `spaces` must match the current protocol of the machine that lends the GPU.
 SPACES = "spaces>=0.51,<1"
 TRAINING_ONLY = ("wandb",)  # in requirements.txt, but not needed by the page
+# Commands that the page does not import. huggingface_hub uploads 250 files in one commit.
+COMMANDS_ONLY = (
+    "geoseg/dataset/check/",
+    "geoseg/synthetic/validation/",
+    "geoseg/synthetic/compare",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +86,13 @@ def find_code(root: Path = ROOT) -> list[Path]:
     found = [root / name for name in list_files(root)]
     if not found:
         found = [root / "app.py", root / "LICENSE", *sorted((root / "geoseg").rglob("*"))]
-    files = [path for path in found if path.is_file() and not path.is_symlink()]
+    files = [
+        path
+        for path in found
+        if path.is_file()
+        and not path.is_symlink()
+        and not path.relative_to(root).as_posix().startswith(COMMANDS_ONLY)
+    ]
     return [path for path in files if path.suffix != ".pyc" and not path.name.startswith(".")]
 
 

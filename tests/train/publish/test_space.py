@@ -61,6 +61,7 @@ def test_bundle_holds_only_what_the_page_needs(tmp_path):
     assert "geoseg/page/page.css" in found
     assert any(name.endswith(".npy") for name in found)
     assert not [name for name in found if "__pycache__" in name or "/." in name]
+    assert not [name for name in found if "/validation/" in name and name.endswith(".py")]
 
 
 def test_options_choose_the_checkpoints(tmp_path, small):
