@@ -93,6 +93,18 @@ def test_row_means_are_subtracted_and_said(offset):
     assert "row means" in log.assumptions
 
 
+def test_row_means_of_joints_of_different_thickness_are_subtracted(real):
+    """Only the overall mean was removed; the walls of joints differ by 3%."""
+    for path in sorted((real / "wells").glob("*.npy")):
+        log = read_log(path).image[:1200]
+        joints = np.random.default_rng(0).normal(0, 0.012, 15).repeat(80)[:, None]
+        found = interpret((log + joints - joints.mean()).astype(np.float32))
+        assert "row means" in found.assumptions, path.name
+        means = np.nansum(log, axis=1) / np.isfinite(log).sum(1).clip(min=1)
+        expected = log - means[:, None]
+        np.testing.assert_allclose(found.image, expected, atol=1e-6)
+
+
 def test_row_means_leave_out_nulls():
     image = SAMPLE + np.float32(0.4)
     image[4:9] = -999.25
