@@ -29,11 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     segment = commands.add_parser(
         "segment",
         help="write the masks of patches and logs",
-        description="For every FILE x.npy, write the folder OUT/x with mask.npy, probability.npy "
-        "and summary.json. With several checkpoints, write OUT/CHECKPOINT/x.",
+        description="For every FILE x.npy, x.csv, x.las or x.dlis, write the folder OUT/x with "
+        "mask.npy, probability.npy, grooves.csv, joints.csv and summary.json. With several "
+        "checkpoints, write OUT/CHECKPOINT/x.",
     )
     add = segment.add_argument
-    add("files", nargs="+", metavar="FILE", help=".npy files, folders of them or quoted patterns")
+    add(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help=".npy, csv, LAS or DLIS files, folders of .npy files, or quoted patterns",
+    )
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results")
     add(
         "--checkpoint",

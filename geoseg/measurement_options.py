@@ -16,7 +16,7 @@ def add_measurement_options(parser: argparse.ArgumentParser) -> None:
         choices=("negative", "positive"),
         default=DEFAULT.losses,
         help="sign of wall losses in the files: negative in thickness, positive in radius "
-        "(default: %(default)s)",
+        "(default: %(default)s; a known channel of a LAS or DLIS file decides for itself)",
     )
     add(
         "--unit",

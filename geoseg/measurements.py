@@ -33,7 +33,7 @@ _TYPICAL_SPREAD = 0.0135  # inch
 # together, have row means up to 0.07, those of a well with a stuck sensor 0.4; joints whose walls
 # differ by 3% have 0.5, thickness about 27. Columns have at least 0.08.
 _MEAN_LIMIT = 0.2
-_TURNED_ROWS, _TURNED_COLUMNS = 0.12, 0.07
+_TRANSPOSED_ROWS, _TRANSPOSED_COLUMNS = 0.12, 0.07
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Log:
         return tuple(self.assumptions.values())
 
 
-def read_log(source: Source, options: MeasurementOptions = DEFAULT) -> Log:
+def read_npy_log(source: Source, options: MeasurementOptions = DEFAULT) -> Log:
     """Read the log, or the patch, of a `.npy` file: its path or its bytes.
 
     Raise PatchError if the file is missing, damaged, of another kind, a stack of several patches,
@@ -106,7 +106,7 @@ def read_log(source: Source, options: MeasurementOptions = DEFAULT) -> Log:
         name = logs[0].name.removesuffix(" [0]")
         raise PatchError(
             f"{name} is a stack of {len(logs):,} patches; lay it out with python -m geoseg.dataset "
-            "import, or read it with read_logs."
+            "import."
         )
     return logs[0]
 
@@ -114,7 +114,7 @@ def read_log(source: Source, options: MeasurementOptions = DEFAULT) -> Log:
 def read_logs(source: Source, options: MeasurementOptions = DEFAULT) -> list[Log]:
     """Read the logs of a `.npy` file: one of (Z, A), or those of a stack (N, Z, A) or (N, Z, A, 1).
 
-    Raise PatchError as `read_log`; the first unusable patch of a stack is named.
+    Raise PatchError as `read_npy_log`; the first unusable patch of a stack is named.
     """
     name, arrays = read_arrays(source)
     if len(arrays) == 1:
@@ -123,8 +123,8 @@ def read_logs(source: Source, options: MeasurementOptions = DEFAULT) -> list[Log
 
 
 def read_patch(source: Source, options: MeasurementOptions = DEFAULT) -> NDArray[np.float32]:
-    """Return the image of `read_log`: float32 (Z, A) in inches, NaN at nulls."""
-    return read_log(source, options).image
+    """Return the image of `read_npy_log`: float32 (Z, A) in inches, NaN at nulls."""
+    return read_npy_log(source, options).image
 
 
 def interpret(
@@ -152,7 +152,7 @@ def _interpret(
     _refuse_mask(values, subject)
     if options.losses == "positive":
         values = -values
-        assumptions["sign"] = "Losses are positive in the file; the values were turned."
+        assumptions["sign"] = "Losses are positive in the file; the values were negated."
     values = _remove_row_means(values, subject, assumptions)
     values, unit, inches = _convert(values, options.unit, assumptions)
     if note := describe_columns(values.shape[1]):
@@ -202,8 +202,8 @@ def _check_width(shape: tuple[int, ...], subject: str) -> None:
             f"go round the pipe; save array.T."
         )
     raise PatchError(
-        f"{subject} has {columns:,} columns; geoseg takes {MIN_COLUMNS} to {MAX_COLUMNS} columns "
-        "round the pipe, in the order (depth, azimuth)."
+        f"{subject} has {columns:,} columns; geoseg takes up to {MAX_COLUMNS} columns round the "
+        "pipe, in the order (depth, azimuth)."
     )
 
 
@@ -258,10 +258,10 @@ def _remove_row_means(
     relative[rounding] = 0
     spread = _measure_spread(relative)
     # Means of independent values are about 0.67 spreads divided by the root of their number.
-    turned = max(_TURNED_ROWS, 1 / values.shape[1] ** 0.5) * spread
-    if MIN_COLUMNS <= len(values) <= MAX_COLUMNS and typical > turned:
+    limit = max(_TRANSPOSED_ROWS, 1 / values.shape[1] ** 0.5) * spread
+    if MIN_COLUMNS <= len(values) <= MAX_COLUMNS and typical > limit:
         columns = values.sum(0, dtype=np.float64, where=valid) / np.maximum(valid.sum(0), 1)
-        if np.median(np.abs(columns)) < _TURNED_COLUMNS * spread:
+        if np.median(np.abs(columns)) < _TRANSPOSED_COLUMNS * spread:
             raise PatchError(
                 f"{subject} looks transposed: its columns, not its rows, have the mean 0; save "
                 "array.T."

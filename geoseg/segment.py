@@ -39,7 +39,6 @@ _RESULTS = (
     *("mask.npy", "probability.npy", "grooves.csv", "joints.csv", "picture.png", "summary.json"),
     *(f"result.{extension}" for extension in FORMATS),
 )
-_LOGS = (".las", ".dlis", ".csv", ".txt", ".asc")  # .npy files may be stacks of patches
 _NOTED_FILES = 20  # at most so many files have lines of their own on the console
 
 
@@ -175,7 +174,9 @@ def _segment_logs(
 
 def _read_logs(path: Path, options: SegmentOptions) -> list[Log]:
     """Read the patches of a `.npy` file, or the log of another file."""
-    if path.suffix.lower() not in _LOGS:
+    with path.open("rb") as file:
+        is_array = path.suffix.lower() == ".npy" or file.read(6) == b"\x93NUMPY"
+    if is_array:
         return read_logs(path, options.measurements)
     return [read_log(path, options.measurements, channel=options.channel, frame=options.frame)]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geoseg.dataset import PatchDataset
 from geoseg.masks import UNKNOWN_LABEL, explain_misfit, read_noted_mask
-from geoseg.measurements import DEFAULT, MeasurementOptions, read_log
+from geoseg.measurements import DEFAULT, MeasurementOptions, read_npy_log
 from geoseg.progress import track_progress
 from geoseg.segmenter import Segmenter
 from geoseg.twins import is_twin_log, split_twins
@@ -66,7 +66,7 @@ class EvaluationSet:
 
         A log of 72 columns becomes its two twins. Raise ValueError if the shapes differ.
         """
-        log = read_log(image_path, options)
+        log = read_npy_log(image_path, options)
         mask = read_noted_mask(label_path, unknown=True)
         if misfit := explain_misfit(mask.pixels.shape, log.image.shape):
             raise ValueError(f"{label_path.name} {misfit}; both must be (depth, azimuth).")

@@ -20,7 +20,7 @@ from geoseg.atomic_files import atomic_write_text
 from geoseg.command_line import run_command
 from geoseg.masks import read_mask
 from geoseg.measurement_options import add_measurement_options, take_measurement_options
-from geoseg.measurements import DEFAULT, MeasurementOptions, read_log
+from geoseg.measurements import DEFAULT, MeasurementOptions, read_npy_log
 from geoseg.synthetic.logs import synthesize
 from geoseg.synthetic.validation.log_statistics import COLUMNS, LATTICE_ROWS, UNITS, measure_log
 from geoseg.synthetic.validation.robust_statistics import quantile
@@ -94,7 +94,7 @@ def read_logs(
 
     Print what was assumed of them.
     """
-    read = {path.stem: read_log(path, options) for path in paths}
+    read = {path.stem: read_npy_log(path, options) for path in paths}
     for name, log in read.items():
         if log.notes:
             print(f"{name}: {' '.join(log.notes)}")

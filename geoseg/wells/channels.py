@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.patches import PatchError
 
-MIN_COLUMNS, MAX_COLUMNS = 12, 360
+LEAST_COLUMNS, MAX_COLUMNS = 12, 360
 # Images of the ultrasonic casing tool: wall minus nominal, and the internal and external radius
 # minus their row averages. A loss inside the pipe lengthens the internal radius.
 LOSSES: dict[str, Literal["negative", "positive"]] = {
@@ -94,7 +94,7 @@ def choose_image(
     listed = "; ".join(map(str, images))
     if not images:
         raise PatchError(
-            f"{subject} holds no azimuthal image of {MIN_COLUMNS} to {MAX_COLUMNS} columns; its "
+            f"{subject} holds no azimuthal image of {LEAST_COLUMNS} to {MAX_COLUMNS} columns; its "
             f"channels are {', '.join(others[:60]) or 'none'}."
         )
     found = [
@@ -133,6 +133,6 @@ def scale_depth(depth: NDArray[np.float64], unit: str) -> tuple[NDArray[np.float
     return (depth if factor == 1 else depth * factor), found[1]
 
 
-def credible(value: float | None, least: float, most: float) -> float | None:
+def keep_credible(value: float | None, least: float, most: float) -> float | None:
     """Return a value of a file's header if it is within the range, else None."""
     return value if value is not None and least <= value <= most else None

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from geoseg.patches import PatchError
 from geoseg.wells.channels import (
+    LEAST_COLUMNS,
     LOSSES,
     MAX_COLUMNS,
-    MIN_COLUMNS,
     ImageChannel,
     RawLog,
     choose_image,
-    credible,
+    keep_credible,
     parse_length_unit,
     scale_depth,
 )
@@ -55,8 +55,8 @@ def read_dlis(path: Path, subject: str, channel: str | None, frame: str | None) 
             image.name,
             length and length[0],
             LOSSES.get(image.name),
-            credible(parameters.get("THNO"), 0.05, 3),
-            credible(parameters.get("CSIZ"), 2, 60),
+            keep_credible(parameters.get("THNO"), 0.05, 3),
+            keep_credible(parameters.get("CSIZ"), 2, 60),
             assumptions={"channel": note} | ({"depth": depth_note} if depth_note else {}),
         )
 
@@ -91,7 +91,7 @@ def _find_images(files: Any) -> Iterator[tuple[Any, Any, Any]]:
         for frame in file.frames:
             for channel in frame.channels:
                 sides = [side for side in channel.dimension or [] if side != 1]
-                if len(sides) == 1 and MIN_COLUMNS <= sides[0] <= MAX_COLUMNS:
+                if len(sides) == 1 and LEAST_COLUMNS <= sides[0] <= MAX_COLUMNS:
                     yield channel, frame, file
 
 

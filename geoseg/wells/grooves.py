@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.measurements import Log
-from geoseg.wells.depths import measure_depths
+from geoseg.wells.groove_loss import measure_depths
 from geoseg.wells.joints import Joints
 from geoseg.wells.spans import Spans, wrap
 from geoseg.wells.tracing import trace_grooves

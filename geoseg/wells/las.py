@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from geoseg.patches import PatchError
 from geoseg.wells.channels import (
+    LEAST_COLUMNS,
     LOSSES,
     MAX_COLUMNS,
-    MIN_COLUMNS,
     ImageChannel,
     RawLog,
     choose_image,
@@ -107,7 +107,7 @@ def _find_images(header: Any, curves: Sequence[str]) -> dict[ImageChannel, list[
         first = min(numbered)
         positions = [numbered[n] for n in range(first, first + len(numbered)) if n in numbered]
         whole = first in (0, 1) and len(positions) == len(numbered)
-        if whole and MIN_COLUMNS <= len(positions) <= MAX_COLUMNS:
+        if whole and LEAST_COLUMNS <= len(positions) <= MAX_COLUMNS:
             unit = str(header.curves[positions[0]].unit)
             images[ImageChannel(before + after, "", len(positions), unit)] = positions
     return images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -15,7 +16,14 @@ import numpy as np
 from geoseg.dataset.loading import PatchDataset
 from geoseg.dataset.stitching import find_wells, stitch
 from geoseg.file_kinds import describe_foreign_file
-from geoseg.measurements import DEFAULT, UNITS, Log, MeasurementOptions, interpret, read_logs
+from geoseg.measurements import (
+    DEFAULT,
+    UNITS,
+    Log,
+    MeasurementOptions,
+    interpret,
+    read_npy_log,
+)
 from geoseg.patches import PatchError, Source, open_source, printable_name
 from geoseg.wells.channels import RawLog
 from geoseg.wells.csv_logs import read_csv
@@ -50,13 +58,7 @@ def read_log(
     with open_source(source) as (name, file, _):
         head = file.read(4096)
     if head.startswith(b"\x93NUMPY"):
-        logs = read_logs(source, options)
-        if len(logs) > 1:
-            raise PatchError(
-                f"{name} is a stack of {len(logs)} patches; open them one by one, or lay them out "
-                "with python -m geoseg.dataset import."
-            )
-        return logs[0]
+        return read_npy_log(source, options)
     raw = _read_raw(source, name, head, channel, frame)
     return _interpret(raw, options, name)
 
@@ -77,20 +79,28 @@ def _read_raw(
 
 
 def _interpret(raw: RawLog, options: MeasurementOptions, name: str) -> Log:
-    """Interpret the values of a log file by what the file says of them."""
-    unit = next((u for u, inches in UNITS.items() if inches == raw.inches), "auto")
-    said = replace(
-        options,
-        unit=options.unit if options.unit != "auto" else unit,
-        losses="positive" if raw.losses == "positive" else options.losses,
-    )
-    values = raw.values
+    """Interpret the values of a log file by what the file says of them.
+
+    The user's unit comes before the file's, the sign of a known channel before the user's.
+    """
+    values, unit, assumptions = raw.values, options.unit, dict(raw.assumptions)
     if raw.nulls and values.dtype.kind == "f":
         values = np.where(np.isin(values, raw.nulls), np.nan, values)
-    log = interpret(values, said, name)
+    factor = raw.inches if unit == "auto" else None
+    if factor is not None:
+        unit = next((u for u, inches in UNITS.items() if math.isclose(inches, factor)), "inch")
+    losses = "positive" if raw.losses == "positive" else options.losses
+    log = interpret(values, replace(options, unit=unit, losses=losses), name)
+    if factor is not None and not math.isclose(UNITS[unit], factor):  # such as cm or 0.1 in
+        assumptions["unit"] = (
+            f"The file says that its values are in units of {factor:g} inch; they were converted "
+            "to inches."
+        )
+        image = log.image * np.float32(factor)
+        log = replace(log, image=image, unit=f"{factor:g} inch", inches=factor)
     return replace(
         log,
-        assumptions={**raw.assumptions, **log.assumptions},
+        assumptions={**assumptions, **log.assumptions},
         depth=raw.depth,
         depth_unit=raw.depth_unit,
         channel=raw.channel,

@@ -10,8 +10,8 @@ from geoseg.measurements import (
     MeasurementOptions,
     describe_columns,
     interpret,
-    read_log,
     read_logs,
+    read_npy_log,
     read_patch,
     summarise_assumptions,
 )
@@ -39,7 +39,7 @@ def test_real_patches_come_back_bit_for_bit(real):
             with pytest.raises(AllNullError):
                 read_patch(path)
             continue
-        log = read_log(path)
+        log = read_npy_log(path)
         np.testing.assert_array_equal(log.image, raw, path.name)
         assert set(log.assumptions) <= {"nulls"}
         np.testing.assert_array_equal(interpret(log.image).image, log.image)
@@ -70,7 +70,7 @@ def test_an_unknown_unit_is_scaled_and_said():
 
 def test_units_of_real_logs_are_told_apart(real):
     for path in sorted((real / "wells").glob("*.npy")):
-        log = read_log(path).image
+        log = read_npy_log(path).image
         for top in range(0, len(log) - 35, 36 * 5):
             patch = log[top : top + 36, :36]
             if np.isfinite(patch).mean() < 0.5:
@@ -96,7 +96,7 @@ def test_row_means_are_subtracted_and_said(offset):
 def test_row_means_of_joints_of_different_thickness_are_subtracted(real):
     """Only the overall mean was removed; the walls of joints differ by 3%."""
     for path in sorted((real / "wells").glob("*.npy")):
-        log = read_log(path).image[:1200]
+        log = read_npy_log(path).image[:1200]
         joints = np.random.default_rng(0).normal(0, 0.012, 15).repeat(80)[:, None]
         found = interpret((log + joints - joints.mean()).astype(np.float32))
         assert "row means" in found.assumptions, path.name
@@ -167,7 +167,7 @@ def is_refused(array):
 def test_transposed_real_patches_are_found_and_no_other(real):
     found = tried = 0
     for path in sorted((real / "wells").glob("*.npy")):
-        log = read_log(path).image
+        log = read_npy_log(path).image
         for rows in (36, 108, 252):
             for top in range(0, len(log) - rows + 1, 36 * 7):
                 patch = log[top : top + rows]
@@ -206,7 +206,7 @@ def test_stacks_are_several_logs(tmp_path):
         np.testing.assert_array_equal([log.image for log in logs], stack)
         assert [log.name for log in logs] == [f"x.npy [{i}]" for i in range(5)]
     with pytest.raises(PatchError, match="stack of 5"):
-        read_log(tmp_path / "x.npy")
+        read_npy_log(tmp_path / "x.npy")
 
 
 def test_assumptions_of_several_logs_are_counted():

@@ -13,7 +13,7 @@ from geoseg.measurements import (
     DEFAULT,
     Log,
     MeasurementOptions,
-    read_log,
+    read_npy_log,
     summarise_assumptions,
 )
 from geoseg.patches import AllNullError
@@ -69,6 +69,6 @@ def write_submission(
 def _read_log(file: Path, options: MeasurementOptions) -> Log | None:
     """Return a patch; None if it has no measurement."""
     try:
-        return read_log(file, options)
+        return read_npy_log(file, options)
     except AllNullError:
         return None

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from geoseg.measurements import Log, read_log
+from geoseg.measurements import Log, read_npy_log
 from geoseg.synthetic.logs import synthesize_known_well
 from geoseg.wells.joints import find_joints
 
@@ -120,7 +120,7 @@ def test_blank_and_short_logs_have_no_joints(shape, value):
     ("well", "spacing"), [(13, 337), (7, 171), (2, 157), (11, 343), (3, 337), (9, None)]
 )
 def test_joints_of_real_logs(real, well, spacing):
-    joints = find_joints(read_log(real / "wells" / f"well_{well}.npy"))
+    joints = find_joints(read_npy_log(real / "wells" / f"well_{well}.npy"))
     if spacing:
         assert joints.spacing == pytest.approx(spacing, rel=0.02)
     else:

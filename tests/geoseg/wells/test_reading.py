@@ -183,6 +183,16 @@ def test_a_las_file_reads_as_it_was_written(delimiter, wrap):
     assert (log.depth_unit, log.channel, log.unit) == ("ft", "IMG", "inch")
 
 
+@pytest.mark.parametrize(("unit", "factor"), [("CM", 1 / 2.54), ("MM", 1 / 25.4)])
+def test_values_in_the_unit_of_the_file_become_inches(unit, factor):
+    image = make_image()
+    text = make_las(image / factor, np.arange(float(ROWS))).replace(".IN :", f".{unit} :")
+    log = read_log(text.encode())
+    np.testing.assert_allclose(log.image, image, atol=2e-6)
+    assert log.inches == pytest.approx(factor)
+    assert "converted to inches" in " ".join(log.notes)
+
+
 def test_depths_in_tenths_of_an_inch_are_scaled():
     text = make_las(make_image(), 9869040.0 - 12 * np.arange(ROWS), unit=".1IN")
     log = read_log(text.encode())
