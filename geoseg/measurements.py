@@ -33,6 +33,7 @@ _TYPICAL_SPREAD = 0.0135  # inch
 # together, have row means up to 0.07, those of a well with a stuck sensor 0.4; joints whose walls
 # differ by 3% have 0.5, thickness about 27. Columns have at least 0.08.
 _MEAN_LIMIT = 0.2
+_LOG_ROWS = 144  # an image of as many is a log, not a patch
 _TRANSPOSED_ROWS, _TRANSPOSED_COLUMNS = 0.12, 0.07
 
 
@@ -213,17 +214,19 @@ def _remove_nulls(
     assumptions: dict[str, str],
 ) -> NDArray[np.floating]:
     """Return the values as float32 or float64, whichever keeps them, with NaN at nulls."""
-    codes = [*(find_null_codes(array) if nulls == "auto" else nulls)]
+    codes = np.array([*(find_null_codes(array) if nulls == "auto" else nulls)], np.float64)
+    if array.dtype.kind == "f":
+        codes = codes.astype(array.dtype)  # float32 holds -999.99 only nearly
     kept = array.dtype.itemsize < 4 or array.dtype == np.float32
     values: NDArray[np.floating] = array.astype(np.float32 if kept else np.float64, order="C")
     null = ~(np.abs(values) <= np.finfo(np.float32).max)  # NaN compares false
-    if codes:
-        null |= np.isin(array, codes)
+    null |= np.isin(array, codes)
+    codes = codes[np.isin(codes, array)]
     values[null] = np.nan
     if count := int(null.sum()):
         listed = ", ".join(f"{code:.7g}" for code in codes[:4])
         more = f" and {len(codes) - 4:,} others" if len(codes) > 4 else ""
-        named = f" (code {listed}{more})" if codes else ""
+        named = f" (code {listed}{more})" if len(codes) else ""
         assumptions["nulls"] = (
             f"{count:,} of {null.size:,} pixels are nulls{named}; their mask is 0 and their "
             "probability NaN."
@@ -266,10 +269,12 @@ def _remove_row_means(
                 f"{subject} looks transposed: its columns, not its rows, have the mean 0; save "
                 "array.T."
             )
-    if typical <= max(_MEAN_LIMIT * spread, 1e-6 * float(np.nanmax(np.abs(values)))):
+    # A heavier section may be a part of a log alone; in a patch a few rows of nulls are a quarter.
+    usual = float(np.quantile(np.abs(means[whole]), 0.75 if len(values) >= _LOG_ROWS else 0.5))
+    if usual <= max(_MEAN_LIMIT * spread, 1e-6 * float(np.nanmax(np.abs(values)))):
         return values
     assumptions["row means"] = (
-        f"The rows have means of about {typical:.4g}, not 0; each row's mean was subtracted."
+        f"The rows have means of about {usual:.4g}, not 0; each row's mean was subtracted."
     )
     return relative
 

@@ -91,12 +91,17 @@ def _find_piled(
 ) -> NDArray[np.bool_]:
     """Return which values are known codes that ten times as many pixels hold as their neighbours.
 
-    Such a code is found within the range of the readings too: -999.25 in a log in micrometres.
+    Such a code is found within the range of the readings too: -999.25 in a log in micrometres. In
+    coarse counts the neighbours are the next values present: 99 between 98 and 100 is a reading.
     """
     piled = (counts >= 10) & _is_one_of(values, _CODES)
     for position in piled.nonzero()[0]:
         near = np.abs(values - values[position]) <= 0.05 * bulk.spread
         near[position] = False
+        if not near.any():
+            near[max(0, position - 1) : position + 2] = True
+            near[position] = False
+            near &= np.abs(values - values[position]) <= 2 * bulk.spread
         piled[position] = not near.any() or counts[position] >= 10 * counts[near].mean()
     return piled
 
@@ -119,11 +124,12 @@ def _find_outside(
     shares = [np.full(len(values), 2), np.full(len(values), max(8, pixels // 2000))]
     enough = counts >= np.select([spreads > _FAR, spreads > _DISTANT], shares, max(8, pixels // 20))
     piled = counts >= 10 * bulk.repeats
+    known &= (counts > 1) | (spreads > _FAR)  # a single one is a spike
     suspect = (distances > _OUTSIDE * bulk.spread) & (
         known | lost | enough & (piled | (counts > 1))
     )
     if bulk.repeats > 1:  # counts: readings repeat too
-        suspect &= piled | known | lost
+        suspect &= piled | known | lost | (spreads > _FAR)
     readings = np.concatenate([[0], np.cumsum(np.where(suspect, 0, counts))])
     margin = distances * np.where(limits, 0.25, 0.5)
     low = np.searchsorted(values, values - margin)

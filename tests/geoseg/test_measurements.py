@@ -105,6 +105,28 @@ def test_row_means_of_joints_of_different_thickness_are_subtracted(real):
         np.testing.assert_allclose(found.image, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.55])
+def test_row_means_of_a_heavier_section_are_subtracted(real, share):
+    log = np.load(real / "wells" / "well_10.npy")[:1000]
+    heavier = log.copy()
+    heavier[-round(share * 1000) :] += np.float32(0.1)
+    found = interpret(heavier)
+    assert "row means" in found.assumptions
+    thickness = interpret(log + np.float32(0.4))  # every mean is subtracted
+    np.testing.assert_allclose(found.image, thickness.image, atol=1e-6)
+
+
+def test_a_named_code_that_float32_holds_only_nearly_is_found():
+    patch = make_synthetic_dataset(2, 2).images[0].numpy().copy()
+    patch[3] = np.float32(-999.99)
+    log = interpret(patch, MeasurementOptions(nulls=(-999.99,)))
+    assert np.isnan(log.image[3]).all()
+    assert "-999.99" in log.assumptions["nulls"]
+    patch[4, 5] = np.nan
+    unused = interpret(patch, MeasurementOptions(nulls=(-12345.0,)))
+    assert "-12345" not in unused.assumptions["nulls"], "no pixel holds it"
+
+
 def test_row_means_leave_out_nulls():
     image = SAMPLE + np.float32(0.4)
     image[4:9] = -999.25
@@ -121,7 +143,7 @@ def test_a_constant_array_is_blank(fill):
     np.testing.assert_array_equal(interpret(np.full((36, 36), fill, np.float32)).image, 0)
 
 
-def test_positive_losses_are_turned():
+def test_positive_losses_are_negated():
     log = interpret(-SAMPLE, MeasurementOptions(losses="positive"))
     np.testing.assert_array_equal(log.image, SAMPLE)
     assert "sign" in log.assumptions
@@ -152,7 +174,7 @@ def test_more_columns_than_a_turn_are_transposed(shape):
 
 
 def test_more_rows_and_columns_than_a_turn_are_refused():
-    with pytest.raises(PatchError, match="24 to 360 columns"):
+    with pytest.raises(PatchError, match="up to 360 columns"):
         interpret(np.zeros((400, 400), np.float32))
 
 

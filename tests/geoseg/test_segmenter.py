@@ -105,6 +105,20 @@ def test_arrays_are_read_as_files_are_and_what_was_assumed_is_logged(checkpoints
     assert any("mean" in message for message in caplog.messages)
 
 
+def test_masked_values_are_nulls_and_other_kinds_are_refused(checkpoints, patches):
+    segmenter = Segmenter(checkpoints[:1])
+    (name,) = segmenter.names
+    hidden = np.zeros(patches[0].shape, bool)
+    hidden[5:8] = True
+    masked = np.ma.masked_array(np.where(hidden, 7.0, patches[0]), hidden)
+    found = segmenter.probabilities(masked)[name]
+    nulls = np.where(hidden, np.nan, patches[0]).astype(np.float32)
+    np.testing.assert_array_equal(found, segmenter.probabilities(nulls)[name])
+    for dtype in (object, np.complex64):
+        with pytest.raises(ValueError, match="must be real numbers"):
+            segmenter.probabilities(patches[0].astype(dtype))
+
+
 def test_a_log_gives_what_its_image_gives(checkpoints):
     patch = read_sample("well_3_patch_14")
     segmenter = Segmenter(checkpoints)
