@@ -157,7 +157,7 @@ class Segmenter:
         """
         array = images.image if isinstance(images, Log) else images
         if isinstance(array, np.ma.MaskedArray):
-            array = array.astype(np.float64).filled(np.nan)
+            array = np.ma.filled(array.astype(np.float64), np.nan)
         array = np.asarray(array)
         if array.dtype.kind not in "iufb":
             raise ValueError(f"patches are {array.dtype}; they must be real numbers")
