@@ -241,6 +241,45 @@ def test_a_csv_file_reads_as_it_was_written(separator, decimal, heading, unit):
         assert log.depth is None
 
 
+@pytest.mark.parametrize("trailing", ["", ","])
+@pytest.mark.parametrize(
+    ("first", "heading", "note", "depth"),
+    [
+        (None, None, "", None),
+        (None, [*range(COLUMNS)], "", None),
+        (None, [10 * n for n in range(COLUMNS)], "", None),
+        (np.arange(ROWS), ["", *range(COLUMNS)], "counts the rows", None),
+        (np.arange(ROWS), None, "counts the rows", None),
+        (
+            900 + 0.5 * np.arange(ROWS),
+            ["Measured Depth (ft)", *range(COLUMNS)],
+            "taken for the depths",
+            "ft",
+        ),
+        (900 - 0.1 * np.arange(ROWS), ["Tiefe", *range(COLUMNS)], "taken for the depths", ""),
+        (900 + 0.1 * np.arange(ROWS), None, "taken for the depths", ""),
+    ],
+)
+def test_headers_indices_and_depths_of_a_csv_file_are_no_measurements(
+    first, heading, note, depth, trailing
+):
+    image = make_image().round(6)
+    rows = image if first is None else np.column_stack([first, image])
+    lines = [",".join(f"{value:.6f}" for value in row) + trailing for row in rows]
+    if heading:
+        lines.insert(0, ",".join(map(str, heading)) + trailing)
+    log = read_log("\n".join(lines).encode())
+    np.testing.assert_allclose(log.image, image, atol=2e-6)
+    assert (log.depth is None) == (depth is None)
+    if depth is not None:
+        np.testing.assert_allclose(log.depth, first)
+        assert log.depth_unit == depth
+    notes = " ".join(log.notes)
+    assert note in notes
+    assert ("last column is empty" in notes) == bool(trailing)
+    assert "null" not in notes
+
+
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", b"a,b\n1,2\n3", b"<html>no</html>"])
 def test_what_is_no_log_is_one_sentence(content):
     with pytest.raises(PatchError) as caught:
