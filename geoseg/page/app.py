@@ -1,0 +1,90 @@
+"""The page: Gradio's parts round the viewer, the endpoints for programs, and the server."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import gradio as gr
+
+from geoseg.card import latest_per_architecture
+from geoseg.measurements import DEFAULT, MeasurementOptions
+from geoseg.page.api import endpoints
+from geoseg.page.backend import Backend
+from geoseg.page.browse import PatchSet
+from geoseg.page.controls import add_controls
+from geoseg.page.security import launch_options, protect
+from geoseg.page.viewer import make_viewer
+from geoseg.segmenter import Segmenter
+
+# The system's own fonts: nothing is fetched from anywhere else, so the page works offline.
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
+THEME = gr.themes.Base(
+    primary_hue="cyan",
+    neutral_hue="slate",
+    spacing_size="sm",
+    text_size="sm",
+    radius_size="md",
+    font=list(FONTS),
+    font_mono=["ui-monospace", "Consolas", "monospace"],
+)
+MAX_WAITING = 64  # events of all users that wait for their turn
+
+
+def build(
+    segmenter: Segmenter,
+    patches: PatchSet,
+    shown: Sequence[str] | None = None,
+    measurements: MeasurementOptions = DEFAULT,
+) -> gr.Blocks:
+    """Build the page for these models.
+
+    `patches` is what everybody sees before uploading their own, `shown` the models that are ticked
+    at first, by default the `latest_per_architecture`. `measurements` say what uploads measure.
+    """
+    shown = latest_per_architecture(segmenter.cards) if shown is None else list(shown)
+    backend = Backend(segmenter, patches, measurements)
+    with gr.Blocks(title="geoseg", analytics_enabled=False, fill_width=True) as page:
+        viewer = make_viewer(backend, shown)
+        add_controls(backend, viewer, shown)
+        # Not queued by Gradio where one request has its answer, as over MCP.
+        for name, function in endpoints(segmenter).items():
+            gr.api(
+                function,
+                api_name=name,
+                api_description=inspect.getdoc(function),
+                queue=False,
+                concurrency_id="programs",
+            )
+    page.queue(max_size=MAX_WAITING, api_open=False)
+    return page
+
+
+def launch(
+    page: gr.Blocks, host: str, port: int, root_path: str = "", accounts: Sequence[str] = ()
+) -> str:
+    """Serve the page until `page.close()`, and return its address; OSError for a taken port.
+
+    `root_path` is where a proxy shows it, `accounts` ("user:password") those who may enter, or all.
+    """
+    _, address, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        inbrowser=False,
+        ssr_mode=False,
+        pwa=False,
+        run_history=False,
+        enable_monitoring=False,
+        show_error=True,
+        footer_links=["api"],
+        root_path=root_path,
+        mcp_server=True,
+        theme=THEME,
+        head='<link rel="stylesheet" href="page/static/viewer.css">',
+        **launch_options(host, root_path, accounts),
+    )
+    protect(page)
+    return address

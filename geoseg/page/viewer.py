@@ -1,0 +1,70 @@
+"""The viewer: the one component of ours, drawn on canvases by the modules in `static/`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from geoseg.page.backend import Backend
+from geoseg.page.catalogue import MOST, SIDE
+from geoseg.page.live import describe
+from geoseg.page.pipes import COUNT, KNOBS
+from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT
+
+STATIC = Path(__file__).parent / "static"
+# The request of the viewer as it stands, for the input of an event: `inputs=[viewer], js=REQUEST`.
+REQUEST = "() => [window.geoseg.request()]"
+
+_serial = itertools.count(1)
+
+
+def make_viewer(backend: Backend, shown: Sequence[str], first: str = "") -> gr.HTML:
+    """Make the viewer; `shown` are the models that are ticked, `first` is the patch shown first."""
+    patches = backend.patches
+    facts = {
+        "models": describe(backend.segmenter),
+        "shown": list(shown),
+        "count": len(patches),
+        "name": first,
+        "maxShift": MAX_SHIFT,
+        "maxNoise": MAX_NOISE,
+        "maxSeed": MAX_SEED,
+        "thumbnails": {"side": SIDE, "most": MOST},
+        "synthetic": {"count": COUNT, "knobs": {k: v._asdict() for k, v in KNOBS.items()}},
+    }
+
+    # Gradio marks the functions, which bound methods do not admit.
+    async def look(message: Any) -> dict[str, Any]:
+        return await backend.look(message)
+
+    async def browse(message: Any) -> dict[str, Any]:
+        return await backend.browse(message)
+
+    return gr.HTML(
+        {},
+        html_template='<div class="gs"></div>',
+        js_on_load="import(new URL('page/static/viewer.js', document.baseURI)).then(module => "
+        f"module.start(element, {json.dumps(facts)}, {{ server, trigger, watch, props }}))",
+        server_functions=[look, browse],
+        apply_default_css=False,
+        elem_id="viewer",
+    )
+
+
+def message(kind: str, **values: Any) -> dict[str, Any]:
+    """Return a value of the viewer: it does what `kind` says, each time, as no two are equal."""
+    return {"kind": kind, "serial": next(_serial), **values}
+
+
+def tell(**keys: str) -> str:
+    """Return the `js` of an event whose inputs are settings of the viewer: state key by input.
+
+    `tell(shift="v => v")` sets the shift to the first input. A value is a JavaScript function.
+    """
+    pairs = ", ".join(f"{key}: ({read})(values[{i}])" for i, (key, read) in enumerate(keys.items()))
+    return f"(...values) => {{ window.geoseg.set({{ {pairs} }}); return []; }}"
