@@ -12,7 +12,7 @@ from geoseg.measurements import DEFAULT, MeasurementOptions
 from geoseg.page.api import endpoints
 from geoseg.page.backend import Backend
 from geoseg.page.browse import PatchSet
-from geoseg.page.controls import add_controls
+from geoseg.page.controls import add_controls, add_header, follow_viewer, wire_uploads
 from geoseg.page.security import launch_options, protect
 from geoseg.page.viewer import make_viewer
 from geoseg.segmenter import Segmenter
@@ -45,8 +45,11 @@ def build(
     shown = latest_per_architecture(segmenter.cards) if shown is None else list(shown)
     backend = Backend(segmenter, patches, measurements)
     with gr.Blocks(title="geoseg", analytics_enabled=False, fill_width=True) as page:
+        upload, close = add_header()
         viewer = make_viewer(backend, shown)
-        add_controls(backend, viewer, shown)
+        controls = add_controls(backend, viewer, shown)
+        follow_viewer(viewer, controls, close)
+        wire_uploads(backend, viewer, upload, close)
         # Not queued by Gradio where one request has its answer, as over MCP.
         for name, function in endpoints(segmenter).items():
             gr.api(

@@ -61,10 +61,6 @@ def message(kind: str, **values: Any) -> dict[str, Any]:
     return {"kind": kind, "serial": next(_serial), **values}
 
 
-def tell(**keys: str) -> str:
-    """Return the `js` of an event whose inputs are settings of the viewer: state key by input.
-
-    `tell(shift="v => v")` sets the shift to the first input. A value is a JavaScript function.
-    """
-    pairs = ", ".join(f"{key}: ({read})(values[{i}])" for i, (key, read) in enumerate(keys.items()))
-    return f"(...values) => {{ window.geoseg.set({{ {pairs} }}); return []; }}"
+def tell(key: str) -> str:
+    """Return the `js` of an event that sets one of the viewer's settings to its first input."""
+    return f"(value) => {{ window.geoseg?.control({json.dumps(key)}, value); return []; }}"
