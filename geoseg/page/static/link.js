@@ -60,7 +60,7 @@ export function readLink(hash, usual, facts) {
   const truth = text('truth'), knobs = text('knobs'), models = text('models');
   if (truth !== null) state.truth = truth === 'true';
   if (knobs !== null) state.knobs = readKnobs(knobs, facts);
-  state.name = text('patch') ?? usual.name;
+  state.name = text('patch') ?? (state.source === 'start' ? usual.name : '');
   state.sort = text('sort') ?? usual.sort;
   state.well = text('well') ?? usual.well;
   const names = facts.models.map(m => m.name), wanted = models === null ? usual.models : models.split(',');

@@ -68,8 +68,7 @@ function inLines(things, widthOf, width) {
  * @param {Shown} shown
  */
 export function drawPicture({ scene, state, views, root, zoom }) {
-  const style = getComputedStyle(root);
-  const [ink, soft, sheet] = ['--gs-ink', '--gs-soft', '--gs-sheet'].map(name => style.getPropertyValue(name));
+  const style = getComputedStyle(root), ink = style.color, soft = getComputedStyle(views[0].facts).color;
   const canvas = document.createElement('canvas');
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
   const inner = views.length * (SIDE + GAP) - GAP, top = TITLE + HEAD + SIDE + FOOT;
@@ -81,7 +80,7 @@ export function drawPicture({ scene, state, views, root, zoom }) {
   canvas.width = SCALE * (inner + 2 * GAP);
   canvas.height = SCALE * (top + LINE * (texts.length + keys.length) + END);
   context.scale(SCALE, SCALE);
-  context.fillStyle = sheet;
+  context.fillStyle = getComputedStyle(views[0].card).backgroundColor;
   context.fillRect(0, 0, canvas.width, canvas.height);
   /** @param {string} text @param {number} x @param {number} y @param {string} font @param {string} colour @param {number} [width] */
   const write = (text, x, y, font, colour, width = SIDE) => {
