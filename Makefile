@@ -9,6 +9,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check
 # A file at a time to each of two processes, in the order that tests/conftest.py gives.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# The type checker and the linter of the page's JavaScript, by npm.
+JS := tests/javascript
 
 # Any Python from 3.10 to 3.12; `make PYTHON=/path/to/python app` chooses one.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
@@ -26,7 +28,8 @@ app: $(VENV)/app.installed  ## open the page: make app ARGS="-i 'folder/*.npy' -
 test: $(VENV)/dev.installed  ## run the tests: all, or some: make test ARGS="tests/page -k login"
 	$(PY) -m pytest $(or $(ARGS),$(PARALLEL))
 
-check: $(VENV)/dev.installed  ## format, lint, types, tests
+check: $(VENV)/dev.installed $(JS)/node_modules/.installed  ## format, lint, types, tests
+	npm --prefix $(JS) run --silent check
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy & $(PY) -m pytest $(PARALLEL); tests=$$?; wait $$! && exit $$tests
@@ -39,7 +42,7 @@ format: $(VENV)/dev.installed  ## put the code in its usual form
 	$(PY) -m ruff check --fix .
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(JS)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -56,3 +59,9 @@ $(VENV)/app.installed: requirements.txt | $(VENV)/bin/python
 $(VENV)/dev.installed: pyproject.toml requirements.txt | $(VENV)/bin/python
 	$(PIP) -e '.[dev]'
 	touch $(VENV)/app.installed $@
+
+$(JS)/node_modules/.installed: $(JS)/package.json $(JS)/package-lock.json
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a * 100 + b < 2019 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
+	|| { echo "make check needs Node.js 20.19 or newer with npm: install it from https://nodejs.org or your system's packages (make test does without)"; exit 1; }
+	npm --prefix $(JS) ci --no-fund --no-audit
+	touch $@
