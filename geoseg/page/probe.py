@@ -5,8 +5,8 @@ V values of the change, R repeats, Z depth, A azimuth.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,48 +33,76 @@ from geoseg.transforms import roll
 PROBES = ("shift", "noise", "gain", "nulls")
 
 
-def probe(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
-    """Answer a browser in parts; each part holds the results since the last one.
+class Curve(NamedTuple):
+    """The masks of one model under one change; the ranges are over the V values.
 
-    Each probe changes one thing of the patch as the message asks for it, and leaves the others:
-    turning keeps the noise, noise keeps the shift. Beside the fields of a Request the message may
-    have `probes`, some of PROBES, and `threshold`, 0 to 1, instead of each model's own.
+    Attributes:
+        kept: IoU with the mask of the unchanged patch, turned as the patch is.
+        iou: IoU with the truth; None where there is none.
+        marked: pixels of the unchanged patch that are in the mask.
+    """
 
-    An answer counts the images that are `done`, `of` how many; only in the last answer as many.
-    Its `curves` are by probe: `at`, the values of the change, and `models` by name, one each with
-    `marked`, how many pixels of the unchanged patch are in the model's mask, `kept`, the IoU with
-    that mask, and `iou`, that with the truth, None where there is none. Both are lists over the
-    values: `mean`, `low` and `high` over the repeats; None where no pixel is measured. A model
-    that cannot take the patch has an `error` instead.
+    kept: ScoreRange
+    iou: ScoreRange | None
+    marked: int
+
+
+@dataclass
+class Curves:
+    """What the models make of one change; the values of the change are `at`, (V,).
+
+    Attributes:
+        models: by name a curve, or a sentence that tells why there is none.
+    """
+
+    at: tuple[float, ...]
+    models: dict[str, Curve | str] = field(default_factory=dict)
+
+
+class Probed(NamedTuple):
+    """The `curves` by probe so far, of `done` of `total` images."""
+
+    done: int
+    total: int
+    curves: dict[str, Curves]
+
+
+def probe(
+    work: Work, patches: Patches, raw: Any, probes: Sequence[str] = PROBES
+) -> Iterator[Probed]:
+    """Probe the patch that a message of the viewer asks for, step by step.
+
+    Each probe changes one thing of the patch as the message has it, and leaves the others: turning
+    keeps the noise, noise keeps the shift. The message's `threshold`, 0 to 1, counts instead of
+    each model's own. A model that cannot take the patch has a sentence instead of a curve.
     """
     message, request = fields(raw), Request.parse(raw, work.segmenter.names)
-    subjects = _subjects(patches.entry(patches.find(request.name, request.index)), message, request)
-    done, of = 0, len(request.models) * sum(len(s.images) for s in subjects)
-
-    def answer(done: int, **curves: Any) -> dict[str, Any]:
-        return {"done": done, "of": of, "curves": curves}
-
-    yield answer(0)
-    for subject in subjects:
+    entry = patches.entry(patches.find(request.name, request.index))
+    subjects = {name: _subject(name, entry, request) for name in probes}
+    curves = {name: Curves(subject.trials.values) for name, subject in subjects.items()}
+    total = len(request.models) * sum(len(subject.images) for subject in subjects.values())
+    done = 0
+    yield Probed(done, total, curves)
+    for name, subject in subjects.items():
         for model in request.models:
             masks: list[Tensor] = []
+            found: Curve | str
             try:
-                for found in work.run_alike(model, subject.images.numpy()):
+                for probability in work.run_alike(model, subject.images.numpy()):
                     if masks:
-                        yield answer(done + sum(map(len, masks)))
-                    masks.append(_mask(work.segmenter, model, found, message))
-                found_curves = _curves(subject, torch.cat(masks))
-            except (ValueError, RuntimeError) as error:  # as on the page itself
-                found_curves = {"error": first_line(error)}
+                        yield Probed(done + sum(map(len, masks)), total, curves)
+                    masks.append(_mask(work.segmenter, model, probability, message))
+                found = _curve(subject, torch.cat(masks))
+            except (ValueError, RuntimeError) as error:  # as in the viewer itself
+                found = first_line(error)
+            curves[name].models[model] = found
             done += len(subject.images)
-            found_at = {"at": list(subject.trials.values), "models": {model: found_curves}}
-            yield answer(done, **{subject.name: found_at})
+            yield Probed(done, total, curves)
 
 
 class _Subject(NamedTuple):
     """The subject of one probe; `truth` (Z, A) bool or None is aligned with the unchanged patch."""
 
-    name: str
     trials: PerturbedPatch
     truth: Tensor | None
 
@@ -84,24 +112,19 @@ class _Subject(NamedTuple):
         return self.trials.images.flatten(0, 1)
 
 
-def _subjects(entry: Entry, message: dict[str, Any], request: Request) -> list[_Subject]:
-    wanted = message.get("probes")
-    chosen = [name for name in PROBES if not isinstance(wanted, list) or name in wanted]
-    subjects = []
-    for name in chosen:
-        shift = 0 if name == "shift" else request.shift
-        shown = view(entry, shift, 0 if name == "noise" else request.noise, request.seed)
-        patch = torch.from_numpy(shown.patch)
-        if name == "shift":
-            trials = shift_patch(patch)
-        elif name == "noise":  # added before the turn, as everywhere on the page
-            trials = add_noise_to_patch(roll(patch, -shift), request.seed)
-            trials = trials._replace(images=roll(trials.images, shift))
-        else:
-            trials = amplify_patch(patch) if name == "gain" else remove_rows(patch)
-        truth = None if shown.truth is None else torch.from_numpy(shown.truth) == 1
-        subjects.append(_Subject(name, trials, truth))
-    return subjects
+def _subject(name: str, entry: Entry, request: Request) -> _Subject:
+    shift = 0 if name == "shift" else request.shift
+    shown = view(entry, shift, 0 if name == "noise" else request.noise, request.seed)
+    patch = torch.from_numpy(shown.patch)
+    if name == "shift":
+        trials = shift_patch(patch)
+    elif name == "noise":  # added before the turn, as everywhere on the page
+        trials = add_noise_to_patch(roll(patch, -shift), request.seed)
+        trials = trials._replace(images=roll(trials.images, shift))
+    else:
+        trials = amplify_patch(patch) if name == "gain" else remove_rows(patch)
+    truth = None if shown.truth is None else torch.from_numpy(shown.truth) == 1
+    return _Subject(trials, truth)
 
 
 def _mask(
@@ -114,17 +137,9 @@ def _mask(
     return torch.from_numpy(probability > np.float32(limit))
 
 
-def _curves(subject: _Subject, masks: Tensor) -> dict[str, Any]:
+def _curve(subject: _Subject, masks: Tensor) -> Curve:
     trials, truth = subject.trials, subject.truth
     masks = masks.view(trials.images.shape)
-    kept = compare_masks(trials, masks, masks[trials.unchanged, 0])
-    iou = None if truth is None else _spread(compare_masks(trials, masks, truth))
-    return {"kept": _spread(kept), "iou": iou, "marked": int(masks[trials.unchanged, 0].sum())}
-
-
-def _spread(spread: ScoreRange) -> dict[str, list[float | None]]:
-    """Return lists for JSON, with None for NaN."""
-    return {
-        name: [None if math.isnan(value) else value for value in values.tolist()]
-        for name, values in spread._asdict().items()
-    }
+    unchanged = masks[trials.unchanged, 0]
+    iou = None if truth is None else compare_masks(trials, masks, truth)
+    return Curve(compare_masks(trials, masks, unchanged), iou, int(unchanged.sum()))

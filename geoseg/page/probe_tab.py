@@ -1,0 +1,238 @@
+"""The tab Probe: how the masks hold when the patch is turned, noisy, louder, or loses rows."""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import gradio as gr
+import pandas as pd
+
+from geoseg.page.backend import GONE, Backend, GoneError
+from geoseg.page.probe import PROBES, Curve, Curves, probe
+from geoseg.page.request import MAX_NOISE, MAX_SHIFT, Request, fields, number
+from geoseg.page.viewer import message
+
+YIELD_SECONDS = 0.5  # from one redrawing of the plots to the next
+HEIGHT = 170  # of a plot
+# A model has its colour whoever else is shown; each stands out on white and on the dark theme.
+COLOURS = ("#1f86c7", "#d9661f", "#12967a", "#c65a9b", "#9a7d0a", "#74808c", "#7e6fe0", "#0b96a3")
+IOU, KEPT = ("IoU with the truth", "iou"), ("Agreement with its own mask", "kept")
+KEPT_SECONDS = 4 * 3600  # of the curves of a user who is away
+NOTHING = "Nothing is probed yet."
+NO_MODEL = "No model is ticked; tick one below the panels."
+
+
+class Plot(NamedTuple):
+    """A probe's axis, its heading in the table, and the format of its values.
+
+    `by_name`: the values double from step to step, so they stand evenly apart as names.
+    """
+
+    axis: str
+    heading: str
+    text: str
+    by_name: bool = False
+
+
+PLOTS = {
+    "shift": Plot("Shift, columns", "Shift", "{:.0f}"),
+    "noise": Plot("Noise, standard deviation in inch", "Noise", "{:.4f}"),
+    "gain": Plot("Gain, times the measured values", "Gain", "{:.2g}", by_name=True),
+    "nulls": Plot("Lost rows, at five depths", "Lost rows", "{:.0f}", by_name=True),
+}
+LIMITS = {"shift": MAX_SHIFT, "noise": MAX_NOISE}  # of the settings that a curve can set
+
+
+def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
+    """Add the contents of the tab Probe."""
+    names = backend.segmenter.names
+    gr.Markdown("One thing of this patch changes at a time; the rest stays as the sliders have it.")
+    with gr.Row():
+        start = gr.Button("Probe this patch", variant="primary", elem_id="probe-start")
+        cancel = gr.Button("Cancel", visible=False, elem_id="probe-cancel")
+    subject = gr.Textbox(
+        NOTHING, label="Curves of", lines=1, max_lines=3, interactive=False, elem_id="probe-subject"
+    )
+    measure = gr.Radio([IOU, KEPT], value="iou", label="What the curves show")
+    words = gr.Markdown(visible=False, elem_id="probe-words")
+    with gr.Row(visible=False) as buttons:
+        lowest = {
+            name: gr.Button(f"Go to the lowest {name}", size="sm", elem_id=f"probe-{name}-lowest")
+            for name in LIMITS
+        }
+    plots = {name: make_plot(name) for name in PROBES}
+    kept = gr.State({}, time_to_live=KEPT_SECONDS)
+    drawn = [measure, words, buttons, *plots.values()]
+
+    def draw(curves: dict[str, Curves], chosen: str) -> dict[Any, Any]:
+        chosen = chosen if has_truth(curves) else "kept"
+        choices = [IOU, KEPT] if has_truth(curves) else [KEPT]
+        updates = [
+            gr.Radio(choices, value=chosen),
+            gr.Markdown(describe(curves, chosen), visible=True),
+            gr.Row(visible=True),
+            *(draw_plot(name, curves[name], chosen, names) for name in PROBES),
+        ]
+        return dict(zip(drawn, updates, strict=True))
+
+    def run(
+        asked: Any,
+        chosen: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[dict[Any, Any]]:
+        try:
+            patches = backend.find_set(asked)
+        except GoneError:
+            raise gr.Error(GONE, print_exception=False) from None
+        request = Request.parse(asked, names)
+        if not request.models:
+            raise gr.Error(NO_MODEL, print_exception=False)
+        name = patches.entry(patches.find(request.name, request.index)).name
+        settings = describe_settings(request, fields(asked).get("threshold"))
+        yield {cancel: gr.Button(visible=True), subject: f"{name}: {settings}"}
+        told, curves = time.monotonic(), {}
+        for done, total, curves in probe(backend.work, patches, asked):
+            progress((done, total), desc="Probing", unit="images")
+            if time.monotonic() - told > YIELD_SECONDS:
+                told = time.monotonic()
+                yield draw(curves, chosen)
+        yield {**draw(curves, chosen), kept: curves}
+
+    def redraw(curves: dict[str, Curves], chosen: str) -> dict[Any, Any]:
+        return draw(curves, chosen) if curves else {measure: chosen}
+
+    def go(curves: dict[str, Curves], chosen: str, name: str) -> dict[str, Any]:
+        worst = find_lowest(curves[name], chosen)
+        return message("set", **({} if worst is None else {name: worst[1]}))
+
+    def pick(event: gr.SelectData, name: str) -> dict[str, Any]:
+        return message("set", **{name: middle(event.index, name)})
+
+    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    event = start.click(
+        run,
+        [viewer, measure],
+        [*drawn, subject, kept, cancel],
+        js="(_, measure) => [window.geoseg.request(), measure]",
+        show_progress_on=subject,
+        concurrency_id="sets",
+        api_visibility="private",
+    )
+    event.then(lambda: gr.Button(visible=False), None, cancel, **quick)
+    cancel.click(lambda: gr.Button(visible=False), None, cancel, cancels=[event], **quick)
+    measure.input(redraw, [kept, measure], drawn, **quick)
+    for name in LIMITS:
+        lowest[name].click(partial(go, name=name), [kept, measure], viewer, **quick)
+        plots[name].select(partial(pick, name=name), None, viewer, **quick)
+
+
+def make_plot(name: str) -> gr.LinePlot:
+    """Make the plot of a probe, which is shown once it has curves."""
+    plot = PLOTS[name]
+    return gr.LinePlot(
+        x="value",
+        y="mean",
+        color="model",
+        x_title=plot.axis,
+        y_title=" ",
+        color_title=" ",
+        y_lim=[0, 1],
+        sort=None,
+        tooltip=["low", "high"],
+        height=HEIGHT,
+        visible=False,
+        elem_id=f"probe-{name}",
+    )
+
+
+def draw_plot(name: str, found: Curves, measure: str, names: Sequence[str]) -> gr.LinePlot:
+    """Draw the curves of one probe; a model's colour is by its place in `names`."""
+    text, rows = PLOTS[name].text, []
+    for model, curve in found.models.items():
+        values = _range(curve, measure)
+        if values is None:
+            continue
+        for at, mean, low, high in zip(found.at, *(part.tolist() for part in values), strict=True):
+            value = text.format(at) if PLOTS[name].by_name else at
+            rows.append((value, mean, model, low, high))
+    table = pd.DataFrame(rows, columns=["value", "mean", "model", "low", "high"]).round(3)
+    colours = {
+        model: COLOURS[names.index(model) % len(COLOURS)] for model in table["model"].unique()
+    }
+    order = [text.format(at) for at in found.at] if PLOTS[name].by_name else None
+    return gr.LinePlot(table, color_map=colours, sort=order, visible=len(table) > 0)
+
+
+def has_truth(curves: dict[str, Curves]) -> bool:
+    """Tell whether the curves were compared with a truth; so it is where there is none yet."""
+    known = [c for found in curves.values() for c in found.models.values() if isinstance(c, Curve)]
+    return not known or known[0].iou is not None
+
+
+def find_lowest(found: Curves, measure: str, model: str = "") -> tuple[float, float] | None:
+    """Return the lowest mean, of one model or of all, and the value where it is; None for none."""
+    curves = [c for name, c in found.models.items() if model in ("", name)]
+    ranges = [values for curve in curves if (values := _range(curve, measure)) is not None]
+    means = [(m, at) for r in ranges for m, at in zip(r.mean.tolist(), found.at, strict=True)]
+    return min(((m, at) for m, at in means if m == m), default=None)  # not NaN
+
+
+def middle(stretch: Any, name: str) -> float:
+    """Return the middle of a stretch that the user drew on a plot, as its setting has it."""
+    ends = stretch if isinstance(stretch, list) and len(stretch) == 2 else [0, 0]
+    value = sum(number(end, 0, LIMITS[name]) for end in ends) / 2
+    return round(value) if name == "shift" else round(value, 4)
+
+
+def describe(curves: dict[str, Curves], measure: str) -> str:
+    """Return a Markdown table of the lowest value of each curve, and the reasons for none."""
+    models = {model: None for found in curves.values() for model in found.models}
+    heads = [PLOTS[name].heading for name in curves]
+    lines = [f"| Lowest | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for model in models:
+        cells = [_cell(name, found, measure, model) for name, found in curves.items()]
+        lines.append(f"| **{plain(model)}** | {' | '.join(cells)} |")
+    failed = {
+        model: reason
+        for found in curves.values()
+        for model, reason in found.models.items()
+        if isinstance(reason, str)
+    }
+    lines += [f"\n{plain(model)}: {plain(reason)}." for model, reason in failed.items()]
+    return "\n".join(lines)
+
+
+def _cell(name: str, found: Curves, measure: str, model: str) -> str:
+    curve = found.models.get(model)
+    if not isinstance(curve, Curve):
+        return "no result" if curve else "\u2026"
+    worst = find_lowest(found, measure, model)
+    if worst is None:
+        return "nothing measured"
+    if name == "shift" and measure == "kept" and worst[0] == 1:
+        return "turns exactly" if curve.marked else "marks nothing"
+    return f"{worst[0]:.2f} at {PLOTS[name].text.format(worst[1])}"
+
+
+def _range(curve: Curve | str, measure: str) -> Any:
+    if isinstance(curve, str):
+        return None
+    return curve.kept if measure == "kept" else curve.iou
+
+
+def describe_settings(request: Request, threshold: Any) -> str:
+    """Return the settings of a message in words."""
+    noise = f"noise {request.noise:.4f} of seed {request.seed}"
+    limit = "as trained" if threshold is None else f"{number(threshold, 0, 1):.2f}"
+    parts = [f"shift {request.shift}" if request.shift else "", noise if request.noise else ""]
+    return ", ".join([*filter(None, parts), f"threshold {limit}"])
+
+
+def plain(text: str) -> str:
+    """Return Markdown that shows a text as it is."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", html.escape(text))

@@ -1,0 +1,132 @@
+"""The tab Synthetic: pipes made on the spot from a seed and a few knobs, and toy letters."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from geoseg.page.backend import Backend
+from geoseg.page.request import fields, source
+from geoseg.page.synthetic_patches import COUNT, KNOBS
+from geoseg.page.viewer import REQUEST, message, tell
+
+LABELS = {
+    "width": ("Groove width, columns", "Width of the grooves"),
+    "contrast": ("Groove depth, inches", "How deep the grooves are, and so how dark"),
+    "drift": ("Groove drift, columns / 100 rows", "How far a groove leans"),
+    "collar": ("Collar, inches", "Height of a collar in the patch; none at the left end"),
+    "lattice": (
+        "Lattice, inches",
+        "Amplitude of the helical lattice; none at the left end",
+    ),
+    "noise": ("White noise, inches", "The instrument's own noise"),
+    "nulls": ("Lost rows, share", "Share of rows without measurement"),
+}
+LETTERS = [
+    ("None: the patch and its own labels", "none"),
+    ("Trivial: the letters alone, 0.1 inch deep, on nothing", "trivial"),
+    ("Easy: the letters are added to the patch, 0.1 inch deep", "easy"),
+    ("Medium: what lies under the letters is multiplied by four", "medium"),
+]
+_JUMP = "(seed) => { if (seed) window.geoseg.jump(Math.min(Math.max(Math.round(seed), 1), %d) - 1); return []; }"
+_SURPRISE = "() => { window.geoseg.jump(Math.floor(Math.random() * %d)); return []; }"
+# Knobs in the order of the server's, so that the same settings are the same state.
+_TURN = """(value) => {
+    const { state, facts, set } = window.geoseg, knobs = { ...state.knobs, [%(name)s]: value };
+    const order = Object.keys(facts.synthetic.knobs).filter(name => name in knobs);
+    set({ knobs: Object.fromEntries(order.map(name => [name, knobs[name]])) });
+    return [];
+}"""
+_HOLD = """(held) => {
+    const { state, scene, facts, set } = window.geoseg, drawn = scene?.facts.drawn || {};
+    const order = Object.keys(facts.synthetic.knobs).filter(name => held.includes(name));
+    set({ knobs: Object.fromEntries(order.map(name => [name, state.knobs[name] ?? drawn[name]])) });
+    return [];
+}"""
+_RELEASE = "() => { window.geoseg.set({ knobs: {} }); return []; }"
+# The updates of the controls, in the order in which `add_synthetic_tab` has them.
+DRAWN = """() => {
+    const { state, scene, facts } = window.geoseg, drawn = scene?.facts.drawn || {};
+    const here = state.source === 'synthetic', update = { __type__: 'update' };
+    const names = Object.keys(facts.synthetic.knobs), held = Object.keys(state.knobs);
+    return [
+        { ...update, visible: !here }, { ...update, visible: here }, { ...update, visible: here },
+        here ? { ...update, value: state.index + 1 } : update,
+        { ...update, value: held }, { ...update, interactive: held.length > 0 },
+        { ...update, value: state.letters },
+        ...names.map(name => {
+            const value = state.knobs[name] ?? drawn[name];
+            return value === undefined ? update : { ...update, value };
+        }),
+    ];
+}"""
+
+
+def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
+    """Add the contents of the tab Synthetic."""
+    gr.Markdown(
+        "Pipes made from physics alone, so every groove is known. Each seed is another pipe; "
+        "the arrow keys browse them."
+    )
+    with gr.Row():
+        start = gr.Button("Show synthetic pipes", variant="primary", elem_id="synthetic-start")
+        leave = gr.Button("Back to the patches", visible=False, elem_id="synthetic-leave")
+    with gr.Column(visible=False) as pipe:
+        with gr.Row(equal_height=True):
+            seed = gr.Number(
+                1,
+                label="Seed of the pipe",
+                precision=0,
+                minimum=1,
+                maximum=COUNT,
+                elem_id="synthetic-seed",
+            )
+            surprise = gr.Button("Surprise me", elem_id="synthetic-surprise")
+        knobs = {
+            name: gr.Slider(
+                knob.low,
+                knob.high,
+                knob.low,
+                step=knob.step,
+                label=LABELS[name][0],
+                info=LABELS[name][1],
+                buttons=[],
+                elem_id=f"synthetic-{name}",
+            )
+            for name, knob in KNOBS.items()
+        }
+        held = gr.CheckboxGroup(
+            [(LABELS[name][0].split(",")[0], name) for name in KNOBS],
+            label="Set by you; the others are as the pipe drew them",
+            elem_id="synthetic-held",
+        )
+        release = gr.Button("All as drawn", interactive=False, elem_id="synthetic-release")
+    gr.Markdown(
+        "The original's letters on whatever patch is shown; they become its true labels. A model "
+        "trained on grooves finds few of them: they test a pipeline, not a pipe."
+    )
+    letters = gr.Radio(LETTERS, value="none", label="Toy labels", elem_id="synthetic-letters")
+    before = gr.State({})
+
+    def show(asked: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        left = {"source": source(fields(asked)), "index": fields(asked).get("index", 0)}
+        return left, message("set", source="synthetic", index=0, name="")
+
+    def go_back(left: dict[str, Any]) -> dict[str, Any]:
+        return message("set", **{"source": "start", "index": 0, "name": "", **left})
+
+    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    start.click(show, viewer, [before, viewer], js=REQUEST, **quick)
+    leave.click(go_back, before, viewer, **quick)
+    here = {"api_visibility": "private"}
+    seed.input(None, seed, None, js=_JUMP % COUNT, **here)
+    surprise.click(None, None, None, js=_SURPRISE % COUNT, **here)
+    for name, slider in knobs.items():
+        slider.input(None, slider, None, js=_TURN % {"name": json.dumps(name)}, **here)
+    held.input(None, held, None, js=_HOLD, **here)
+    release.click(None, None, None, js=_RELEASE, **here)
+    letters.input(None, letters, None, js=tell("letters"), **here)
+    controls = [start, leave, pipe, seed, held, release, letters, *knobs.values()]
+    viewer.input(None, None, controls, js=DRAWN, **here)
