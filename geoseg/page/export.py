@@ -1,15 +1,15 @@
-"""A set's masks and probabilities as one zip file, made step by step in memory.
+"""A set's masks and probabilities as one zip file, made step by step.
 
 Z depth, A azimuth.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,32 +21,37 @@ from geoseg.page.live import first_line, view
 from geoseg.page.request import Request, fields, number
 from geoseg.segmenter import Segmenter
 
-MAX_BYTES = 2**26  # of arrays, before they are compressed: they travel in one message
-TOLD = 16  # patches from one message of progress to the next
+MAX_BYTES = 2**26  # of arrays, before they are compressed
+NO_MODEL = "No model is ticked; tick one below the panels."
+ENDLESS = "Synthetic pipes have no end; python -m geoseg.synthetic writes as many as you like."
+TOO_LARGE = (
+    "The set is too large for the page; python -m geoseg segment writes its masks to a folder."
+)
 
 
-def export(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
-    """Segment every patch as the message's sliders have it, and pack the answers.
+class ExportError(ValueError):
+    """The set cannot be exported; the message is a sentence for the user."""
 
-    Yields how many are `done` of `total`, a patch for each model, and at last `zip`, base64 of
+
+def export(
+    work: Work, patches: Patches, raw: Any, path: Path, probabilities: bool = False
+) -> Iterator[tuple[int, int]]:
+    """Segment every patch as the message's sliders have it, and pack the answers at `path`.
+
+    Yields how many are done of how many, a patch for each model. The file is complete at the end:
 
         masks/MODEL/PATCH.npy            uint8 (Z, A), 1 above the threshold, 0 at nulls
         probabilities/MODEL/PATCH.npy    float32 (Z, A), NaN at nulls; with `probabilities`
         about.json                       models, thresholds, sliders, and what was assumed
 
-    or `error`, a word for the user, with a `reason`.
+    ExportError for no model, a set that is too large or without end, and a model that fails.
     """
     message, request = fields(raw), Request.parse(raw, work.segmenter.names)
-    probabilities = bool(message.get("probabilities"))
-    head = {"patches": len(patches)}
-    refusal = _refusal(patches, len(request.models) * (5 if probabilities else 1))
-    if refusal:
-        yield {**head, "error": refusal}
-        return
-    head["total"], done = len(patches) * len(request.models), 0
+    _check(patches, len(request.models) * (5 if probabilities else 1))
+    done, total = 0, len(patches) * len(request.models)
+    yield done, total
     thresholds = _thresholds(work.segmenter, request, message.get("threshold"))
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("about.json", json.dumps(_about(request, patches, thresholds), indent=2))
         try:
             for name, index, probability in _segment(work, patches, request):
@@ -55,13 +60,10 @@ def export(work: Work, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
                 archive.writestr(f"masks/{place}", _npy(mask))
                 if probabilities:
                     archive.writestr(f"probabilities/{place}", _npy(probability))
-                if done % TOLD == 0:
-                    yield {**head, "done": done}
                 done += 1
+                yield done, total
         except (ValueError, RuntimeError, MemoryError) as error:  # a size it cannot take, no memory
-            yield {**head, "error": "failed", "reason": first_line(error)}
-            return
-    yield {**head, "done": done, "zip": base64.b64encode(file.getvalue()).decode("ascii")}
+            raise ExportError(f"It failed: {first_line(error)}.") from None
 
 
 def _segment(
@@ -93,14 +95,15 @@ def _thresholds(segmenter: Segmenter, request: Request, given: Any) -> dict[str,
     }
 
 
-def _refusal(patches: Patches, bytes_a_pixel: int) -> str:
-    """Return the word for the reason why this set cannot be exported, or an empty string."""
+def _check(patches: Patches, bytes_a_pixel: int) -> None:
+    """Raise ExportError for a set that cannot be exported."""
     if not bytes_a_pixel:
-        return "no_model"
+        raise ExportError(NO_MODEL)
     if not patches.names:
-        return "endless"
+        raise ExportError(ENDLESS)
     pixels = sum(patches.entry(i).patch.size for i in range(len(patches)))
-    return "too_large" if pixels * bytes_a_pixel > MAX_BYTES else ""
+    if pixels * bytes_a_pixel > MAX_BYTES:
+        raise ExportError(TOO_LARGE)
 
 
 def _about(request: Request, patches: Patches, thresholds: dict[str, float]) -> dict[str, Any]:

@@ -30,7 +30,10 @@ LETTERS = [
     ("Easy: the letters are added to the patch, 0.1 inch deep", "easy"),
     ("Medium: what lies under the letters is multiplied by four", "medium"),
 ]
-_JUMP = "(seed) => { if (seed) window.geoseg.jump(Math.min(Math.max(Math.round(seed), 1), %d) - 1); return []; }"
+_JUMP = """(seed) => {
+    if (seed) window.geoseg.jump(Math.min(Math.max(Math.round(seed), 1), %d) - 1);
+    return [];
+}"""
 _SURPRISE = "() => { window.geoseg.jump(Math.floor(Math.random() * %d)); return []; }"
 # Knobs in the order of the server's, so that the same settings are the same state.
 _TURN = """(value) => {
