@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 # As in the original project: black and green correct, red missed, blue false alarm. The colours
-# are those of geoseg/page/colours.js; a test compares them.
+# are those of geoseg/page/static/colours.js; a test compares them.
 BACKGROUND, CORRECT, MISSED, ALARM = (0, 0, 0), (46, 204, 88), (255, 56, 50), (64, 125, 255)
 FOUND = (92, 214, 232)
 NULL = (92, 96, 104)

@@ -7,7 +7,7 @@ from tests.helpers import ROOT
 
 
 def test_colours_equal_those_of_the_page():
-    text = (ROOT / "geoseg" / "page" / "colours.js").read_text()
+    text = (ROOT / "geoseg" / "page" / "static" / "colours.js").read_text()
     classic = re.search(r"classic: \{(.*?)\n  \},", text, re.DOTALL)
     colours = {
         name: tuple(map(int, rgb.split(",")))

@@ -130,7 +130,7 @@ def decode_pictures(page):
 
 
 def test_pictures_and_legend_have_the_colours_of_the_viewer(results):
-    source = (ROOT / "geoseg" / "page" / "colours.js").read_text()
+    source = (ROOT / "geoseg" / "page" / "static" / "colours.js").read_text()
     classic = source.split("classic:")[1].split("},")[0]
     page = make_page(results)
     for name, colour in (
