@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 
 from geoseg.page.backend import GONE, Backend, GoneError
 from geoseg.page.probe import PROBES, Curve, Curves, probe
@@ -18,7 +18,7 @@ from geoseg.page.request import MAX_NOISE, MAX_SHIFT, Request, fields, number
 from geoseg.page.viewer import message
 
 YIELD_SECONDS = 0.5  # from one redrawing of the plots to the next
-HEIGHT = 170  # of a plot
+HEIGHT = 150  # of a plot
 # A model has its colour whoever else is shown; each stands out on white and on the dark theme.
 COLOURS = ("#1f86c7", "#d9661f", "#12967a", "#c65a9b", "#9a7d0a", "#74808c", "#7e6fe0", "#0b96a3")
 IOU, KEPT = ("IoU with the truth", "iou"), ("Agreement with its own mask", "kept")
@@ -28,22 +28,22 @@ NO_MODEL = "No model is ticked; tick one below the panels."
 
 
 class Plot(NamedTuple):
-    """A probe's axis, its heading in the table, and the format of its values.
+    """A probe's axis, the format of its values, and a value in words.
 
     `by_name`: the values double from step to step, so they stand evenly apart as names.
     """
 
     axis: str
-    heading: str
     text: str
+    words: str
     by_name: bool = False
 
 
 PLOTS = {
-    "shift": Plot("Shift, columns", "Shift", "{:.0f}"),
-    "noise": Plot("Noise, standard deviation in inch", "Noise", "{:.4f}"),
-    "gain": Plot("Gain, times the measured values", "Gain", "{:.2g}", by_name=True),
-    "nulls": Plot("Lost rows, at five depths", "Lost rows", "{:.0f}", by_name=True),
+    "shift": Plot("Shift, columns", "{:.0f}", "shift {}"),
+    "noise": Plot("Noise, inch", "{:g}", "noise {}"),
+    "gain": Plot("Gain, factor", "{:.2g}", "gain {}", by_name=True),
+    "nulls": Plot("Lost rows", "{:.0f}", "{} lost rows", by_name=True),
 }
 LIMITS = {"shift": MAX_SHIFT, "noise": MAX_NOISE}  # of the settings that a curve can set
 
@@ -53,8 +53,8 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
     names = backend.segmenter.names
     gr.Markdown("One thing of this patch changes at a time; the rest stays as the sliders have it.")
     with gr.Row():
-        start = gr.Button("Probe this patch", variant="primary", elem_id="probe-start")
-        cancel = gr.Button("Cancel", visible=False, elem_id="probe-cancel")
+        start = gr.Button("Probe this patch", variant="primary", size="md", elem_id="probe-start")
+        cancel = gr.Button("Cancel", visible=False, size="md", elem_id="probe-cancel")
     subject = gr.Textbox(
         NOTHING, label="Curves of", lines=1, max_lines=3, interactive=False, elem_id="probe-subject"
     )
@@ -74,9 +74,10 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
         choices = [IOU, KEPT] if has_truth(curves) else [KEPT]
         updates = [
             gr.Radio(choices, value=chosen),
-            gr.Markdown(describe(curves, chosen), visible=True),
+            gr.Markdown(describe(curves, chosen, names), visible=True),
             gr.Row(visible=True),
-            *(draw_plot(name, curves[name], chosen, names) for name in PROBES),
+            *(draw_plot(name, found, chosen, names) for name, found in curves.items()),
+            *(gr.skip() for _ in PROBES[len(curves) :]),
         ]
         return dict(zip(drawn, updates, strict=True))
 
@@ -95,12 +96,14 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
         name = patches.entry(patches.find(request.name, request.index)).name
         settings = describe_settings(request, fields(asked).get("threshold"))
         yield {cancel: gr.Button(visible=True), subject: f"{name}: {settings}"}
-        told, curves = time.monotonic(), {}
+        told = time.monotonic()
+        curves: dict[str, Curves] = {}
         for done, total, curves in probe(backend.work, patches, asked):
             progress((done, total), desc="Probing", unit="images")
             if time.monotonic() - told > YIELD_SECONDS:
                 told = time.monotonic()
-                yield draw(curves, chosen)
+                if complete := only_complete(curves, request.models):
+                    yield draw(complete, chosen)
         yield {**draw(curves, chosen), kept: curves}
 
     def redraw(curves: dict[str, Curves], chosen: str) -> dict[Any, Any]:
@@ -110,10 +113,13 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
         worst = find_lowest(curves[name], chosen)
         return message("set", **({} if worst is None else {name: worst[1]}))
 
-    def pick(event: gr.SelectData, name: str) -> dict[str, Any]:
-        return message("set", **{name: middle(event.index, name)})
+    def setter(name: str) -> Callable[[gr.SelectData], dict[str, Any]]:
+        def pick(event: gr.SelectData) -> dict[str, Any]:
+            return message("set", **{name: middle(event.index, name)})
 
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        return pick
+
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     event = start.click(
         run,
         [viewer, measure],
@@ -128,7 +134,12 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
     measure.input(redraw, [kept, measure], drawn, **quick)
     for name in LIMITS:
         lowest[name].click(partial(go, name=name), [kept, measure], viewer, **quick)
-        plots[name].select(partial(pick, name=name), None, viewer, **quick)
+        plots[name].select(setter(name), None, viewer, **quick)
+
+
+def only_complete(curves: dict[str, Curves], models: Sequence[str]) -> dict[str, Curves]:
+    """Return the probes that are done for all models: a plot keeps its models."""
+    return {name: found for name, found in curves.items() if len(found.models) == len(models)}
 
 
 def make_plot(name: str) -> gr.LinePlot:
@@ -140,9 +151,9 @@ def make_plot(name: str) -> gr.LinePlot:
         color="model",
         x_title=plot.axis,
         y_title=" ",
-        color_title=" ",
+        colors_in_legend=[],  # the list above the plots has them
         y_lim=[0, 1],
-        sort=None,
+        x_axis_format="~g" if name == "noise" else None,
         tooltip=["low", "high"],
         height=HEIGHT,
         visible=False,
@@ -160,10 +171,9 @@ def draw_plot(name: str, found: Curves, measure: str, names: Sequence[str]) -> g
         for at, mean, low, high in zip(found.at, *(part.tolist() for part in values), strict=True):
             value = text.format(at) if PLOTS[name].by_name else at
             rows.append((value, mean, model, low, high))
-    table = pd.DataFrame(rows, columns=["value", "mean", "model", "low", "high"]).round(3)
-    colours = {
-        model: COLOURS[names.index(model) % len(COLOURS)] for model in table["model"].unique()
-    }
+    table = pd.DataFrame(rows, columns=["value", "mean", "model", "low", "high"])
+    table = table.round({"mean": 3, "low": 3, "high": 3})
+    colours = {model: colour(model, names) for model in table["model"].unique()}
     order = [text.format(at) for at in found.at] if PLOTS[name].by_name else None
     return gr.LinePlot(table, color_map=colours, sort=order, visible=len(table) > 0)
 
@@ -189,34 +199,34 @@ def middle(stretch: Any, name: str) -> float:
     return round(value) if name == "shift" else round(value, 4)
 
 
-def describe(curves: dict[str, Curves], measure: str) -> str:
-    """Return a Markdown table of the lowest value of each curve, and the reasons for none."""
+def describe(curves: dict[str, Curves], measure: str, names: Sequence[str]) -> str:
+    """Return a Markdown list of the lowest value of each model's curves, or why it has none."""
     models = {model: None for found in curves.values() for model in found.models}
-    heads = [PLOTS[name].heading for name in curves]
-    lines = [f"| Lowest | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    lines = [f"Lowest {'IoU with the truth' if measure == 'iou' else 'agreement with itself'}:"]
     for model in models:
-        cells = [_cell(name, found, measure, model) for name, found in curves.items()]
-        lines.append(f"| **{plain(model)}** | {' | '.join(cells)} |")
-    failed = {
-        model: reason
-        for found in curves.values()
-        for model, reason in found.models.items()
-        if isinstance(reason, str)
-    }
-    lines += [f"\n{plain(model)}: {plain(reason)}." for model, reason in failed.items()]
-    return "\n".join(lines)
+        parts = [_words(name, found, measure, model) for name, found in curves.items()]
+        mark = f'<span style="color:{colour(model, names)}">&#9632;</span>'
+        lines.append(f"{mark} **{plain(model)}** {plain(', '.join(dict.fromkeys(parts)))}")
+    return "\n\n".join(lines)
 
 
-def _cell(name: str, found: Curves, measure: str, model: str) -> str:
+def _words(name: str, found: Curves, measure: str, model: str) -> str:
+    """Return where one curve is lowest, or why there is none."""
     curve = found.models.get(model)
     if not isinstance(curve, Curve):
-        return "no result" if curve else "\u2026"
+        return curve or "\u2026"
     worst = find_lowest(found, measure, model)
     if worst is None:
         return "nothing measured"
     if name == "shift" and measure == "kept" and worst[0] == 1:
         return "turns exactly" if curve.marked else "marks nothing"
-    return f"{worst[0]:.2f} at {PLOTS[name].text.format(worst[1])}"
+    place = PLOTS[name].words.format(PLOTS[name].text.format(worst[1]))
+    return f"{worst[0]:.2f} at {place}"
+
+
+def colour(model: str, names: Sequence[str]) -> str:
+    """Return the colour of a model's curves, by its place in `names`."""
+    return COLOURS[names.index(model) % len(COLOURS)]
 
 
 def _range(curve: Curve | str, measure: str) -> Any:

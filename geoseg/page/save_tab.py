@@ -34,28 +34,32 @@ _COPY_AGAIN = "() => new Promise(done => { setTimeout(() => done(['%s']), 2000);
 
 def add_save_tab(backend: Backend, viewer: gr.HTML) -> None:
     """Add the contents of the tab Save."""
-    here = {"api_visibility": "private"}
+    browser: dict[str, Any] = {"api_visibility": "private"}
     gr.Markdown(
         "### The view\nEvery panel as it is seen, zoomed or not, with names, scores, settings and "
         "legend."
     )
-    gr.Button("Save PNG", elem_id="save-picture").click(None, None, None, js=_PICTURE, **here)
+    gr.Button("Save PNG", size="md", elem_id="save-picture").click(
+        None, None, None, js=_PICTURE, **browser
+    )
     gr.Markdown(
         "### This patch\nFor numpy.load: float32, and uint8 for masks; shift, noise and threshold "
         "as they are set. Mask and probability are those of the chosen model."
     )
     with gr.Row():
         for kind in ("patch", "mask", "probability"):
-            button = gr.Button(f"{kind.capitalize()} .npy", min_width=100, elem_id=f"save-{kind}")
-            button.click(None, None, None, js=_ARRAY % kind, **here)
+            button = gr.Button(
+                f"{kind.capitalize()} .npy", min_width=100, size="md", elem_id=f"save-{kind}"
+            )
+            button.click(None, None, None, js=_ARRAY % kind, **browser)
     gr.Markdown(
         "### A link to this\nOpens this patch again, with these models and settings. Your own "
         "files open in this tab only: nobody else can see them."
     )
-    copy = gr.Button(COPY, elem_id="save-copy")
+    copy = gr.Button(COPY, size="md", elem_id="save-copy")
     link = gr.Textbox(label="Link", max_lines=3, visible=False, elem_id="save-link")
-    event = copy.click(None, None, [copy, link], js=_COPY, **here)
-    event.then(None, None, copy, js=_COPY_AGAIN % COPY, **here)
+    event = copy.click(None, None, [copy, link], js=_COPY, **browser)
+    event.then(None, None, copy, js=_COPY_AGAIN % COPY, **browser)
     _add_set(backend, viewer)
 
 
@@ -66,11 +70,13 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
         "as they are set."
     )
     with gr.Row():
-        masks = gr.Button("Masks, zip", min_width=120, elem_id="save-masks")
-        both = gr.Button("Masks and probabilities, zip", min_width=220, elem_id="save-both")
+        masks = gr.Button("Masks, zip", min_width=120, size="md", elem_id="save-masks")
+        both = gr.Button(
+            "Masks and probabilities, zip", min_width=220, size="md", elem_id="save-both"
+        )
     progress = gr.Markdown(visible=False, min_height=72, elem_id="save-progress")
-    cancel = gr.Button("Cancel", visible=False, elem_id="save-cancel")
-    download = gr.DownloadButton(visible=False, variant="primary", elem_id="save-zip")
+    cancel = gr.Button("Cancel", visible=False, size="md", elem_id="save-cancel")
+    download = gr.DownloadButton(visible=False, variant="primary", size="md", elem_id="save-zip")
 
     def run(
         asked: Any,
@@ -99,12 +105,12 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
             label = f"Save {FILE}: {count(len(patches))}"
             yield {download: gr.DownloadButton(label, path, visible=True)}
 
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def hide() -> tuple[gr.Button, gr.Markdown]:
         return gr.Button(visible=False), gr.Markdown(visible=False)
 
-    events = []
+    events: list[dict[str, Any]] = []
     for button, probabilities in ((masks, False), (both, True)):
         event = button.click(
             partial(run, probabilities=probabilities),

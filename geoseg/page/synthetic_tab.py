@@ -74,8 +74,12 @@ def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
         "the arrow keys browse them."
     )
     with gr.Row():
-        start = gr.Button("Show synthetic pipes", variant="primary", elem_id="synthetic-start")
-        leave = gr.Button("Back to the patches", visible=False, elem_id="synthetic-leave")
+        start = gr.Button(
+            "Show synthetic pipes", variant="primary", size="md", elem_id="synthetic-start"
+        )
+        leave = gr.Button(
+            "Back to the patches", visible=False, size="md", elem_id="synthetic-leave"
+        )
     with gr.Column(visible=False) as pipe:
         with gr.Row(equal_height=True):
             seed = gr.Number(
@@ -86,7 +90,7 @@ def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
                 maximum=COUNT,
                 elem_id="synthetic-seed",
             )
-            surprise = gr.Button("Surprise me", elem_id="synthetic-surprise")
+            surprise = gr.Button("Surprise me", size="md", elem_id="synthetic-surprise")
         knobs = {
             name: gr.Slider(
                 knob.low,
@@ -105,7 +109,9 @@ def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
             label="Set by you; the others are as the pipe drew them",
             elem_id="synthetic-held",
         )
-        release = gr.Button("All as drawn", interactive=False, elem_id="synthetic-release")
+        release = gr.Button(
+            "All as drawn", interactive=False, size="md", elem_id="synthetic-release"
+        )
     gr.Markdown(
         "The original's letters on whatever patch is shown; they become its true labels. A model "
         "trained on grooves finds few of them: they test a pipeline, not a pipe."
@@ -120,16 +126,16 @@ def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
     def go_back(left: dict[str, Any]) -> dict[str, Any]:
         return message("set", **{"source": "start", "index": 0, "name": "", **left})
 
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     start.click(show, viewer, [before, viewer], js=REQUEST, **quick)
     leave.click(go_back, before, viewer, **quick)
-    here = {"api_visibility": "private"}
-    seed.input(None, seed, None, js=_JUMP % COUNT, **here)
-    surprise.click(None, None, None, js=_SURPRISE % COUNT, **here)
+    browser: dict[str, Any] = {"api_visibility": "private"}
+    seed.input(None, seed, None, js=_JUMP % COUNT, **browser)
+    surprise.click(None, None, None, js=_SURPRISE % COUNT, **browser)
     for name, slider in knobs.items():
-        slider.input(None, slider, None, js=_TURN % {"name": json.dumps(name)}, **here)
-    held.input(None, held, None, js=_HOLD, **here)
-    release.click(None, None, None, js=_RELEASE, **here)
-    letters.input(None, letters, None, js=tell("letters"), **here)
+        slider.input(None, slider, None, js=_TURN % {"name": json.dumps(name)}, **browser)
+    held.input(None, held, None, js=_HOLD, **browser)
+    release.click(None, None, None, js=_RELEASE, **browser)
+    letters.input(None, letters, None, js=tell("letters"), **browser)
     controls = [start, leave, pipe, seed, held, release, letters, *knobs.values()]
-    viewer.input(None, None, controls, js=DRAWN, **here)
+    viewer.input(None, None, controls, js=DRAWN, **browser)
