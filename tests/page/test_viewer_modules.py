@@ -206,7 +206,7 @@ def test_a_picture_names_its_settings(computed):
         "shift 3",
         "noise 0.0100 of seed 7",
         "threshold 0.40",
-        "maps: Errors",
+        "maps: errors",
         "grey from \u22120.050 to 0.050",
         "overlay 35 %",
         "zoomed: rows 1 to 5, columns 4 to 8",

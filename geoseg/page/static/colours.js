@@ -2,8 +2,7 @@
 
 import { FN, FOUND, FP, measureOf, NULL, TN, TP } from './numbers.js';
 
-/** @typedef {import('./types.js').State} State */
-/** @typedef {import('./types.js').ModelResult} ModelResult */
+/** @import { State, ModelResult } from './types.js' */
 /** @typedef {{ [kind: number]: number[], outline: string }} Palette colours by class, and of the truth's outline */
 
 /**

@@ -43,14 +43,8 @@ export function mark(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-/**
- * Count things in words: "1 patch", "1,024 patches".
- * @param {number} n @param {string} one @param {string} more
- */
+/** Count things in words: "1 patch", "1,024 patches". @param {number} n @param {string} one @param {string} more */
 export const plural = (n, one, more) => `${n.toLocaleString('en')} ${n === 1 ? one : more}`;
 
-/**
- * Write a number with a true minus sign.
- * @param {number} value @param {number} [digits] after the point
- */
+/** Write a number with a true minus sign. @param {number} value @param {number} [digits] after the point */
 export const signed = (value, digits = 3) => `${value < 0 ? '\u2212' : ''}${Math.abs(value).toFixed(digits)}`;

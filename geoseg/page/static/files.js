@@ -2,8 +2,7 @@
 
 import { el } from './dom.js';
 
-/** @typedef {import('./types.js').Scene} Scene */
-/** @typedef {import('./types.js').State} State */
+/** @import { Scene, State } from './types.js' */
 
 /** Give the browser a file to save. @param {string} name @param {Blob} blob */
 export function download(name, blob) {

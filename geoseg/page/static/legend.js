@@ -5,9 +5,8 @@ import { el, signed } from './dom.js';
 import { FN, FOUND, FP, TN, TP } from './numbers.js';
 import { setPath } from './panels.js';
 
-/** @typedef {import('./types.js').Scene} Scene */
-/** @typedef {import('./types.js').State} State */
-/** @typedef {import('./panels.js').View} View */
+/** @import { Scene, State } from './types.js' */
+/** @import { View } from './panels.js' */
 /** @typedef {{ kind: 'fill' | 'heat' | 'line' | 'dashed' | 'hatch', text: string, colour: string }} Sign */
 
 /** What a scale from 0 to 1 means. */

@@ -2,8 +2,7 @@
 
 import { CHOICES, clamp } from './state.js';
 
-/** @typedef {import('./types.js').State} State */
-/** @typedef {import('./types.js').Facts} Facts */
+/** @import { State, Facts } from './types.js' */
 
 // `patch` is the name of the patch; uploads exist for this tab alone, and another one is told so.
 const LINKED = ['source', 'knobs', 'letters', 'models', 'focus', 'shift', 'noise', 'seed', 'display', 'truth',
@@ -16,10 +15,7 @@ function write(value) {
   return String(value);
 }
 
-/**
- * The part of an address behind `#`.
- * @param {State} state @param {State} usual @param {string} name of the patch
- */
+/** The part of an address behind `#`. @param {State} state @param {State} usual @param {string} name of the patch */
 export function linkOf(state, usual, name) {
   const words = new URLSearchParams();
   if (name) words.set('patch', name);
@@ -70,10 +66,7 @@ export function readLink(hash, usual, facts) {
   return state;
 }
 
-/**
- * @param {string} text "name:value,name:value" @param {Facts} facts
- * @returns {State['knobs']}
- */
+/** @param {string} text "name:value,name:value" @param {Facts} facts @returns {State['knobs']} */
 function readKnobs(text, facts) {
   const known = new Map(Object.entries(facts.synthetic.knobs));
   return Object.fromEntries(text.split(',').flatMap(pair => {

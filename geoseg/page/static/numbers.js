@@ -1,9 +1,6 @@
 // Numbers only: from the server's bytes to classes, scores and outlines. Z depth, A azimuth.
 
-/** @typedef {import('./types.js').Scene} Scene */
-/** @typedef {import('./types.js').State} State */
-/** @typedef {import('./types.js').Scores} Scores */
-/** @typedef {import('./types.js').ModelResult} ModelResult */
+/** @import { Scene, State, Scores, ModelResult } from './types.js' */
 
 /** The classes of a pixel: background and groove with a truth; null; marked without a truth. */
 export const TN = 0, FP = 1, FN = 2, TP = 3, NULL = 4, FOUND = 5;
@@ -34,10 +31,7 @@ export function classify(probability, truth, threshold) {
   });
 }
 
-/**
- * The five scores of one patch by the challenge's rule, as geoseg.metrics; null without pixels.
- * @param {Uint8Array} classes
- */
+/** The five scores of one patch by the challenge's rule, as geoseg.metrics; null without pixels. @param {Uint8Array} classes */
 export function scoresOf(classes) {
   const n = [0, 0, 0, 0, 0, 0];
   for (const c of classes) n[c] += 1;
@@ -109,10 +103,7 @@ export function nullPath(rows, columns, values) {
   return parts.join('');
 }
 
-/**
- * How undecided a model is, pixel by pixel: 0 at probabilities of 0 and 1, 1 at a half.
- * @param {Float32Array} probability
- */
+/** How undecided a model is, pixel by pixel: 0 at probabilities of 0 and 1, 1 at a half. @param {Float32Array} probability */
 export const uncertaintyOf = probability => probability.map(p => 1 - Math.abs(2 * p - 1));
 
 /**

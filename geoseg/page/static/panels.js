@@ -4,55 +4,33 @@ import { displayOf, fill, mapColour, PALETTES, patchColour } from './colours.js'
 import { el, mark, plural, signed, svg, tell } from './dom.js';
 import { NULL, rangeOf, SCORES } from './numbers.js';
 
-/** @typedef {import('./types.js').Scene} Scene */
-/** @typedef {import('./types.js').State} State */
-/** @typedef {import('./types.js').ModelResult} ModelResult */
-/** @typedef {'nulls' | 'found' | 'truth' | 'pointer'} PathName */
-
+/** @import { Scene, State, ModelResult } from './types.js' */
 /**
  * The parts of a card that are repainted.
- * @typedef {Object} View
- * @property {HTMLElement} card
- * @property {HTMLElement} name
- * @property {HTMLElement} facts
- * @property {HTMLElement} frame
- * @property {HTMLCanvasElement} canvas one pixel a measurement
- * @property {SVGSVGElement} over
- * @property {Record<PathName, SVGPathElement>} paths
- * @property {HTMLElement} message why there is no result
- * @property {HTMLElement} foot
- * @property {HTMLElement} note
- * @property {string} shape "columns rows"
+ * @typedef {ReturnType<typeof makeCard>} View
+ * @typedef {ReturnType<typeof makePatchCard>} PatchView
+ * @typedef {ReturnType<typeof makeModelCard>} ModelView
+ * @typedef {keyof View['paths']} PathName
  */
-/** @typedef {View & { low: HTMLElement, high: HTMLElement }} PatchView */
-/** @typedef {View & { pick: HTMLButtonElement, list: HTMLElement, values: Record<string, HTMLElement> }} ModelView */
-
-/** @type {PathName[]} */
-const PATHS = ['nulls', 'found', 'truth', 'pointer'];
 
 /** The names of the scores. */
 export const SCORE_NAMES = { accuracy: 'Accuracy', precision: 'Precision', recall: 'Recall', dice: 'Dice', iou: 'IoU' };
 
-/**
- * A canvas with one pixel a measurement, and outlines above it at the screen's own resolution.
- * @param {string} label
- */
+/** A canvas with one pixel a measurement, and outlines above it at the screen's own resolution. @param {string} label */
 function makeFrame(label) {
   const frame = el('div', 'gs-frame');
   const canvas = el('canvas');
   canvas.setAttribute('role', 'img');
   canvas.setAttribute('aria-label', label);
   const over = svg('svg', { preserveAspectRatio: 'none', 'aria-hidden': 'true' });
-  const paths = /** @type {View['paths']} */ (Object.fromEntries(
-    PATHS.map(name => [name, over.appendChild(svg('path', { class: `gs-${name}`, d: '' }))])));
+  /** @param {string} name */
+  const path = name => over.appendChild(svg('path', { class: `gs-${name}`, d: '' }));
+  const paths = { nulls: path('nulls'), found: path('found'), truth: path('truth'), pointer: path('pointer') };
   frame.append(canvas, over);
   return { frame, canvas, over, paths };
 }
 
-/**
- * @param {string} title @param {string} label
- * @returns {View}
- */
+/** @param {string} title @param {string} label */
 function makeCard(title, label) {
   const card = el('article', 'gs-card');
   const head = el('div', 'gs-head');
@@ -65,13 +43,10 @@ function makeCard(title, label) {
   parts.frame.append(message);
   const foot = el('div', 'gs-foot'), note = el('p', 'gs-note', '\u00a0');
   card.append(head, parts.frame, foot);
-  return { card, name, facts, message, foot, note, shape: '', ...parts };
+  return { card, name, facts, message, foot, note, shape: '' /* 'columns rows' */, ...parts };
 }
 
-/**
- * Make the card of the patch.
- * @returns {PatchView}
- */
+/** Make the card of the patch. */
 export function makePatchCard() {
   const view = makeCard('Patch', 'The patch in grey');
   view.card.classList.add('gs-patch');
@@ -82,11 +57,7 @@ export function makePatchCard() {
   return { ...view, low, high };
 }
 
-/**
- * Make the card of a model; `onFocus` hears a click on it.
- * @param {string} name @param {() => void} onFocus
- * @returns {ModelView}
- */
+/** Make the card of a model; `onFocus` hears a click on it. @param {string} name @param {() => void} onFocus */
 export function makeModelCard(name, onFocus) {
   const view = makeCard(name, `What ${name} finds`);
   view.card.dataset.model = name;
@@ -97,7 +68,7 @@ export function makeModelCard(name, onFocus) {
   view.name.replaceChildren(pick);
   view.card.addEventListener('click', onFocus); // the button's too
   const list = el('dl', 'gs-scores');
-  /** @type {ModelView['values']} */
+  /** @type {Record<string, HTMLElement>} */
   const values = {};
   for (const key of SCORES) {
     const item = el('div');
@@ -171,7 +142,7 @@ export function paintModel(view, scene, model, state) {
   view.card.classList.toggle('gs-failed', Boolean(model.error));
   if (model.error) {
     fill(view.canvas, rows, columns, () => palette[NULL]);
-    for (const name of PATHS) setPath(view, name, '');
+    for (const path of Object.values(view.paths)) mark(path, 'd', '');
     tell(view.facts, 'no result');
     view.list.hidden = true;
     tell(view.note, '\u00a0');

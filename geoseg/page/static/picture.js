@@ -8,27 +8,20 @@ import { legendOf } from './legend.js';
 import { rangeOf, SCORES } from './numbers.js';
 import { SCORE_NAMES, shapeOf } from './panels.js';
 
-/** @typedef {import('./types.js').Scene} Scene */
-/** @typedef {import('./types.js').State} State */
-/** @typedef {import('./panels.js').View} View */
-/** @typedef {import('./legend.js').Sign} Sign */
+/** @import { Scene, State } from './types.js' */
+/** @import { View } from './panels.js' */
+/** @import { Sign } from './legend.js' */
 /** @typedef {{ left: number, top: number, share: number }} Part of a patch, in shares of its width and height */
 /** @typedef {{ scene: Scene, state: State, views: View[], root: HTMLElement, zoom: import('./zoom.js').Zoom }} Shown */
 
 const SIDE = 324, GAP = 24, HEAD = 66, FOOT = 62, TITLE = 34, LINE = 19, END = 12, SCALE = 2; // CSS pixels
 const SIGN_WIDTHS = { fill: 13, heat: 64, line: 18, dashed: 18, hatch: 13 };
 const NULL_GREY = '#80858d'; // the mean of the page's hatching
-const DISPLAYS = {
-  errors: 'Errors', mask: 'Mask', probability: 'Probability', uncertainty: 'Uncertainty', disagreement: 'Disagreement',
-};
 
 /** The part that is seen, zoomed or not. @param {import('./zoom.js').Zoom} zoom @returns {Part} */
 const partOf = ({ k, x, y }) => ({ left: -x / k, top: -y / k, share: 1 / k });
 
-/**
- * The settings in force, in words.
- * @param {Pick<Shown, 'scene' | 'state' | 'zoom'>} shown
- */
+/** The settings in force, in words. @param {Pick<Shown, 'scene' | 'state' | 'zoom'>} shown */
 export function describeView({ scene, state, zoom }) {
   const { left, top, share } = partOf(zoom);
   const [low, high] = rangeOf(scene.patch, state.grey);
@@ -38,7 +31,7 @@ export function describeView({ scene, state, zoom }) {
     state.shift ? `shift ${state.shift}` : '',
     state.noise ? `noise ${state.noise.toFixed(4)} of seed ${state.seed}` : '',
     `threshold ${state.threshold === null ? 'as trained' : state.threshold.toFixed(2)}`,
-    `maps: ${DISPLAYS[displayOf(state, scene.truth)]}`,
+    `maps: ${displayOf(state, scene.truth)}`,
     `grey from ${signed(low)} to ${signed(high)}`,
     state.opacity ? `overlay ${state.opacity} %` : '',
     share < 1 ? `zoomed: rows ${range(top, scene.rows)}, columns ${range(left, scene.columns)}` : '',
@@ -63,10 +56,7 @@ function inLines(things, widthOf, width) {
   return lines;
 }
 
-/**
- * Draw what the panels show, in the colours of the page.
- * @param {Shown} shown
- */
+/** Draw what the panels show, in the colours of the page. @param {Shown} shown */
 export function drawPicture({ scene, state, views, root, zoom }) {
   const style = getComputedStyle(root), ink = style.color, soft = getComputedStyle(views[0].facts).color;
   const canvas = document.createElement('canvas');
