@@ -5,16 +5,17 @@ from __future__ import annotations
 import html
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
 
+from geoseg.evaluation.perturbations import GAIN
 from geoseg.page.backend import GONE, Backend, GoneError
 from geoseg.page.probe import PROBES, Curve, Curves, probe
-from geoseg.page.request import MAX_NOISE, MAX_SHIFT, Request, fields, number
+from geoseg.page.request import Request, fields, number
 from geoseg.page.viewer import message
 
 YIELD_SECONDS = 0.5  # from one redrawing of the plots to the next
@@ -30,22 +31,22 @@ NO_MODEL = "No model is ticked; tick one below the panels."
 class Plot(NamedTuple):
     """A probe's axis, the format of its values, and a value in words.
 
-    `by_name`: the values double from step to step, so they stand evenly apart as names.
+    `steps` are the values where they grow by a factor: as names, they stand evenly apart.
     """
 
     axis: str
     text: str
     words: str
-    by_name: bool = False
+    steps: tuple[float, ...] = ()
 
 
 PLOTS = {
     "shift": Plot("Shift, columns", "{:.0f}", "shift {}"),
     "noise": Plot("Noise, inch", "{:g}", "noise {}"),
-    "gain": Plot("Gain, factor", "{:.2g}", "gain {}", by_name=True),
-    "nulls": Plot("Lost rows", "{:.0f}", "{} lost rows", by_name=True),
+    "gain": Plot("Gain, factor", "{:.2g}", "gain {}", GAIN),
+    "nulls": Plot("Lost rows", "{:.0f}", "{} lost rows", (0, *(2**i for i in range(17)))),
 }
-LIMITS = {"shift": MAX_SHIFT, "noise": MAX_NOISE}  # of the settings that a curve can set
+SETTINGS = ("shift", "noise")  # probes whose values the viewer can be set to
 
 
 def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
@@ -63,9 +64,9 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
     with gr.Row(visible=False) as buttons:
         lowest = {
             name: gr.Button(f"Go to the lowest {name}", size="sm", elem_id=f"probe-{name}-lowest")
-            for name in LIMITS
+            for name in SETTINGS
         }
-    plots = {name: make_plot(name) for name in PROBES}
+    plots = {name: make_plot(name, names) for name in PROBES}
     kept = gr.State({}, time_to_live=KEPT_SECONDS)
     drawn = [measure, words, buttons, *plots.values()]
 
@@ -76,8 +77,10 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
             gr.Radio(choices, value=chosen),
             gr.Markdown(describe(curves, chosen, names), visible=True),
             gr.Row(visible=True),
-            *(draw_plot(name, found, chosen, names) for name, found in curves.items()),
-            *(gr.skip() for _ in PROBES[len(curves) :]),
+            *(
+                gr.LinePlot(tabulate(name, found, chosen, names), visible=bool(found.models))
+                for name, found in curves.items()
+            ),
         ]
         return dict(zip(drawn, updates, strict=True))
 
@@ -102,8 +105,7 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
             progress((done, total), desc="Probing", unit="images")
             if time.monotonic() - told > YIELD_SECONDS:
                 told = time.monotonic()
-                if complete := only_complete(curves, request.models):
-                    yield draw(complete, chosen)
+                yield draw(curves, chosen)
         yield {**draw(curves, chosen), kept: curves}
 
     def redraw(curves: dict[str, Curves], chosen: str) -> dict[Any, Any]:
@@ -112,12 +114,6 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
     def go(curves: dict[str, Curves], chosen: str, name: str) -> dict[str, Any]:
         worst = find_lowest(curves[name], chosen)
         return message("set", **({} if worst is None else {name: worst[1]}))
-
-    def setter(name: str) -> Callable[[gr.SelectData], dict[str, Any]]:
-        def pick(event: gr.SelectData) -> dict[str, Any]:
-            return message("set", **{name: middle(event.index, name)})
-
-        return pick
 
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     event = start.click(
@@ -132,27 +128,23 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
     event.then(lambda: gr.Button(visible=False), None, cancel, **quick)
     cancel.click(lambda: gr.Button(visible=False), None, cancel, cancels=[event], **quick)
     measure.input(redraw, [kept, measure], drawn, **quick)
-    for name in LIMITS:
+    for name in SETTINGS:
         lowest[name].click(partial(go, name=name), [kept, measure], viewer, **quick)
-        plots[name].select(setter(name), None, viewer, **quick)
 
 
-def only_complete(curves: dict[str, Curves], models: Sequence[str]) -> dict[str, Curves]:
-    """Return the probes that are done for all models: a plot keeps its models."""
-    return {name: found for name, found in curves.items() if len(found.models) == len(models)}
-
-
-def make_plot(name: str) -> gr.LinePlot:
+def make_plot(name: str, names: Sequence[str]) -> gr.LinePlot:
     """Make the plot of a probe, which is shown once it has curves."""
     plot = PLOTS[name]
     return gr.LinePlot(
         x="value",
         y="mean",
         color="model",
+        color_map={model: colour(model, names) for model in names},
         x_title=plot.axis,
-        y_title=" ",
         colors_in_legend=[],  # the list above the plots has them
+        y_title="IoU",
         y_lim=[0, 1],
+        sort=[plot.text.format(step) for step in plot.steps] or None,
         x_axis_format="~g" if name == "noise" else None,
         tooltip=["low", "high"],
         height=HEIGHT,
@@ -161,21 +153,22 @@ def make_plot(name: str) -> gr.LinePlot:
     )
 
 
-def draw_plot(name: str, found: Curves, measure: str, names: Sequence[str]) -> gr.LinePlot:
-    """Draw the curves of one probe; a model's colour is by its place in `names`."""
-    text, rows = PLOTS[name].text, []
+def tabulate(name: str, found: Curves, measure: str, names: Sequence[str]) -> pd.DataFrame:
+    """Return the points of one probe's curves.
+
+    Every model has a row without a mean, so that a plot has all models, in their order, from the
+    beginning: Gradio sets a plot's colours and its points one after the other.
+    """
+    text = PLOTS[name].text.format if PLOTS[name].steps else float
+    rows = [(text(found.at[0]), float("nan"), model, None, None) for model in names]
     for model, curve in found.models.items():
         values = _range(curve, measure)
-        if values is None:
-            continue
-        for at, mean, low, high in zip(found.at, *(part.tolist() for part in values), strict=True):
-            value = text.format(at) if PLOTS[name].by_name else at
-            rows.append((value, mean, model, low, high))
+        if values is not None:
+            ranges = (part.tolist() for part in values)
+            for at, mean, low, high in zip(found.at, *ranges, strict=True):
+                rows.append((text(at), mean, model, low, high))
     table = pd.DataFrame(rows, columns=["value", "mean", "model", "low", "high"])
-    table = table.round({"mean": 3, "low": 3, "high": 3})
-    colours = {model: colour(model, names) for model in table["model"].unique()}
-    order = [text.format(at) for at in found.at] if PLOTS[name].by_name else None
-    return gr.LinePlot(table, color_map=colours, sort=order, visible=len(table) > 0)
+    return table.round({"mean": 3, "low": 3, "high": 3})
 
 
 def has_truth(curves: dict[str, Curves]) -> bool:
@@ -190,13 +183,6 @@ def find_lowest(found: Curves, measure: str, model: str = "") -> tuple[float, fl
     ranges = [values for curve in curves if (values := _range(curve, measure)) is not None]
     means = [(m, at) for r in ranges for m, at in zip(r.mean.tolist(), found.at, strict=True)]
     return min(((m, at) for m, at in means if m == m), default=None)  # not NaN
-
-
-def middle(stretch: Any, name: str) -> float:
-    """Return the middle of a stretch that the user drew on a plot, as its setting has it."""
-    ends = stretch if isinstance(stretch, list) and len(stretch) == 2 else [0, 0]
-    value = sum(number(end, 0, LIMITS[name]) for end in ends) / 2
-    return round(value) if name == "shift" else round(value, 4)
 
 
 def describe(curves: dict[str, Curves], measure: str, names: Sequence[str]) -> str:
