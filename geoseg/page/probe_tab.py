@@ -126,7 +126,7 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
         api_visibility="private",
     )
     event.then(lambda: gr.Button(visible=False), None, cancel, **quick)
-    cancel.click(lambda: gr.Button(visible=False), None, cancel, cancels=[event], **quick)
+    cancel.click(None, None, None, cancels=[event], **quick)
     measure.input(redraw, [kept, measure], drawn, **quick)
     for name in SETTINGS:
         lowest[name].click(partial(go, name=name), [kept, measure], viewer, **quick)

@@ -123,7 +123,7 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
         )
         event.then(hide, None, [cancel, progress], **quick)
         events.append(event)
-    cancel.click(hide, None, [cancel, progress], cancels=events, **quick)
+    cancel.click(None, None, None, cancels=events, **quick)
 
 
 def count(patches: int) -> str:
