@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import gradio as gr
@@ -13,17 +14,15 @@ from geoseg.page.synthetic_patches import COUNT, KNOBS
 from geoseg.page.viewer import REQUEST, message, tell
 
 LABELS = {
-    "width": ("Groove width, columns", "Width of the grooves"),
-    "contrast": ("Groove depth, inches", "How deep the grooves are, and so how dark"),
-    "drift": ("Groove drift, columns / 100 rows", "How far a groove leans"),
-    "collar": ("Collar, inches", "Height of a collar in the patch; none at the left end"),
-    "lattice": (
-        "Lattice, inches",
-        "Amplitude of the helical lattice; none at the left end",
-    ),
-    "noise": ("White noise, inches", "The instrument's own noise"),
-    "nulls": ("Lost rows, share", "Share of rows without measurement"),
+    "width": "Groove width, columns",
+    "contrast": "Groove depth, inch",
+    "drift": "Groove drift, columns in 100 rows",
+    "collar": "Collar height, inch; 0 for none",
+    "lattice": "Lattice amplitude, inch; 0 for none",
+    "noise": "White noise, inch",
+    "nulls": "Lost rows, share",
 }
+COLLAR = "As drawn, only where the pipe has a collar; set by you, in every patch."
 LETTERS = [
     ("None: the patch and its own labels", "none"),
     ("Trivial: the letters alone, 0.1 inch deep, on nothing", "trivial"),
@@ -55,13 +54,14 @@ DRAWN = """() => {
     const here = state.source === 'synthetic', update = { __type__: 'update' };
     const names = Object.keys(facts.synthetic.knobs), held = Object.keys(state.knobs);
     return [
-        { ...update, visible: !here }, { ...update, visible: here }, { ...update, visible: here },
+        { ...update, visible: !here }, ...Array(3).fill({ ...update, visible: here }),
         here ? { ...update, value: state.index + 1 } : update,
         { ...update, value: held }, { ...update, interactive: held.length > 0 },
         { ...update, value: state.letters },
         ...names.map(name => {
-            const value = state.knobs[name] ?? drawn[name];
-            return value === undefined ? update : { ...update, value };
+            const value = state.knobs[name] ?? drawn[name], { step } = facts.synthetic.knobs[name];
+            if (value === undefined) return update;
+            return { ...update, value: Number((Math.round(value / step) * step).toFixed(4)) };
         }),
     ];
 }"""
@@ -77,35 +77,34 @@ def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
         start = gr.Button(
             "Show synthetic pipes", variant="primary", size="md", elem_id="synthetic-start"
         )
+        surprise = gr.Button("Surprise me", visible=False, size="md", elem_id="synthetic-surprise")
         leave = gr.Button(
             "Back to the patches", visible=False, size="md", elem_id="synthetic-leave"
         )
     with gr.Column(visible=False) as pipe:
-        with gr.Row(equal_height=True):
-            seed = gr.Number(
-                1,
-                label="Seed of the pipe",
-                precision=0,
-                minimum=1,
-                maximum=COUNT,
-                elem_id="synthetic-seed",
-            )
-            surprise = gr.Button("Surprise me", size="md", elem_id="synthetic-surprise")
+        seed = gr.Number(
+            1,
+            label=f"Seed of the pipe, 1 to {COUNT:,}",
+            precision=0,
+            minimum=1,
+            maximum=COUNT,
+            elem_id="synthetic-seed",
+        )
         knobs = {
             name: gr.Slider(
                 knob.low,
                 knob.high,
                 knob.low,
                 step=knob.step,
-                label=LABELS[name][0],
-                info=LABELS[name][1],
+                label=LABELS[name],
+                info=COLLAR if name == "collar" else None,
                 buttons=[],
                 elem_id=f"synthetic-{name}",
             )
             for name, knob in KNOBS.items()
         }
         held = gr.CheckboxGroup(
-            [(LABELS[name][0].split(",")[0], name) for name in KNOBS],
+            [(re.split("[,;]", LABELS[name])[0], name) for name in KNOBS],
             label="Set by you; the others are as the pipe drew them",
             elem_id="synthetic-held",
         )
@@ -137,5 +136,5 @@ def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
     held.input(None, held, None, js=_HOLD, **browser)
     release.click(None, None, None, js=_RELEASE, **browser)
     letters.input(None, letters, None, js=tell("letters"), **browser)
-    controls = [start, leave, pipe, seed, held, release, letters, *knobs.values()]
+    controls = [start, leave, surprise, pipe, seed, held, release, letters, *knobs.values()]
     viewer.input(None, None, controls, js=DRAWN, **browser)
