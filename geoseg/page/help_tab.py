@@ -70,15 +70,14 @@ def add_help_tab(backend: Backend, viewer: gr.HTML) -> None:
     gr.Markdown(f"### Limits\n{describe_limits()}", elem_id="help-limits")
     gr.Markdown(
         "### Programs\nPrograms call the same functions, from Python, JavaScript, a shell or an "
-        "agent (MCP): [show how](?view=api).",
+        "agent (MCP): *Use via API or MCP* at the foot of the page shows how.",
         elem_id="help-programs",
     )
 
 
 def list_keys() -> str:
-    """Return the Markdown table of the keys."""
-    rows = [f"| {_show(keys)} | {action} |" for keys, action in KEYS]
-    return "\n".join(["| Key | Action |", "|---|---|", *rows])
+    """Return the Markdown list of the keys."""
+    return "\n".join(f"- {_show(keys)} {action}" for keys, action in KEYS)
 
 
 def _show(keys: str) -> str:
@@ -92,9 +91,12 @@ def _show_one(key: str) -> str:
 
 
 def list_colours() -> str:
-    """Return the Markdown table of the colours, in both palettes."""
-    rows = [f"| {what} | {usual} | {safe} |" for what, usual, safe in COLOURS]
-    return "\n".join(["| What | Colour | Colour-blind palette |", "|---|---|---|", *rows])
+    """Return the Markdown list of the colours, in both palettes."""
+    names = {
+        (usual, safe): usual if usual == safe else f"{usual} or {safe}"
+        for _, usual, safe in COLOURS
+    }
+    return "\n".join(f"- **{names[usual, safe]}**: {what}" for what, usual, safe in COLOURS)
 
 
 def describe_limits() -> str:

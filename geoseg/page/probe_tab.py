@@ -125,7 +125,8 @@ def add_probe_tab(backend: Backend, viewer: gr.HTML) -> None:
         concurrency_id="sets",
         api_visibility="private",
     )
-    event.then(lambda: gr.Button(visible=False), None, cancel, **quick)
+    for ended in (event.then, event.failure):  # `then` follows success and cancelling only
+        ended(lambda: gr.Button(visible=False), None, cancel, **quick)
     cancel.click(None, None, None, cancels=[event], **quick)
     measure.input(redraw, [kept, measure], drawn, **quick)
     for name in SETTINGS:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from geoseg.page.backend import GONE, Backend, GoneError
 from geoseg.page.export import ExportError, export
@@ -49,7 +48,7 @@ def add_save_tab(backend: Backend, viewer: gr.HTML) -> None:
     with gr.Row():
         for kind in ("patch", "mask", "probability"):
             button = gr.Button(
-                f"{kind.capitalize()} .npy", min_width=100, size="md", elem_id=f"save-{kind}"
+                f"{kind.capitalize()} .npy", min_width=90, size="md", elem_id=f"save-{kind}"
             )
             button.click(None, None, None, js=_ARRAY % kind, **browser)
     gr.Markdown(
@@ -92,10 +91,9 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
             download: gr.DownloadButton(visible=False),
             progress: gr.Markdown("Segmenting \u2026", visible=True),
         }
-        folder = Path(get_upload_folder())
-        folder.mkdir(parents=True, exist_ok=True)
-        # Gradio gives out a copy, in a folder that nobody can guess, and deletes it when it is old.
-        with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as own:
+        # Gradio gives out a copy of the file, at a path that only its content tells, and deletes it
+        # when it is old.
+        with tempfile.TemporaryDirectory(prefix="geoseg-export-") as own:
             path = Path(own) / FILE
             try:
                 for step in export(backend.work, patches, asked, path, probabilities):
@@ -121,7 +119,8 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
             concurrency_id="sets",
             api_visibility="private",
         )
-        event.then(hide, None, [cancel, progress], **quick)
+        for ended in (event.then, event.failure):  # `then` follows success and cancelling only
+            ended(hide, None, [cancel, progress], **quick)
         events.append(event)
     cancel.click(None, None, None, cancels=events, **quick)
 
