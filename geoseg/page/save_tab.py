@@ -42,14 +42,12 @@ def add_save_tab(backend: Backend, viewer: gr.HTML) -> None:
         None, None, None, js=_PICTURE, **browser
     )
     gr.Markdown(
-        "### This patch\nFor numpy.load: float32, and uint8 for masks; shift, noise and threshold "
-        "as they are set. Mask and probability are those of the chosen model."
+        "### This patch, .npy\nFor numpy.load: float32, and uint8 for masks; shift, noise and "
+        "threshold as they are set. Mask and probability are those of the chosen model."
     )
     with gr.Row():
         for kind in ("patch", "mask", "probability"):
-            button = gr.Button(
-                f"{kind.capitalize()} .npy", min_width=90, size="md", elem_id=f"save-{kind}"
-            )
+            button = gr.Button(kind.capitalize(), min_width=90, size="md", elem_id=f"save-{kind}")
             button.click(None, None, None, js=_ARRAY % kind, **browser)
     gr.Markdown(
         "### A link to this\nOpens this patch again, with these models and settings. Your own "
@@ -68,11 +66,8 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
         "### The whole set\nEvery patch by the models that are ticked; shift, noise and threshold "
         "as they are set."
     )
-    with gr.Row():
-        masks = gr.Button("Masks, zip", min_width=120, size="md", elem_id="save-masks")
-        both = gr.Button(
-            "Masks and probabilities, zip", min_width=220, size="md", elem_id="save-both"
-        )
+    masks = gr.Button("Masks, zip", size="md", elem_id="save-masks")
+    both = gr.Button("Masks and probabilities, zip", size="md", elem_id="save-both")
     progress = gr.Markdown(visible=False, min_height=72, elem_id="save-progress")
     cancel = gr.Button("Cancel", visible=False, size="md", elem_id="save-cancel")
     download = gr.DownloadButton(visible=False, variant="primary", size="md", elem_id="save-zip")
@@ -89,7 +84,7 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
         yield {
             cancel: gr.Button(visible=True),
             download: gr.DownloadButton(visible=False),
-            progress: gr.Markdown("Segmenting \u2026", visible=True),
+            progress: gr.Markdown(visible=True),
         }
         # Gradio gives out a copy of the file, at a path that only its content tells, and deletes it
         # when it is old.

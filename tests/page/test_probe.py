@@ -1,6 +1,5 @@
 """Perturbation curves equal the scores of the library, and every message is answered."""
 
-import json
 import math
 from threading import Lock
 
@@ -22,7 +21,7 @@ from geoseg.evaluation.perturbations import (
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.live import view
-from geoseg.page.probe import PROBES, probe
+from geoseg.page.probe import PROBES, Curves, probe
 
 NAMES = list(MODELS)
 CIRCULAR, FLAT = "200-stacked", "402-unet"
@@ -38,14 +37,14 @@ def labels() -> np.ndarray:
     return truth
 
 
-def draw(segmenter, patches, **message) -> dict:
-    curves: dict = {}
-    for answer in probe(Work(segmenter, Lock()), patches, message):
-        json.dumps(answer, allow_nan=False)
-        for name, found in answer["curves"].items():
-            curves.setdefault(name, found)["models"].update(found["models"])
-    assert answer["done"] == answer["of"]
-    return curves
+def draw(segmenter, patches, probes=PROBES, **message) -> dict[str, Curves]:
+    *_, last = probe(Work(segmenter, Lock()), patches, message, probes)
+    assert last.done == last.total
+    return last.curves
+
+
+def means(curve) -> list[float]:
+    return curve.mean.tolist()
 
 
 def iou(segmenter, name, patch, truth) -> float:
@@ -57,14 +56,14 @@ def test_scores_of_each_shift_are_those_of_the_library(segmenter):
     patches = one(truth=labels())
     curves = draw(segmenter, patches, probes=["shift"], noise=0.002, seed=3, shift=20)
     assert list(curves) == ["shift"]
-    assert curves["shift"]["at"] == list(range(36))
+    assert curves["shift"].at == tuple(range(36))
     for name in NAMES:
-        found = curves["shift"]["models"][name]["iou"]["mean"]
+        found = means(curves["shift"].models[name].iou)
         for shift in (0, 1, 17, 35):
             shown = view(patches.entry(0), shift, 0.002, 3)
             expected = iou(segmenter, name, shown.patch, shown.truth)
             assert found[shift] == pytest.approx(expected, abs=0.02)  # a pixel at the threshold
-    circular, flat = (curves["shift"]["models"][name]["kept"]["mean"] for name in (CIRCULAR, FLAT))
+    circular, flat = (means(curves["shift"].models[name].kept) for name in (CIRCULAR, FLAT))
     assert circular == [1] * 36
     assert flat[0] == 1
     assert min(flat) < 0.9
@@ -73,27 +72,27 @@ def test_scores_of_each_shift_are_those_of_the_library(segmenter):
 def test_noise_scores_are_averaged_over_seeds_of_the_shifted_patch(segmenter):
     patches = one(truth=labels())
     curve = draw(segmenter, patches, probes=["noise"], seed=5, shift=9, models=[FLAT])["noise"]
-    assert curve["at"] == list(NOISE)
-    found = curve["models"][FLAT]
+    assert curve.at == NOISE
+    found = curve.models[FLAT]
     views = [view(patches.entry(0), 9, NOISE[-1], 5 + i) for i in range(SEEDS)]
     expected = [iou(segmenter, FLAT, v.patch, v.truth) for v in views]
     for what, value in zip(("mean", "low", "high"), (np.mean, min, max), strict=True):
-        assert found["iou"][what][-1] == pytest.approx(value(expected), abs=0.02)
-    assert found["kept"]["mean"][0] == 1
-    assert found["kept"]["low"][-1] < found["kept"]["mean"][-1] < 1
+        assert getattr(found.iou, what)[-1] == pytest.approx(value(expected), abs=0.02)
+    assert found.kept.mean[0] == 1
+    assert found.kept.low[-1] < found.kept.mean[-1] < 1
 
 
 def test_gain_and_lost_rows_are_compared_with_the_shown_patch(segmenter):
     curves = draw(segmenter, one(), probes=["gain", "nulls"])
-    assert curves["gain"]["at"] == list(GAIN)
-    assert curves["nulls"]["at"] == [0, 1, 2, 4, 8, 16, 32]
+    assert curves["gain"].at == GAIN
+    assert curves["nulls"].at == (0, 1, 2, 4, 8, 16, 32)
     for name in NAMES:
-        gain, nulls = (curves[what]["models"][name] for what in ("gain", "nulls"))
-        assert gain["iou"] is nulls["iou"] is None  # there is no label
-        assert gain["kept"]["mean"][GAIN.index(1)] == nulls["kept"]["mean"][0] == 1
+        gain, nulls = (curves[what].models[name] for what in ("gain", "nulls"))
+        assert gain.iou is nulls.iou is None  # there is no label
+        assert gain.kept.mean[GAIN.index(1)] == nulls.kept.mean[0] == 1
         # The default input scale is each patch's own, so gain changes rounding at most.
-        assert min(gain["kept"]["mean"]) > 0.95
-        assert nulls["kept"]["low"][3] < 1
+        assert min(gain.kept.mean) > 0.95
+        assert nulls.kept.low[3] < 1
 
 
 def test_lost_rows_cover_all_depths_and_do_not_count():
@@ -116,20 +115,20 @@ def test_the_number_of_shifts_of_a_wide_patch_is_bounded():
 def test_the_threshold_of_the_page_is_used(segmenter):
     curves = draw(segmenter, one(truth=labels()), probes=["shift"], threshold=0.0)
     for name in NAMES:  # every pixel is marked
-        assert set(curves["shift"]["models"][name]["iou"]["mean"]) == {3 / 36}
+        assert set(means(curves["shift"].models[name].iou)) == {3 / 36}
 
 
-def test_answers_report_progress_and_only_the_last_is_done(segmenter):
+def test_progress_is_told_image_by_image(segmenter):
     patches = one(np.zeros((1000, 36), np.float32))  # so large that each runs alone
-    message = {"probes": ["gain"], "models": [FLAT]}
-    found = probe(Work(segmenter, Lock()), patches, message)
-    answers = [json.loads(json.dumps(answer)) for answer in found]  # as it is sent
-    assert [answer["done"] for answer in answers] == list(range(len(GAIN) + 1))
-    assert {answer["of"] for answer in answers} == {len(GAIN)}
-    assert ["gain" in answer["curves"] for answer in answers] == [False] * 9 + [True]
-    assert [
-        a["done"] == a["of"] for a in probe(Work(segmenter, Lock()), patches, {"models": []})
-    ] == [True]
+    steps = [
+        (step.done, step.total, dict(step.curves["gain"].models))
+        for step in probe(Work(segmenter, Lock()), patches, {"models": [FLAT]}, ["gain"])
+    ]
+    assert [done for done, _, _ in steps] == list(range(len(GAIN) + 1))
+    assert {total for _, total, _ in steps} == {len(GAIN)}
+    assert [FLAT in models for _, _, models in steps] == [False] * 9 + [True]
+    (step,) = probe(Work(segmenter, Lock()), patches, {"models": []})
+    assert (step.done, step.total) == (0, 0)
 
 
 def test_nulls_do_not_count(segmenter):
@@ -137,17 +136,18 @@ def test_nulls_do_not_count(segmenter):
     patch[4:9] = np.nan
     curves = draw(segmenter, one(patch, labels()))
     assert set(curves) == set(PROBES)
-    assert curves["shift"]["models"][CIRCULAR]["kept"]["mean"] == [1] * 36
+    assert means(curves["shift"].models[CIRCULAR].kept) == [1] * 36
     empty = draw(segmenter, one(np.full((36, 36), np.nan, np.float32), labels()))
     for curve in empty.values():
-        for found in curve["models"].values():
-            assert set(found["kept"]["mean"]) == set(found["iou"]["low"]) == {None}
+        for found in curve.models.values():
+            assert found.kept.mean.isnan().all()
+            assert found.iou.low.isnan().all()
 
 
 @pytest.mark.parametrize("shape", [(1, 36), (3, 5), (40, 72)])
 def test_patches_of_any_size_are_answered(segmenter, shape):
     curves = draw(segmenter, one(np.zeros(shape, np.float32)))
-    assert len(curves["shift"]["at"]) == min(shape[1], MAX_SHIFTS)
+    assert len(curves["shift"].at) == min(shape[1], MAX_SHIFTS)
 
 
 def test_a_failing_model_does_not_affect_the_others(segmenter, monkeypatch):
@@ -159,9 +159,9 @@ def test_a_failing_model_does_not_affect_the_others(segmenter, monkeypatch):
         return probabilities(patches, names, interpret=interpret)
 
     monkeypatch.setattr(segmenter, "probabilities", fail)
-    models = draw(segmenter, one(), probes=["shift"])["shift"]["models"]
-    assert models[FLAT] == {"error": "height 35 is odd; pad to 36"}
-    assert models[CIRCULAR]["kept"]["mean"] == [1] * 36
+    models = draw(segmenter, one(), probes=["shift"])["shift"].models
+    assert models[FLAT] == "height 35 is odd; pad to 36"
+    assert means(models[CIRCULAR].kept) == [1] * 36
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,12 @@ def test_a_failing_model_does_not_affect_the_others(segmenter, monkeypatch):
     [
         None,
         "text",
-        {"probes": "all", "threshold": [], "models": 3, "index": 10**300},
-        {"probes": [{}, "gain", "gain", 7], "threshold": math.nan, "models": NAMES[:1]},
-        {"probes": [], "threshold": -math.inf, "noise": 9e9, "seed": 2**31 - 1},
+        {"threshold": [], "models": 3, "index": 10**300},
+        {"threshold": math.nan, "models": NAMES[:1]},
+        {"threshold": -math.inf, "noise": 9e9, "seed": 2**31 - 1},
     ],
 )
 def test_any_message_is_answered(segmenter, raw):
-    *_, answer = probe(Work(segmenter, Lock()), one(np.zeros((8, 8), np.float32)), raw)
-    json.dumps(answer, allow_nan=False)
-    assert answer["done"] == answer["of"]
-    assert set(answer["curves"]) <= set(PROBES)
+    *_, last = probe(Work(segmenter, Lock()), one(np.zeros((8, 8), np.float32)), raw)
+    assert last.done == last.total
+    assert set(last.curves) == set(PROBES)

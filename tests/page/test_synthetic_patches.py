@@ -11,7 +11,13 @@ from benchmarks.server import make_patch
 from geoseg.page.browse import Entry, PatchSet
 from geoseg.page.catalogue import catalogue
 from geoseg.page.live import view
-from geoseg.page.pipes import COUNT, KNOBS, Pipes, Stamped, stamped
+from geoseg.page.synthetic_patches import (
+    COUNT,
+    KNOBS,
+    LetteredPatches,
+    SyntheticPatches,
+    with_letters,
+)
 from geoseg.synthetic import synthesize
 from geoseg.synthetic.toy_labels import MODES, stamp_toy_labels
 
@@ -19,7 +25,7 @@ SEEDS = 24
 
 
 def entries(**knobs) -> list[Entry]:
-    pipes = Pipes.parse({"knobs": knobs})
+    pipes = SyntheticPatches.parse({"knobs": knobs})
     return [pipes.entry(index) for index in range(SEEDS)]
 
 
@@ -105,15 +111,15 @@ def test_a_slider_leaves_the_rest_of_the_pipe_unchanged():
 
 
 def test_the_same_seed_and_sliders_make_the_same_patch():
-    pipes = Pipes.parse({"knobs": {"width": 3.0}})
-    again = Pipes.parse({"knobs": {"width": 3.00001}})  # beyond the digits that are kept
+    pipes = SyntheticPatches.parse({"knobs": {"width": 3.0}})
+    again = SyntheticPatches.parse({"knobs": {"width": 3.00001}})  # beyond the digits that are kept
     for index in (0, 16, COUNT - 1):
         entry = pipes.entry(index)
         assert entry.name == f"synthetic {index + 1}"
         np.testing.assert_array_equal(entry.patch, again.entry(index).patch)
     assert not np.array_equal(pipes.entry(0).patch, pipes.entry(1).patch)
     images, masks = synthesize(1, 36, seed=17)
-    plain = Pipes().entry(16)
+    plain = SyntheticPatches().entry(16)
     np.testing.assert_array_equal(plain.patch, images[0])
     np.testing.assert_array_equal(plain.truth, masks[0])
 
@@ -130,7 +136,7 @@ def test_a_pipe_reports_the_values_it_drew():
 
 
 def test_a_pipe_is_found_by_its_seed():
-    pipes = Pipes()
+    pipes = SyntheticPatches()
     assert len(pipes) == COUNT
     assert pipes.find("synthetic 17", 3) == 16
     for name in ("", "synthetic 0", "synthetic 10001", "synthetic 1x", "synthetic -4", "17"):
@@ -152,7 +158,7 @@ def test_a_pipe_is_found_by_its_seed():
     ],
 )
 def test_any_message_makes_a_usable_pipe(knobs):
-    pipes = Pipes.parse({"knobs": knobs})
+    pipes = SyntheticPatches.parse({"knobs": knobs})
     for name, value in pipes.knobs:
         assert KNOBS[name].low <= value <= KNOBS[name].high
     entry = pipes.entry(2)
@@ -167,16 +173,16 @@ def test_fixed_parameters_must_have_known_names():
 
 
 def test_the_list_of_pipes_holds_only_their_number():
-    listed = catalogue(Pipes(), {})
+    listed = catalogue(SyntheticPatches(), {})
     assert listed.pop("label") == "Synthetic pipes"
     assert listed == {"count": COUNT, "names": [], "notes": [], "wells": [], "labelled": COUNT}
-    shown = catalogue(Pipes(), {"indices": [0, 5, COUNT, -1]})
+    shown = catalogue(SyntheticPatches(), {"indices": [0, 5, COUNT, -1]})
     assert shown["indices"] == [0, 5]
 
 
 def test_toy_labels_do_not_change_the_list_of_a_set():
     plain = PatchSet("Mine", (Entry("well_2_patch_1.npy", make_patch(2)),))
-    before, after = catalogue(plain, {}), catalogue(Stamped(plain, "easy"), {})
+    before, after = catalogue(plain, {}), catalogue(LetteredPatches(plain, "easy"), {})
     assert after == {**before, "labelled": 1}
     assert after["wells"] == [2]
     assert before["labelled"] == 0
@@ -189,7 +195,7 @@ def test_toy_labels_replace_the_label_of_any_patch(mode):
     plain = PatchSet(
         "Mine", (Entry("a", make_patch(2)), Entry("b", patch, np.ones((36, 36), np.uint8)))
     )
-    toys = stamped(plain, {"toy": mode})
+    toys = with_letters(plain, {"letters": mode})
     assert (len(toys), toys.label, toys.find("b", 0)) == (2, "Mine", 1)
     entry = toys.entry(1)
     images, masks = stamp_toy_labels(torch.from_numpy(patch)[None], mode, seed=1)
@@ -203,15 +209,15 @@ def test_toy_labels_replace_the_label_of_any_patch(mode):
     np.testing.assert_array_equal(turned.truth, np.roll(entry.truth, 5, 1))
 
 
-@pytest.mark.parametrize("toy", ["none", None, "hard", 3, ["easy"], {}])
-def test_invalid_toy_modes_leave_the_set_unchanged(toy):
-    pipes = Pipes()
-    assert stamped(pipes, {"toy": toy}) is pipes
+@pytest.mark.parametrize("letters", ["none", None, "hard", 3, ["easy"], {}])
+def test_invalid_letters_leave_the_set_unchanged(letters):
+    pipes = SyntheticPatches()
+    assert with_letters(pipes, {"letters": letters}) is pipes
 
 
 def test_a_patch_too_small_for_a_letter_is_shown_with_a_note():
     truth = np.ones((6, 36), np.uint8)
-    entry = Stamped(
+    entry = LetteredPatches(
         PatchSet("", (Entry("a", np.zeros((6, 36), np.float32), truth),)), "easy"
     ).entry(0)
     np.testing.assert_array_equal(entry.truth, truth)
