@@ -40,11 +40,22 @@ class Work:
     ) -> Iterator[NDArray[np.float32]]:
         """Yield probabilities (B, Z, A) of the model `name`; a batch takes about BATCH_SECONDS.
 
-        `images` makes the patches (B, Z, A) of some of the `indices`. Raises as the segmenter does.
+        `images` makes the patches (B, Z, A) of some of the `indices`. On ZeroGPU large batches go
+        to a borrowed GPU where that saves time. Raises as the segmenter does.
         """
         done, size, paces = 0, 2, list[float]()
-        loan = zerogpu.Loan(self.segmenter.paths[name], indices, images)
+        ask_gpu = True
         while done < len(indices):
+            # The first batch also loads the model.
+            left = min(paces[1:], default=0) * (len(indices) - done)
+            if ask_gpu and left > zerogpu.WORTH_SECONDS:
+                patches = images(indices[done : done + zerogpu.MOST_AT_ONCE])
+                lent = zerogpu.compute(str(self.segmenter.paths[name]), patches)
+                if lent is not None:
+                    yield lent
+                    done += len(lent)
+                    continue
+                ask_gpu = False
             batch = indices[done : done + size]
             patches = images(batch)
             if len(batch) == 1:  # a single one would be recorded, which pays for live answers only
@@ -58,11 +69,6 @@ class Work:
             yield found
             done += len(batch)
             paces.append(seconds / len(batch))
-            if len(paces) > 1:  # the first one also loads the model
-                lent = loan.take(done, min(paces))
-                if lent is not None:
-                    yield lent
-                    done += len(lent)
             faster = min(BATCH_SECONDS / max(seconds, 1e-9), 2)
             size = min(max(int(len(batch) * faster), 2), MOST_AT_ONCE)
 

@@ -9,7 +9,6 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import inspect
 import ipaddress
 import json
 import logging
@@ -17,7 +16,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +40,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geoseg.page import uploads
-from geoseg.page.api import NAMES, Programs
+from geoseg.page.api import NAMES
 from geoseg.patches import PatchError
 
 API = "/gradio_api"
@@ -50,19 +49,19 @@ PROGRAMS = "|".join(NAMES)
 # Gradio has some eighty routes: among them are a proxy, files by their path or address, an editor
 # of code, and answers without login. Only those that the page and programs need are open.
 DOORS = {
-    "GET": r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)/?"
+    "GET": r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)"
     r"|/(assets|static|page/static)/[\w.-]+(/[\w.-]+)*"
-    rf"|{API}/(info|openapi\.json|app_id|startup-events|theme\.css|upload_progress)/?"
-    rf"|{API}/(queue/data|heartbeat/[\w-]{{1,64}}|mcp/?|mcp/schema)"
+    rf"|{API}/(info|openapi\.json|app_id|startup-events|theme\.css|upload_progress)"
+    rf"|{API}/(queue/data|heartbeat/[\w-]{{1,64}}|mcp|mcp/schema)"
     # What the server made for a user, at a path that tells the hash of its content; no upload.
     rf"|{API}/file=[\w/.-]+/[0-9a-f]{{64}}/[\w.-]+"
     rf"|{API}/call/(v2/)?({PROGRAMS})/\w+",
     "HEAD": r"/",
-    "POST": rf"{API}/(upload|queue/join|cancel|component_server|mcp/?|run/predict/?)"
-    rf"|{API}/(run|call|call/v2)/({PROGRAMS})/?",
-    "DELETE": rf"{MCP}/?",
+    "POST": rf"{API}/(upload|queue/join|cancel|component_server|mcp|run/predict)"
+    rf"|{API}/(run|call|call/v2)/({PROGRAMS})",
+    "DELETE": MCP,
 }
-ENDPOINT = re.compile(rf"{API}/(?:run|call)/({PROGRAMS})/?")
+ENDPOINT = re.compile(rf"{API}/(?:run|call)/({PROGRAMS})")
 SPACE = re.compile(r"huggingface\.co|[\w-]+\.hf\.space")
 
 MAX_CONNECTIONS = 768
@@ -183,14 +182,6 @@ class Guard:
     def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self.app, self.public = app, _netloc(root_path)
         self._large = asyncio.Semaphore(MAX_LARGE)
-        # Gradio wants every parameter in a call by position.
-        methods = zip(
-            NAMES, (Programs.list_models, Programs.segment, Programs.evaluate), strict=True
-        )
-        self._defaults = {
-            name: [p.default for p in inspect.signature(method).parameters.values()][1:]
-            for name, method in methods
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or let the application answer it with our headers."""
@@ -222,7 +213,8 @@ class Guard:
         self._check_origin(headers)
         if not path and method in ("GET", "HEAD"):
             return await _into(scope)(scope, receive, send)
-        if not re.fullmatch(DOORS.get(method, "(?!)"), path) or "/.." in path:
+        door = path.rstrip("/") or "/"
+        if not re.fullmatch(DOORS.get(method, "(?!)"), door) or "/.." in path:
             text = f"Nothing is here; {API}/openapi.json lists the endpoints."
             raise HTTPException(404, text)
         # As behind a proxy that cuts the path off: Gradio cannot cut off a whole address.
@@ -252,7 +244,8 @@ class Guard:
         counted = _Counted(receive, limit)
         if path == UPLOAD:
             return await self.app(scope, counted.receive, send)
-        body = self._check_call(path, await counted.read())
+        functions = scope["app"].get_blocks().fns.values()
+        body = self._check_call(path, await counted.read(), functions)
         parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def again() -> Message:
@@ -260,7 +253,7 @@ class Guard:
 
         return await self.app(scope, again, send)
 
-    def _check_call(self, path: str, body: bytes) -> bytes:
+    def _check_call(self, path: str, body: bytes, functions: Iterable[Any]) -> bytes:
         """Return the body of a call as Gradio may read it; HTTPException if it may not."""
         if body.count(b"[") + body.count(b"{") > MAX_NESTS:
             raise HTTPException(413, f"The body has more than {MAX_NESTS:,} lists and objects.")
@@ -279,12 +272,12 @@ class Guard:
             uploads.check_paths(call)
         except PatchError as error:
             raise HTTPException(422, str(error)) from None
-        endpoint = ENDPOINT.fullmatch(path)
-        data = call.get("data")
-        if endpoint and isinstance(data, list):
-            rest = self._defaults[endpoint[1]][len(data) :]
-            if inspect.Parameter.empty not in rest:
-                return json.dumps({**call, "data": data + rest}).encode()
+        # A call may leave out the last parameters, which Gradio wants.
+        endpoint, data = ENDPOINT.fullmatch(path), call.get("data")
+        for function in functions if endpoint and isinstance(data, list) else ():
+            if function.api_name == endpoint[1]:
+                data += [block.value for block in function.inputs[len(data) :]]
+                return json.dumps(call).encode()
         return body
 
     def _check_origin(self, headers: Headers) -> None:
