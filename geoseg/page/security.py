@@ -173,7 +173,8 @@ def _trusted(host: str, root_path: str) -> list[str]:
 
 def sentence(text: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
     """Return an error response of one sentence."""
-    return JSONResponse({"detail": text}, status, headers)
+    # Gradio's own answers have one or the other.
+    return JSONResponse({"detail": text, "error": text}, status, headers)
 
 
 class Guard:
@@ -200,9 +201,10 @@ class Guard:
 
         try:
             await self._pass(scope, receive, answer)
-        except HTTPException as error:
+        except (HTTPException, PatchError) as error:
+            text, status = getattr(error, "detail", str(error)), getattr(error, "status_code", 422)
             if not started:
-                await sentence(error.detail, error.status_code)(scope, receive, answer)
+                await sentence(text, status)(scope, receive, answer)
         except Exception as error:  # Starlette would print its whole traceback for any caller
             _log.error("%s failed: %s", scope["path"], repr(error)[:200])
             if not started:
@@ -268,16 +270,14 @@ class Guard:
         if session is not None and not (isinstance(session, str) and len(session) <= MAX_SESSION):
             text = f"session_hash must be a text of {MAX_SESSION} characters at most."
             raise HTTPException(422, text)
-        try:
-            uploads.check_paths(call)
-        except PatchError as error:
-            raise HTTPException(422, str(error)) from None
+        # Gradio itself fetches addresses that are given in place of a file, or tells where it looked.
+        uploads.check_paths(call)
         # A call may leave out the last parameters, which Gradio wants.
         endpoint, data = ENDPOINT.fullmatch(path), call.get("data")
-        for function in functions if endpoint and isinstance(data, list) else ():
-            if function.api_name == endpoint[1]:
-                data += [block.value for block in function.inputs[len(data) :]]
-                return json.dumps(call).encode()
+        if endpoint and isinstance(data, list):
+            (inputs,) = (f.inputs for f in functions if f.api_name == endpoint[1])
+            data += [block.value for block in inputs[len(data) :]]
+            return json.dumps(call).encode()
         return body
 
     def _check_origin(self, headers: Headers) -> None:

@@ -17,10 +17,10 @@ from gradio.utils import get_upload_folder
 from python_multipart.exceptions import FormParserError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from geoseg.page.exchange import sentence
 from geoseg.patches import PatchError, printable_name
 
 MAX_FILES = 512
@@ -90,8 +90,9 @@ def _take(path: str) -> bytes:
 
 
 def _find(path: Any) -> Path:
-    if not isinstance(path, str) or re.match(r"[A-Za-z][\w+.-]*://", path):
-        raise PatchError("Addresses are not fetched; upload the file, or send a data: URL of it.")
+    if not isinstance(path, str):
+        raise PatchError(NOT_HERE)
+    _refuse_address(path)
     try:
         real = Path(path).resolve(strict=True)
         if real.is_relative_to(inbox().resolve()) and real.is_file():
@@ -102,18 +103,23 @@ def _find(path: Any) -> Path:
 
 
 def check_paths(value: Any) -> None:
-    """Raise PatchError if a call's JSON names a file outside the inbox or an address.
-
-    This runs before Gradio, which would fetch the address or disclose where it looked for the file.
-    """
-    if isinstance(value, Mapping):
+    """Raise PatchError if a call's JSON names an address, or a file that is not in the inbox."""
+    if isinstance(value, str):
+        _refuse_address(value)
+    elif isinstance(value, Mapping):
         if "path" in value:
             _find(value["path"])
-        value = value.values()
-    elif not isinstance(value, list):
-        return
-    for one in value:
-        check_paths(one)
+        # Gradio's own scripts add the address of a file that they have uploaded.
+        others = [one for key, one in value.items() if key != "url"]
+        check_paths(others)
+    elif isinstance(value, list):
+        for one in value:
+            check_paths(one)
+
+
+def _refuse_address(text: str) -> None:
+    if re.match(r"[A-Za-z][\w+.-]*://", text):
+        raise PatchError("Addresses are not fetched; upload the file, or send a data: URL of it.")
 
 
 def inbox() -> Path:
@@ -132,14 +138,14 @@ async def receive(request: Request) -> Response:
         async with read_form(request) as form:
             files = [f for f in form.getlist("files") if isinstance(f, UploadFile)]
             if any((f.size or 0) > MAX_FILE_BYTES for f in files):
-                return sentence(f"A file is larger than {MAX_FILE_BYTES:,} bytes.", 413)
+                raise HTTPException(413, f"A file is larger than {MAX_FILE_BYTES:,} bytes.")
             paths = await run_in_threadpool(_store, files)
     except PatchError as error:
-        return sentence(str(error), 400)
+        raise HTTPException(400, str(error)) from None
     except OSError:  # no room on the disk
         paths = None
     if paths is None:
-        return sentence("Too many uploads wait to be read; try again in ten minutes.", 503)
+        raise HTTPException(503, "Too many uploads wait to be read; try again in ten minutes.")
     return JSONResponse(paths)
 
 
@@ -178,8 +184,8 @@ def _size(path: Path) -> int | None:
 
 
 def _on_disk(name: str) -> str:
-    """Return the name without characters that are special to a file system or a shell."""
-    safe = re.sub(r"[^\w.-]", "_", name).encode()[-200:].decode(errors="ignore")
+    """Return the name, which is printable, without what a file system may not take."""
+    safe = re.sub(r'[/\\:*?"<>|]', "_", name).encode()[-200:].decode(errors="ignore")
     return f"_{safe}" if safe.startswith((".", "-")) else safe
 
 
