@@ -270,7 +270,7 @@ class Guard:
         if session is not None and not (isinstance(session, str) and len(session) <= MAX_SESSION):
             text = f"session_hash must be a text of {MAX_SESSION} characters at most."
             raise HTTPException(422, text)
-        # Gradio itself fetches addresses that are given in place of a file, or tells where it looked.
+        # Gradio fetches addresses that are given in place of a file, and tells where it looked.
         uploads.check_paths(call)
         # A call may leave out the last parameters, which Gradio wants.
         endpoint, data = ENDPOINT.fullmatch(path), call.get("data")

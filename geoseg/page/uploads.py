@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import logging
@@ -140,6 +141,7 @@ async def receive(request: Request) -> Response:
             if any((f.size or 0) > MAX_FILE_BYTES for f in files):
                 raise HTTPException(413, f"A file is larger than {MAX_FILE_BYTES:,} bytes.")
             paths = await run_in_threadpool(_store, files)
+            asyncio.get_running_loop().call_later(UNREAD_SECONDS + 1, sweep)
     except PatchError as error:
         raise HTTPException(400, str(error)) from None
     except OSError:  # no room on the disk

@@ -3,9 +3,11 @@
 import base64
 import http.client
 import json
+import secrets
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -103,21 +105,46 @@ def call(url: str, name: str, *data: Any, **headers: str) -> Any:
     return answer["data"][0] if "data" in answer else answer["error"]
 
 
-def ask(url: str, name: str, user: str = "", **message: Any) -> Any:
-    """Send a request of the page; return the answer."""
-    return post(url, f"/page/{name}", {"user": user, **message}).json
+def ask(url: str, name: str, user: str = "", /, **message: Any) -> Any:
+    """Call a function of the viewer as the page does; return its answer."""
+    return component_call(url, name, {"user": user, **message}).json
 
 
-def job(url: str, name: str, user: str = "", **message: Any) -> list[Any]:
-    """Run a job of the page; return all its answers."""
-    text = post(url, f"/page/{name}", {"user": user, **message}).text
-    return [json.loads(line) for line in text.splitlines()]
+def component_call(url: str, name: str, message: Any, **headers: str) -> Reply:
+    """Send a call of a function of the viewer."""
+    viewer = find_component(url, "viewer", tuple(headers.items()))
+    body = {"data": message, "component_id": viewer, "fn_name": name, "session_hash": "a_test"}
+    return post(url, f"{API}/component_server/", body, **headers)
 
 
-def send_files(url: str, user: str, files: Iterable[tuple[str, bytes]], **headers: str) -> Reply:
-    """Upload a user's patches as the page does."""
-    head = b'Content-Disposition: form-data; name="user"\r\n\r\n'
-    body, kind = form(files)
-    line = kind.partition("boundary=")[2].encode()
-    body = b"--" + line + b"\r\n" + head + user.encode() + b"\r\n" + body
-    return send(url, "/page/files", body, Content_Type=kind, **headers)
+@cache
+def configuration(url: str, headers: tuple[tuple[str, str], ...] = ()) -> Any:
+    """Return the page's configuration."""
+    return send(url, "/config", **dict(headers)).json
+
+
+def find_component(url: str, name: str, headers: tuple[tuple[str, str], ...] = ()) -> int:
+    """Return the number of the component with that `elem_id`."""
+    components = configuration(url, headers)["components"]
+    return next(c["id"] for c in components if c["props"].get("elem_id") == name)
+
+
+def trigger(url: str, name: str, event: str, *data: Any) -> list[dict[str, Any]]:
+    """Trigger an event of the component `name` as the page does; return the queue's messages."""
+    number = find_component(url, name)
+    functions = configuration(url)["dependencies"]
+    function = next(f["id"] for f in functions if [number, event] in map(list, f["targets"]))
+    session = secrets.token_hex(8)
+    body = {"data": data, "fn_index": function, "session_hash": session, "trigger_id": number}
+    reply = post(url, f"{API}/queue/join", body)
+    assert reply.status == 200, reply.text
+    text = send(url, f"{API}/queue/data?session_hash={session}").text
+    return [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:")]
+
+
+def send_files(url: str, user: Any, files: Iterable[tuple[str, bytes]]) -> Any:
+    """Upload a user's patches as the page does; return what the viewer is told, or the error."""
+    paths = upload(url, files).json
+    sent = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+    last = trigger(url, "upload", "upload", sent, {"user": user})[-2]["output"]
+    return last["data"][0] if "data" in last else last["error"]
