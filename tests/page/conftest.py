@@ -27,7 +27,7 @@ from benchmarks.server import (
 )
 from geoseg.checkpoint import find_checkpoints
 from geoseg.page import PatchSet, build, load_set
-from geoseg.page.server import options
+from geoseg.page.security import launch_options
 from geoseg.segmenter import Segmenter
 from tests.helpers.attacks import SECRET
 from tests.helpers.requests import API
@@ -108,12 +108,12 @@ def routes(segmenter, images) -> list[tuple[str, str]]:
 
     async def make() -> list[BaseRoute]:  # without a loop Gradio opens one and leaves it open
         demo = build(segmenter, load_set([str(images)], ""))
-        kwargs = options((), demo.desk.routes())["app_kwargs"]
+        kwargs = launch_options("127.0.0.1", "", ())["app_kwargs"]
         return gr.routes.App.create_app(demo, mcp_server=True, app_kwargs=kwargs).routes
 
     found = set(walk(asyncio.run(make())))
     assert {("GET", f"{API}/file={{path_or_url:path}}"), ("POST", f"{API}/upload")} <= found
-    assert ("POST", "/page/look") in found
+    assert ("POST", f"{API}/component_server") in found
     assert len(found) > 60
     return sorted(found)
 
@@ -123,7 +123,7 @@ def walk(routes: list[BaseRoute], start: str = "") -> Iterator[tuple[str, str]]:
     for route in routes:
         if isinstance(route, Mount):
             yield "POST", start + route.path + "/"
-            yield from walk(route.routes, start + route.path)
+            yield from walk(route.routes or [], start + route.path)
         elif hasattr(route, "path"):
             yield from ((m, start + route.path) for m in route.methods or ["GET"])
         else:  # a router that FastAPI resolves at the first request
