@@ -73,7 +73,7 @@ MAX_UPLOAD_BODY = 2**26  # MAX_TOTAL_PIXELS of the widest numbers, and room
 MAX_LARGE = 32  # bodies beyond MAX_BODY that are in memory at once
 MAX_NESTS = 20_000  # lists and objects of a body: more take seconds to read
 MAX_SESSION = 64  # characters of a session's name
-MAX_GUESSES = 16  # wrong passwords in a second
+MAX_GUESSES, GUESS_SECONDS = 16, 1  # wrong passwords, and in which time
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -145,7 +145,7 @@ class Accounts(AuthenticationBackend):
         # All are compared, so that the time does not tell which user exists.
         if not sum(secrets.compare_digest(given, digest) for digest in self._digests):
             async with self._guesses:
-                await asyncio.sleep(1)
+                await asyncio.sleep(GUESS_SECONDS)
             raise AuthenticationError("A user and a password are needed.")
         return AuthCredentials(), SimpleUser(account.partition(b":")[0].decode(errors="replace"))
 

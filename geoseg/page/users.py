@@ -5,6 +5,7 @@ A key is made at random by a user's page, which sends it with every question.
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -58,7 +59,7 @@ class Users:
 
     def keep(self, key: str, client: str, patches: PatchSet) -> None:
         """Replace the uploads of a user at the address `client`."""
-        self._kept[key] = _Kept(patches, client, time.monotonic())
+        self._kept[key] = _Kept(patches, _network(client), time.monotonic())
         self._kept.move_to_end(key)
 
     def forget(self, key: str) -> None:
@@ -70,7 +71,7 @@ class Users:
         self.sweep()
         others = [kept for one, kept in self._kept.items() if one != key]
         held = sum(kept.pixels for kept in others)
-        near = sum(kept.pixels for kept in others if kept.client == client)
+        near = sum(kept.pixels for kept in others if kept.client == _network(client))
         room = min(MAX_HELD_PIXELS - held, MAX_CLIENT_PIXELS - near)
         return room if room >= LEAST_PIXELS else 0
 
@@ -79,6 +80,15 @@ class Users:
         limit = time.monotonic() - KEPT_SECONDS
         while self._kept and next(iter(self._kept.values())).seen < limit:
             self._kept.popitem(last=False)
+
+
+def _network(host: str) -> str:
+    """Return an IPv4 address, or the /64 network of an IPv6 address: one house has all of it."""
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((address.packed[:8] + bytes(8), 64)))
 
 
 def read_uploads(

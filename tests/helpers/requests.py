@@ -4,7 +4,6 @@ import base64
 import http.client
 import json
 import secrets
-import socket
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 API = "/gradio_api"
+LOGIN = "Authorization"
 
 
 class Reply(NamedTuple):
@@ -52,16 +52,6 @@ def send(
         connection.endheaders(body, encode_chunked=chunked)
         reply = connection.getresponse()
         return Reply(reply.status, reply.read().decode(errors="replace"), reply.headers)
-
-
-def stall(url: str, start: str, **headers: str) -> socket.socket:
-    """Open a connection, send method, path and headers of a request, and no body."""
-    parts = urlsplit(url)
-    lines = [f"{start} HTTP/1.1", f"Host: {parts.netloc}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    connection = socket.create_connection((parts.hostname, parts.port), 60)
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    return connection
 
 
 def post(url: str, path: str, content: Any, **headers: str) -> Reply:
@@ -112,20 +102,20 @@ def ask(url: str, name: str, user: str = "", /, **message: Any) -> Any:
 
 def component_call(url: str, name: str, message: Any, **headers: str) -> Reply:
     """Send a call of a function of the viewer."""
-    viewer = find_component(url, "viewer", tuple(headers.items()))
+    viewer = find_component(url, "viewer", **{k: v for k, v in headers.items() if k == LOGIN})
     body = {"data": message, "component_id": viewer, "fn_name": name, "session_hash": "a_test"}
     return post(url, f"{API}/component_server/", body, **headers)
 
 
 @cache
-def configuration(url: str, headers: tuple[tuple[str, str], ...] = ()) -> Any:
+def configuration(url: str, login: str = "") -> Any:
     """Return the page's configuration."""
-    return send(url, "/config", **dict(headers)).json
+    return send(url, "/config", **({LOGIN: login} if login else {})).json
 
 
-def find_component(url: str, name: str, headers: tuple[tuple[str, str], ...] = ()) -> int:
+def find_component(url: str, name: str, **login: str) -> int:
     """Return the number of the component with that `elem_id`."""
-    components = configuration(url, headers)["components"]
+    components = configuration(url, *login.values())["components"]
     return next(c["id"] for c in components if c["props"].get("elem_id") == name)
 
 

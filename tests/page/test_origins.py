@@ -1,10 +1,8 @@
 """Requests in the name of another host or page are refused; headers that keep others out."""
 
 from benchmarks.server import running
-from geoseg.page.callers import SHARE
-from geoseg.page.gate import MAX_JOBS
-from tests.helpers.attacks import FIRST, SECOND, stalled_requests, statuses, wait_for_status
-from tests.helpers.requests import API, Reply, post, send
+from tests.helpers.attacks import statuses
+from tests.helpers.requests import API, find_component, send
 
 
 def test_answers_carry_security_headers(server):
@@ -20,20 +18,19 @@ def test_answers_carry_security_headers(server):
 
 def test_requests_for_foreign_hosts_are_refused(server):
     """DNS rebinding: a browser that takes evil.test for this machine says so in Host."""
+    assert find_component(server.url, "viewer"), "learnt from an allowed host"
     for host in ("evil.test", "evil.test:7860", "127.0.0.1.evil.test", "localhost.evil.test:1", ""):
-        assert statuses(server.url, Host=host) == {421}
-        assert statuses(server.url, Host=host, X_Forwarded_Host="localhost") == {421}
-    for host in ("localhost", "LocalHost:8000", "127.0.0.1", "127.8.8.8:80", "[::1]:7860"):
+        assert statuses(server.url, Host=host) == {400}
+        assert statuses(server.url, Host=host, X_Forwarded_Host="localhost") == {400}
+    for host in ("localhost", "LocalHost:8000", "127.0.0.1", "127.0.0.1:80", "[::1]:7860"):
         assert statuses(server.url, Host=host) == {200}
-    assert "--root-path" in send(server.url, "/", Host="evil.test").json["detail"]
     assert server.output() == []
 
 
-def test_actions_from_foreign_origins_are_refused(server):
+def test_requests_from_foreign_origins_are_refused(server):
     name = server.url.removeprefix("http://")
     for origin in ("http://evil.test", "null", "http://127.0.0.1:9", "https://a.hf.space", "[", ""):
-        replies = statuses(server.url, Origin=origin)
-        assert replies == {200, 403}, "only actions are refused"
+        assert statuses(server.url, Origin=origin) == {403}
         assert send(server.url, f"{API}/mcp/", method="DELETE", Origin=origin).status == 403
     assert statuses(server.url, Origin=f"http://{name}") == {200}
     assert statuses(server.url, Origin="http://localhost:8000", Host="localhost:8000") == {200}
@@ -48,8 +45,8 @@ def test_the_host_of_the_root_path_is_allowed(arguments):
     with running([*arguments, "--root-path", public]) as one:
         for host in ("example.org", "Example.org:8443", "localhost"):
             assert statuses(one.url, Host=host, Origin="https://example.org") == {200}
-        assert statuses(one.url, Host="evil.test") == {421}
-        assert statuses(one.url, Host="example.org", Origin="https://evil.test") == {200, 403}
+        assert statuses(one.url, Host="evil.test") == {400}
+        assert statuses(one.url, Host="example.org", Origin="https://evil.test") == {403}
 
 
 def test_the_hosts_of_a_space_are_allowed(arguments):
@@ -57,13 +54,4 @@ def test_the_hosts_of_a_space_are_allowed(arguments):
         assert statuses(one.url, Host="ann-geoseg.hf.space") == {200}
         for origin in ("https://huggingface.co", "https://ann-geoseg.hf.space"):
             assert statuses(one.url, Host="inside:7860", Origin=origin) == {200}
-        assert statuses(one.url, Origin="https://hf.space.evil.test") == {200, 403}
-        # The proxies of a Space are trusted, so the address before theirs is the client.
-        held = {"X_Forwarded_For": f"{FIRST}, 10.1.1.1", "Content_Length": "9"}
-
-        def rank(chain: str) -> Reply:
-            return post(one.url, "/page/rank", {"models": []}, X_Forwarded_For=chain)
-
-        with stalled_requests(one.url, MAX_JOBS // SHARE, "POST /page/rank", **held):
-            wait_for_status(429, lambda: rank(f"{SECOND}, {FIRST}, 10.1.1.1"))
-            assert rank(f"{FIRST}, {SECOND}, 10.1.1.1").status == 200
+        assert statuses(one.url, Origin="https://hf.space.evil.test") == {403}
