@@ -200,15 +200,18 @@ class Guard:
             await send(message)
 
         try:
-            await self._pass(scope, receive, answer)
-        except (HTTPException, PatchError) as error:
-            text, status = getattr(error, "detail", str(error)), getattr(error, "status_code", 422)
-            if not started:
-                await sentence(text, status)(scope, receive, answer)
+            return await self._pass(scope, receive, answer)
+        except HTTPException as error:
+            refusal = sentence(error.detail, error.status_code)
+        except PatchError as error:
+            refusal = sentence(str(error), 422)
         except Exception as error:  # Starlette would print its whole traceback for any caller
-            _log.error("%s failed: %s", scope["path"], repr(error)[:200])
-            if not started:
-                await sentence("The request cannot be answered.", 500)(scope, receive, answer)
+            refusal = sentence("The request cannot be answered.", 500)
+            if not started:  # an answer that breaks off is a stream whose session is gone
+                _log.error("%s failed: %s", scope["path"], repr(error)[:200])
+        if not started:
+            return await refusal(scope, receive, answer)
+        return await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method, headers = _path(scope), scope["method"], Headers(scope=scope)
