@@ -32,21 +32,17 @@ def test_thousands_of_hostile_uploads_do_no_harm(server, root):
     accepted = before = 0
     for start in range(0, FILES, BATCH):
         user, batch = f"a_user_of_batch_{start}", files[start : start + BATCH]
-        reply = send_files(server.url, user, batch)
-        assert reply.status == 200, reply.text
-        assert is_harmless(reply.text, *LEAKS)
-        receipt = reply.json
+        receipt = send_files(server.url, user, batch)
+        assert is_harmless(json.dumps(receipt), *LEAKS)
         assert receipt["accepted"] + len(receipt["rejected"]) == len(batch)
         assert all(r["reason"].endswith(".") for r in receipt["rejected"])
         accepted += receipt["accepted"]
         before = before or server.memory()
     assert accepted > FILES // 25, "some of them are sound"
     assert server.memory() - before < GROWTH
-    assert files_in(root / "temporary") <= on_disk, "an upload was on the disk"
+    assert files_in(root / "temporary") <= on_disk, "an upload is left on the disk"
     assert server.output() == []
     assert not Path("/tmp/pwned").exists()
-    for start in range(0, FILES, BATCH):
-        send_files(server.url, f"a_user_of_batch_{start}", [])
 
 
 def test_the_endpoint_answers_each_hostile_file_in_one_line(server):
@@ -61,13 +57,12 @@ def test_the_endpoint_answers_each_hostile_file_in_one_line(server):
 def test_accepted_uploads_can_be_viewed(server):
     """Every sound one of a batch through the models, as a user who browses it."""
     files = [(f"{i}.npy", content) for i, (_, content) in enumerate(hostile_files(200, seed=3))]
-    count = send_files(server.url, USER, files).json["accepted"]
+    count = send_files(server.url, USER, files)["accepted"]
     asked = {"source": "uploads", "models": ["300-vanilla", "200-stacked"]}
     for index in range(count):
         shown = ask(server.url, "look", USER, index=index, **asked)
         assert shown["count"] == count
         assert is_harmless(json.dumps(shown), *LEAKS)
-    send_files(server.url, USER, [])
     assert server.output() == []
 
 
