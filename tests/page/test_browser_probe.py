@@ -158,3 +158,14 @@ def test_the_tab_fits_a_phone(open_page, scheme):
     assert screen.page.evaluate("document.documentElement.scrollWidth") <= 360
     boxes = [screen.page.locator(f"#probe-{name} svg").bounding_box() for name in PROBES]
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= 360 for box in boxes)
+
+
+def test_files_that_are_gone_are_told(screen):
+    open_tab(screen)
+    screen.page.evaluate("geoseg.state.source = 'uploads'")  # of which the server has none
+    screen.page.locator("#probe-start").click()
+    screen.page.get_by_text("Your files are not on the server any more").first.wait_for()
+    screen.page.locator("#probe-cancel").wait_for(state="hidden")
+    screen.press("w")
+    screen.page.locator("#save-masks").click()
+    screen.page.get_by_text("Your files are not on the server any more").nth(1).wait_for()

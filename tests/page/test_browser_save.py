@@ -1,4 +1,4 @@
-"""What the page saves, in Chromium: pictures, arrays, a set, a link."""
+"""What the page saves, in Chromium: pictures, arrays, a set, a link, and the tab Help."""
 
 import io
 import json
@@ -21,39 +21,60 @@ NAMES = list(MODELS)
 
 @pytest.fixture
 def screen(screen) -> Screen:
-    """Open the page with its sheet "Save"."""
+    """Open the page with its tab Save."""
     screen.press("w")
+    screen.page.locator("#save-picture").wait_for()
     return screen
 
 
-def saved(screen: Screen, button: str, within: str = ".gs-sheet") -> tuple[str, bytes]:
-    """Press a button of the sheet; return the name and the content of the downloaded file."""
+def saved(screen: Screen, button: str) -> tuple[str, bytes]:
+    """Press a button of the tab; return the name and the content of the downloaded file."""
     with screen.page.expect_download() as waiting:
-        screen.page.locator(within).get_by_role("button", name=button, exact=True).first.click()
+        screen.page.locator(f"#save-{button}").click()
     return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+
+def zipped(screen: Screen, button: str) -> zipfile.ZipFile:
+    """Save the whole set; return the file."""
+    screen.page.locator(f"#save-{button}").click()
+    screen.page.locator("#save-zip").wait_for()
+    name, content = saved(screen, "zip")
+    assert name == "geoseg.zip"
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    assert archive.testzip() is None
+    return archive
+
+
+def copied_link(screen: Screen) -> str:
+    """Press the button that copies a link; return the link that is shown."""
+    screen.page.locator("#save-copy").click()
+    box = screen.page.locator("#save-link textarea")
+    box.wait_for()
+    screen.page.wait_for_function("document.querySelector('#save-link textarea').value")
+    return box.input_value()
 
 
 def test_saved_arrays_equal_those_on_the_screen(screen):
     screen.press("ArrowRight", "ArrowRight")
     screen.slide("shift", 5)
     screen.slide("threshold", 0.55)
-    name, content = saved(screen, "Patch .npy")
+    name, content = saved(screen, "patch")
     assert name == "well_9_patch_10.npy"
     patch = np.load(io.BytesIO(content))
     assert patch.dtype == np.float32
     np.testing.assert_array_equal(patch, screen.array("patch"))
-    name, content = saved(screen, "Probability .npy")
+    name, content = saved(screen, "probability")
     assert name == f"well_9_patch_10.{NAMES[0]}.probability.npy"
     probability = np.load(io.BytesIO(content))
     np.testing.assert_array_equal(probability, screen.array("probability", NAMES[0]))
-    _, content = saved(screen, "Mask .npy")
+    _, content = saved(screen, "mask")
     mask = np.load(io.BytesIO(content))
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, probability > np.float32(0.55))
 
 
 def test_the_saved_picture_shows_the_panels(screen):
-    name, content = saved(screen, "Save PNG")
+    name, content = saved(screen, "picture")
     assert name == "well_9_patch_0.png"
     picture = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
     # Four panels of 648 pixels with 48 between them; below, a line of settings and a legend.
@@ -73,7 +94,7 @@ def read_picture(screen: Screen) -> tuple[list[str], np.ndarray]:
             texts.push(text);
             write.call(this, text, ...rest);
         }; }""")
-    _, content = saved(screen, "Save PNG")
+    _, content = saved(screen, "picture")
     picture = Image.open(io.BytesIO(content)).convert("RGB")
     return screen.page.evaluate("texts"), np.array(picture)
 
@@ -89,7 +110,7 @@ def test_the_saved_picture_has_settings_and_a_legend(screen):
     assert len(legend) == 5
     for text in (
         *("well_9_patch_0.npy", "shift 5", "noise 0.0020 of seed 3", "threshold as trained"),
-        *("maps: Errors", f"grey from {low} to {high}", "overlay 35 %", *NAMES, *legend),
+        *("maps: errors", f"grey from {low} to {high}", "overlay 35 %", *NAMES, *legend),
     ):
         assert text in texts
     assert not any("zoomed" in text for text in texts)
@@ -102,10 +123,9 @@ def test_the_saved_picture_has_settings_and_a_legend(screen):
 
 def test_the_saved_picture_shows_the_zoomed_part(screen):
     frame = screen.page.locator(".gs-patch .gs-frame")
-    box = frame.bounding_box()
-    screen.page.mouse.dblclick(
-        box["x"] + box["width"] - 1, box["y"] + 1
-    )  # zooms fourfold into the corner
+    frame.hover()  # which waits until the panels have made room for the tab
+    width = frame.bounding_box()["width"]
+    frame.dblclick(position={"x": width - 1, "y": 1})  # zooms fourfold into the corner
     screen.press("Shift+ArrowRight", "Shift+ArrowUp", "t")
     screen.slide("opacity", 0)
     texts, picture = read_picture(screen)
@@ -116,17 +136,14 @@ def test_the_saved_picture_shows_the_zoomed_part(screen):
     np.testing.assert_allclose(cells, grey[:9, 27:], atol=2)
 
 
-@pytest.mark.parametrize("button", ["Masks, zip", "Masks and probabilities, zip"])
+@pytest.mark.parametrize("button", ["masks", "both"])
 def test_the_zip_holds_the_masks_of_the_library(screen, images, segmenter, button):
     screen.slide("shift", 4)
     screen.slide("noise", 0.002)
     screen.slide("seed", 3)
-    name, content = saved(screen, button)
-    assert name == "geoseg.zip"
-    archive = zipfile.ZipFile(io.BytesIO(content))
-    assert archive.testzip() is None
+    archive = zipped(screen, button)
     patches = load_set([str(images)], "")
-    both = "probabilities" in button
+    both = button == "both"
     assert len(archive.namelist()) == 1 + len(patches) * len(NAMES) * (1 + both)
     about = json.loads(archive.read("about.json"))
     assert (about["shift"], about["noise"], about["seed"]) == (4, 0.002, 3)
@@ -141,32 +158,40 @@ def test_the_zip_holds_the_masks_of_the_library(screen, images, segmenter, butto
             if both:
                 probability = np.load(io.BytesIO(archive.read(f"probabilities/{place}")))
                 np.testing.assert_allclose(probability, expected.probability, atol=1e-4)
-    assert "5 patches saved" in screen.page.locator(".gs-sheet").inner_text()
+    assert "5 patches" in screen.page.locator("#save-zip").inner_text()
 
 
-def test_a_zip_without_models_is_refused(screen):
-    for box in screen.page.get_by_role("checkbox").all():
-        box.uncheck()
+def test_what_cannot_be_exported_is_told(screen):
+    for name in NAMES:
+        screen.page.get_by_role("checkbox", name=name).uncheck()
     screen.settle()
-    screen.page.get_by_role("button", name="Masks, zip").click()
-    screen.page.get_by_text("No model is ticked.", exact=True).wait_for()
-    assert screen.page.get_by_role("button", name="Masks, zip").is_enabled()
+    screen.page.locator("#save-masks").click()
+    screen.page.get_by_text("No model is ticked; tick one below the panels.").first.wait_for()
+    screen.page.locator("#save-cancel").wait_for(state="hidden")
+    assert screen.page.locator("#save-zip").is_hidden()
+    screen.press("r", "y")
+    screen.page.locator("#synthetic-start").click()
+    screen.page.wait_for_function("geoseg.state.source === 'synthetic'")
+    screen.press("w")
+    screen.page.locator("#save-masks").click()
+    screen.page.get_by_text("Synthetic pipes have no end").first.wait_for()
+    screen.page.locator("#save-cancel").wait_for(state="hidden")
 
 
 def test_a_link_restores_the_view(screen, open_page):
     screen.press("ArrowRight", "p", "c", "t", "PageDown")
-    screen.page.get_by_role("checkbox").nth(0).uncheck()
+    screen.page.get_by_role("checkbox", name=NAMES[0]).uncheck()
     screen.slide("shift", 11)
     screen.slide("noise", 0.001)
     screen.slide("seed", 42)
     screen.slide("threshold", 0.3)
     screen.slide("opacity", 60)
-    link = screen.page.get_by_label("A link to this").input_value()
+    link = copied_link(screen)
     assert re.search(r"#.*patch=well_9_patch_5.npy", link)
     other = open_page(link=link)
     for key in (
         *("index", "models", "focus", "shift", "noise", "seed", "threshold", "opacity"),
-        *("display", "palette", "truth", "sheet"),
+        *("display", "palette", "truth"),
     ):
         assert other.state(key) == screen.state(key), key
     assert other.name == "well_9_patch_5.npy"
@@ -191,17 +216,17 @@ def test_uploads_reopen_only_in_their_own_tab(screen, open_page, tmp_path):
     file = tmp_path / "mine.npy"
     np.save(file, make_patch(21))
     screen.upload(file)
-    link = screen.page.get_by_label("A link to this").input_value()
-    assert "in this tab only" in screen.page.locator(".gs-sheet").inner_text()
-    _, content = saved(screen, "Masks, zip")
-    archive = zipfile.ZipFile(io.BytesIO(content))
-    assert sorted(archive.namelist()) == [
+    link = copied_link(screen)
+    assert screen.page.get_by_text("files open in this tab only").is_visible()
+    assert sorted(zipped(screen, "masks").namelist()) == [
         "about.json",
         *(f"masks/{name}/mine.npy" for name in NAMES),
     ]
     other = open_page(link=link)
     assert other.name == "well_9_patch_0.npy"
-    assert "Your files are not here" in other.page.locator(".gs-notice").inner_text()
+    assert (
+        "Your files are not on the server any more" in other.page.locator(".gs-notice").inner_text()
+    )
     screen.page.goto(link)
     screen.page.reload()
     screen.settle()
@@ -212,3 +237,10 @@ def test_uploads_reopen_only_in_their_own_tab(screen, open_page, tmp_path):
     screen.page.reload()
     screen.settle()
     assert screen.name == "well_9_patch_0.npy"
+
+
+def test_the_help_lists_keys_colours_and_limits(screen):
+    screen.press("?")
+    screen.page.locator("#help-keys").wait_for()
+    for words in ("previous and next patch", "groove missed", "512 .npy files", "Use via API"):
+        assert screen.page.get_by_text(words).first.is_visible()
