@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
 from starlette.authentication import (
     AuthCredentials,
     AuthenticationBackend,
@@ -33,7 +34,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -106,6 +107,7 @@ def launch_options(host: str, root_path: str, accounts: Sequence[str]) -> dict[s
                 Route(UPLOAD, uploads.receive, methods=["POST"]),
                 Mount("/page/static", StaticFiles(directory=static)),
             ],
+            "exception_handlers": {RequestValidationError: _misfit, TypeError: _misfit},
         },
         "state_session_capacity": MAX_SESSIONS,
         "max_threads": MAX_THREADS,
@@ -153,6 +155,15 @@ class Accounts(AuthenticationBackend):
 def _challenge(conn: HTTPConnection, error: Exception) -> Response:
     challenge = {"WWW-Authenticate": 'Basic realm="geoseg", charset="UTF-8"'}
     return sentence(str(error), 401, challenge)
+
+
+async def _misfit(_: Request, error: Exception) -> Response:
+    """Describe an invalid call in one sentence, where FastAPI repeats all of it."""
+    if not isinstance(error, RequestValidationError):
+        return sentence("The call does not fit this endpoint; see its parameters.", 422)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return sentence(f"{place} does not fit: {first['msg']}.", 422)
 
 
 def _trusted(host: str, root_path: str) -> list[str]:
@@ -264,6 +275,10 @@ class Guard:
             raise HTTPException(413, f"The body has more than {MAX_NESTS:,} lists and objects.")
         try:
             call = json.loads(body)
+            # Gradio fetches addresses that are given in place of a file, and tells where it looked.
+            uploads.check_paths(call)
+        except PatchError:
+            raise
         except (ValueError, RecursionError):
             raise HTTPException(400, "The body is not JSON.") from None
         if not isinstance(call, dict):
@@ -273,14 +288,12 @@ class Guard:
         if session is not None and not (isinstance(session, str) and len(session) <= MAX_SESSION):
             text = f"session_hash must be a text of {MAX_SESSION} characters at most."
             raise HTTPException(422, text)
-        # Gradio fetches addresses that are given in place of a file, and tells where it looked.
-        uploads.check_paths(call)
-        # A call may leave out the last parameters, which Gradio wants.
+        # Gradio takes another function by its number, and wants parameters that a call leaves out.
         endpoint, data = ENDPOINT.fullmatch(path), call.get("data")
         if endpoint and isinstance(data, list):
             (inputs,) = (f.inputs for f in functions if f.api_name == endpoint[1])
             data += [block.value for block in inputs[len(data) :]]
-            return json.dumps(call).encode()
+            return json.dumps({"data": data, "session_hash": session or None}).encode()
         return body
 
     def _check_origin(self, headers: Headers) -> None:
