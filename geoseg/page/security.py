@@ -70,6 +70,7 @@ MAX_SESSIONS = 512  # clients of the endpoints that Gradio remembers, the latest
 MAX_THREADS = 8  # each keeps what its models' work needed: 40, Gradio's own number, keep more
 MAX_BODY = 2**20  # of JSON: a page's request is 200 bytes, 512 uploaded files make 300 kB
 MAX_MCP_BODY = 2**24  # MAX_CALL_WORK of the widest numbers with their labels, as base64
+MCP_BODY = 2**22  # that the package of MCP takes; files of larger ones are kept as uploads are
 MAX_UPLOAD_BODY = 2**26  # MAX_TOTAL_PIXELS of the widest numbers, and room
 MAX_LARGE = 32  # bodies beyond MAX_BODY that are in memory at once
 MAX_NESTS = 20_000  # lists and objects of a body: more take seconds to read
@@ -214,8 +215,8 @@ class Guard:
             return await self._pass(scope, receive, answer)
         except HTTPException as error:
             refusal = sentence(error.detail, error.status_code)
-        except PatchError as error:
-            refusal = sentence(str(error), 422)
+        except _CallError as error:
+            refusal = error.response(scope["path"])
         except Exception as error:  # Starlette would print its whole traceback for any caller
             refusal = sentence("The request cannot be answered.", 500)
             if not started:  # an answer that breaks off is a stream whose session is gone
@@ -262,6 +263,7 @@ class Guard:
             return await self.app(scope, counted.receive, send)
         functions = scope["app"].get_blocks().fns.values()
         body = self._check_call(path, await counted.read(), functions)
+        MutableHeaders(scope=scope)["content-length"] = str(len(body))
         parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def again() -> Message:
@@ -277,12 +279,14 @@ class Guard:
             call = json.loads(body)
             # Gradio fetches addresses that are given in place of a file, and tells where it looked.
             uploads.check_paths(call)
-        except PatchError:
-            raise
+        except PatchError as error:
+            raise _CallError(call, str(error)) from None
         except (ValueError, RecursionError):
             raise HTTPException(400, "The body is not JSON.") from None
         if not isinstance(call, dict):
             raise HTTPException(422, "The body must be a JSON object.")
+        if len(body) > MCP_BODY:
+            return uploads.DATA_URL.sub(uploads.keep_data, body)
         # Gradio keeps the names of sessions.
         session = call.get("session_hash", "")
         if session is not None and not (isinstance(session, str) and len(session) <= MAX_SESSION):
@@ -312,6 +316,20 @@ class Guard:
         if not origin or not (origin in ours or on_space):
             text = f"Another site's page may not call this one; behind a proxy, {WHOLE}."
             raise HTTPException(403, text)
+
+
+class _CallError(Exception):
+    """A call names a file that it may not."""
+
+    def __init__(self, call: Any, text: str) -> None:
+        self._call, self._text = call, text
+
+    def response(self, path: str) -> Response:
+        """Return an error response; agents, which speak JSON-RPC, get a failed tool's."""
+        if not path.startswith(MCP) or not isinstance(self._call, dict):
+            return sentence(self._text, 422)
+        result = {"content": [{"type": "text", "text": self._text}], "isError": True}
+        return JSONResponse({"jsonrpc": "2.0", "id": self._call.get("id"), "result": result})
 
 
 class _Counted:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import io
+import json
 import logging
 import re
 import secrets
@@ -30,6 +32,7 @@ MAX_TOTAL_BYTES = 2**26 - 2**20  # of one upload; its form needs some room in a 
 MAX_INBOX_BYTES = 2**29  # of files that nobody has read yet
 MAX_INBOX_FILES = 4096
 UNREAD_SECONDS = 600
+DATA_URL = re.compile(rb'"data:[^",]*;base64,([^"]*)"')
 NOT_HERE = "The file was not uploaded here, or was read already; upload it first."
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it reports each broken form
@@ -160,6 +163,19 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
     except (FormParserError, KeyError, UnicodeError):
         text = "The form cannot be read; send files as multipart/form-data."
         raise PatchError(text) from None
+
+
+def keep_data(match: re.Match[bytes]) -> bytes:
+    """Replace a `data:` URL in JSON, as DATA_URL finds it, by the path of a file with its content.
+
+    It stays as it is where it is not base64 or there is no room.
+    """
+    try:
+        content = base64.b64decode(match[1], validate=True)
+    except (binascii.Error, ValueError):
+        return match[0]
+    paths = _store([UploadFile(io.BytesIO(content), size=len(content))])
+    return json.dumps(paths[0]).encode() if paths else match[0]
 
 
 def _store(files: Sequence[UploadFile]) -> list[str] | None:
