@@ -68,7 +68,9 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
     )
     masks = gr.Button("Masks, zip", size="md", elem_id="save-masks")
     both = gr.Button("Masks and probabilities, zip", size="md", elem_id="save-both")
-    progress = gr.Markdown(visible=False, min_height=72, elem_id="save-progress")
+    progress = gr.Textbox(
+        label="Zip file of", interactive=False, visible=False, elem_id="save-progress"
+    )
     cancel = gr.Button("Cancel", visible=False, size="md", elem_id="save-cancel")
     download = gr.DownloadButton(visible=False, variant="primary", size="md", elem_id="save-zip")
 
@@ -84,7 +86,7 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
         yield {
             cancel: gr.Button(visible=True),
             download: gr.DownloadButton(visible=False),
-            progress: gr.Markdown(visible=True),
+            progress: gr.Textbox(count(len(patches)), visible=True),
         }
         # Gradio gives out a copy of the file, at a path that only its content tells, and deletes it
         # when it is old.
@@ -92,7 +94,7 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
             path = Path(own) / FILE
             try:
                 for step in export(backend.work, patches, asked, path, probabilities):
-                    bar(step, desc="Segmenting", unit="patches")
+                    bar(step, desc="Segmenting", unit="masks")
             except ExportError as error:
                 raise gr.Error(str(error), print_exception=False) from None
             label = f"Save {FILE}: {count(len(patches))}"
@@ -100,8 +102,8 @@ def _add_set(backend: Backend, viewer: gr.HTML) -> None:
 
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
-    def hide() -> tuple[gr.Button, gr.Markdown]:
-        return gr.Button(visible=False), gr.Markdown(visible=False)
+    def hide() -> tuple[gr.Button, gr.Textbox]:
+        return gr.Button(visible=False), gr.Textbox(visible=False)
 
     events: list[dict[str, Any]] = []
     for button, probabilities in ((masks, False), (both, True)):

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from geoseg.page.backend import Backend
-from geoseg.page.request import fields, source
+from geoseg.page.request import fields, number, source
 from geoseg.page.synthetic_patches import COUNT, KNOBS
 from geoseg.page.viewer import REQUEST, message, tell
 
@@ -22,7 +22,6 @@ LABELS = {
     "noise": "White noise, inch",
     "nulls": "Lost rows, share",
 }
-COLLAR = "As drawn, only where the pipe has a collar; set by you, in every patch."
 LETTERS = [
     ("None: the patch and its own labels", "none"),
     ("Trivial: the letters alone, 0.1 inch deep, on nothing", "trivial"),
@@ -97,7 +96,6 @@ def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
                 knob.low,
                 step=knob.step,
                 label=LABELS[name],
-                info=COLLAR if name == "collar" else None,
                 buttons=[],
                 elem_id=f"synthetic-{name}",
             )
@@ -105,7 +103,7 @@ def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
         }
         held = gr.CheckboxGroup(
             [(re.split("[,;]", LABELS[name])[0], name) for name in KNOBS],
-            label="Set by you; the others are as the pipe drew them",
+            label="Set by you; the others as the pipe drew them, a collar in some patches only",
             elem_id="synthetic-held",
         )
         release = gr.Button(
@@ -119,7 +117,8 @@ def add_synthetic_tab(backend: Backend, viewer: gr.HTML) -> None:
     before = gr.State({})
 
     def show(asked: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        left = {"source": source(fields(asked)), "index": fields(asked).get("index", 0)}
+        index = int(number(fields(asked).get("index"), 0, 2**31))
+        left = {"source": source(fields(asked)), "index": index}
         return left, message("set", source="synthetic", index=0, name="")
 
     def go_back(left: dict[str, Any]) -> dict[str, Any]:
