@@ -46,6 +46,7 @@ from geoseg.patches import PatchError
 
 API = "/gradio_api"
 UPLOAD, MCP, STARTUP, INFO = (f"{API}/{n}" for n in ("upload", "mcp", "startup-events", "info"))
+STATIC = "/page/static"
 PROGRAMS = "|".join(NAMES)
 # Gradio has some eighty routes: among them are a proxy, files by their path or address, an editor
 # of code, and answers without login. Only those that the page and programs need are open.
@@ -106,7 +107,7 @@ def launch_options(host: str, root_path: str, accounts: Sequence[str]) -> dict[s
             "middleware": middleware,
             "routes": [
                 Route(UPLOAD, uploads.receive, methods=["POST"]),
-                Mount("/page/static", StaticFiles(directory=static)),
+                Mount(STATIC, StaticFiles(directory=static)),
             ],
             "exception_handlers": {RequestValidationError: _misfit, TypeError: _misfit},
         },
@@ -237,6 +238,8 @@ class Guard:
         # As behind a proxy that cuts the path off: Gradio cannot cut off a whole address.
         scope["path"] = path
         path = path.rstrip("/")
+        if path.startswith(STATIC):
+            scope["root_path"] = ""  # Starlette cannot cut it off either
         if path == INFO:
             # Gradio keeps the description that it made for the first caller, with the address
             # that this caller's headers claimed, for everybody; that of a page is made anew.

@@ -10,7 +10,7 @@ from gradio_client import Client, handle_file
 from benchmarks.browser import Screen
 from benchmarks.server import free_port, serve
 from tests.helpers.http_servers import running_app
-from tests.helpers.requests import API, basic, call, post, send, upload_paths
+from tests.helpers.requests import API, ask, basic, call, component_call, send, upload_paths
 from tests.helpers.reverse_proxy import make_proxy
 
 PREFIX = "/tools/geoseg"
@@ -52,7 +52,7 @@ def test_page_and_endpoints_work_below_a_path(target, images, cut):
         client = Client(f"{url}/", headers=login, verbose=False, analytics_enabled=False)
         answer = client.predict(handle_file(str(patch)), api_name="/segment")
         assert "402-unet" in answer["models"]
-        assert post(url, "/page/look", {}, **login).json["index"] == 0
+        assert component_call(url, "look", {}, **login).json["index"] == 0
 
 
 @pytest.mark.parametrize("cut", [True, False])
@@ -62,10 +62,11 @@ def test_the_root_path_may_be_a_whole_address(target_of_address, images, cut):
     with proxy(target, cut, urlsplit(address).port) as url:
         assert url == address
         claimed = {"X_Forwarded_Host": "evil.test"}
+        assert "start(" in send(url, "/page/static/viewer.js").text
         assert f'"root":"{url}"' in send(url, "/", **claimed).text
         assert send(url, "/config").json["root"] == url
         assert "402-unet" in call(url, "segment", *upload_paths(url, patch))["models"]
-        assert post(url, "/page/look", {}).json["index"] == 0
+        assert ask(url, "look")["index"] == 0
         assert send(url, f"{API}/file=/etc/passwd").status == 404
 
 
