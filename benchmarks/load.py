@@ -45,10 +45,18 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 
 
 class User:
-    """One browser that requests live pictures by the page's own route."""
+    """One browser that requests live pictures as the viewer does, by a function of the server.
 
-    def __init__(self, client: httpx.AsyncClient, models: list[str]) -> None:
+    `viewer` is the number of the component.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, viewer: int, models: list[str]) -> None:
         self.client, self.models = client, models
+        self.call = {
+            "component_id": viewer,
+            "fn_name": "look",
+            "session_hash": secrets.token_hex(6),
+        }
         self.start = time.monotonic() - secrets.randbelow(1000) / 1000 * SWEEP
         self.seconds: list[float] = []
         self.errors = 0
@@ -78,22 +86,25 @@ class User:
             "noise": 0.005 * (1 - position),
             "seed": 0,
         }
-        reply = await self.client.post("/page/look", json=request)
+        call = {"data": request, **self.call}
+        reply = await self.client.post(f"{API}/component_server/", json=call)
         return reply.is_success and len(reply.json()["models"]) == len(self.models)
 
 
-def initial_models(config: dict[str, Any]) -> list[str]:
-    """Return the models that the page shows first, from the configuration of its scripts."""
-    scripts = (str(c["props"].get("js_on_load")) for c in config["components"])
-    return next(json.loads(m[1]) for s in scripts if (m := re.search(r'"shown": (\[.*?\])', s)))
+def find_viewer(config: dict[str, Any]) -> tuple[int, list[str]]:
+    """Return the number of the viewer and the models that it shows first."""
+    viewer = next(c for c in config["components"] if c["props"].get("elem_id") == "viewer")
+    shown = re.search(r'"shown": (\[.*?\])', viewer["props"]["js_on_load"])
+    assert shown
+    return viewer["id"], json.loads(shown[1])
 
 
 async def simulate_users(url: str, users: int, seconds: float) -> dict[str, Any]:
     """Run `users` users for `seconds`; return counts, and times in milliseconds."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
-        models = initial_models((await client.get("/config")).json())
-        all_users = [User(client, models) for _ in range(users)]
+        viewer, models = find_viewer((await client.get("/config")).json())
+        all_users = [User(client, viewer, models) for _ in range(users)]
         until = time.monotonic() + seconds
         await asyncio.gather(*(user.drag(until) for user in all_users))
     milliseconds = [1000 * second for user in all_users for second in user.seconds]

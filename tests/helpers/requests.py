@@ -119,14 +119,14 @@ def find_component(url: str, name: str, **login: str) -> int:
     return next(c["id"] for c in components if c["props"].get("elem_id") == name)
 
 
-def trigger(url: str, name: str, event: str, *data: Any) -> list[dict[str, Any]]:
+def trigger(url: str, name: str, event: str, *data: Any, **headers: str) -> list[dict[str, Any]]:
     """Trigger an event of the component `name` as the page does; return the queue's messages."""
     number = find_component(url, name)
     functions = configuration(url)["dependencies"]
     function = next(f["id"] for f in functions if [number, event] in map(list, f["targets"]))
     session = secrets.token_hex(8)
     body = {"data": data, "fn_index": function, "session_hash": session, "trigger_id": number}
-    reply = post(url, f"{API}/queue/join", body)
+    reply = post(url, f"{API}/queue/join", body, **headers)
     assert reply.status == 200, reply.text
     text = send(url, f"{API}/queue/data?session_hash={session}").text
     return [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:")]

@@ -22,8 +22,7 @@ def main() -> None:
 
     zero.init = zero.move = lambda *_, **__: None
     zerogpu.DEVICE = "cpu"
-    for name in ("WORTH_SECONDS", "PATIENCE_SECONDS"):
-        setattr(zerogpu, name, float(os.environ.get(name, getattr(zerogpu, name))))
+    zerogpu.WORTH_SECONDS = float(os.environ.get("WORTH_SECONDS", zerogpu.WORTH_SECONDS))
     app.main(sys.argv[1:])
 
 
