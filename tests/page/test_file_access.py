@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from geoseg.page.backend import GONE
-from geoseg.page.security import DOORS
+from geoseg.page.guard import DOORS
 from tests.helpers.attacks import fill, is_harmless, secret_places, secret_server, spellings
 from tests.helpers.requests import API, ask, call, post, send, send_files, trigger, upload_paths
 

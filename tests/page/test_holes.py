@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from benchmarks.server import EXACT, ROOT, Server, running
-from geoseg.page.security import MAX_BODY, MAX_SESSION
+from geoseg.page.guard import MAX_BODY, MAX_SESSION
 from geoseg.page.uploads import MAX_FILES, MAX_TOTAL_BYTES
 from tests.helpers.attacks import HELLO
 from tests.helpers.requests import API, find_component, post, send, upload
@@ -135,6 +135,4 @@ def test_no_private_attribute_of_gradio_is_used():
                 assert not any(base.startswith("gr.") for base in bases), path.name
             if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr):
                 owner = ast.unparse(node.value)
-                assert owner in ours or node.attr in ("_asdict", "_replace"), (
-                    path.name
-                )
+                assert owner in ours or node.attr in ("_asdict", "_replace"), path.name

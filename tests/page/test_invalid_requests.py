@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from geoseg.page.api import NAMES
-from geoseg.page.security import MAX_UPLOAD_BODY
+from geoseg.page.guard import MAX_UPLOAD_BODY
 from geoseg.page.uploads import MAX_FILES
 from tests.helpers.attacks import is_harmless
 from tests.helpers.requests import API, form, send, upload

@@ -11,7 +11,7 @@ from starlette.authentication import AuthenticationError
 from starlette.requests import HTTPConnection
 
 from benchmarks.server import Server, running
-from geoseg.page.security import MAX_GUESSES, Accounts
+from geoseg.page.login import MAX_GUESSES, Accounts
 from tests.helpers.attacks import ACCOUNTS, HELLO, fill
 from tests.helpers.requests import (
     API,
@@ -63,7 +63,7 @@ def test_users_with_a_login_have_access_to_everything(locked, images, account):
 
 def test_concurrent_password_guesses_are_limited(monkeypatch):
     """However many guess, a user who knows the password does not wait."""
-    monkeypatch.setattr("geoseg.page.security.GUESS_SECONDS", 0.2)
+    monkeypatch.setattr("geoseg.page.login.GUESS_SECONDS", 0.2)
 
     async def crowd() -> list[float]:
         accounts = Accounts(ACCOUNTS)
