@@ -25,6 +25,7 @@ from starlette.staticfiles import StaticFiles
 from geoseg.page import uploads
 from geoseg.page.guard import STATIC, UPLOAD, Guard
 from geoseg.page.login import Accounts, challenge, sentence
+from geoseg.page.unread import Unread
 
 MAX_CONNECTIONS = 768
 MAX_SESSIONS = 512  # clients of the endpoints that Gradio remembers, the latest ones
@@ -42,7 +43,7 @@ def launch_options(host: str, root_path: str, accounts: Sequence[str]) -> dict[s
         middleware.append(
             Middleware(AuthenticationMiddleware, backend=Accounts(accounts), on_error=challenge)
         )
-    middleware.append(Middleware(Guard, root_path=root_path))
+    middleware += [Middleware(Guard, root_path=root_path), Middleware(Unread)]
     static = Path(__file__).parent / "static"
     return {
         "app_kwargs": {
