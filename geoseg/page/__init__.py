@@ -2,7 +2,7 @@
 
 from geoseg.input_files import NoPatchesError
 from geoseg.page.api import choose
-from geoseg.page.blocks import build, launch
+from geoseg.page.app import build, launch
 from geoseg.page.browse import PatchSet, load_set
 from geoseg.page.zerogpu import live_device
 

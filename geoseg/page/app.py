@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gradio as gr
 
@@ -13,7 +13,11 @@ from geoseg.page.api import endpoints
 from geoseg.page.backend import Backend
 from geoseg.page.browse import PatchSet
 from geoseg.page.controls import add_controls, add_header, follow_viewer, wire_uploads
+from geoseg.page.help_tab import add_help_tab
+from geoseg.page.probe_tab import add_probe_tab
+from geoseg.page.save_tab import add_save_tab
 from geoseg.page.security import launch_options, protect
+from geoseg.page.synthetic_tab import add_synthetic_tab
 from geoseg.page.viewer import make_viewer
 from geoseg.segmenter import Segmenter
 
@@ -28,6 +32,16 @@ THEME = gr.themes.Base(
     font=list(FONTS),
     font_mono=["ui-monospace", "Consolas", "monospace"],
 )
+TABS: dict[str, Callable[[Backend, gr.HTML], None]] = {
+    "probe": add_probe_tab,
+    "synthetic": add_synthetic_tab,
+    "save": add_save_tab,
+    "help": add_help_tab,
+}
+_OPEN_TAB = """() => {
+    const tab = window.geoseg.tab(), update = { __type__: "update" };
+    return [{ ...update, open: Boolean(tab) }, tab ? { ...update, selected: tab } : update];
+}"""
 MAX_WAITING = 64  # events of all users that wait for their turn
 
 
@@ -44,11 +58,12 @@ def build(
     """
     shown = latest_per_architecture(segmenter.cards) if shown is None else list(shown)
     backend = Backend(segmenter, patches, measurements)
-    with gr.Blocks(title="geoseg", analytics_enabled=False, fill_width=True) as page:
+    with gr.Blocks(title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
         upload, close = add_header()
         viewer = make_viewer(backend, shown)
         controls = add_controls(backend, viewer, shown)
         follow_viewer(viewer, controls, close)
+        _add_sidebar(backend, viewer)
         wire_uploads(backend, viewer, upload, close)
         # Not queued by Gradio where one request has its answer, as over MCP.
         for name, function in endpoints(segmenter).items():
@@ -61,6 +76,18 @@ def build(
             )
     page.queue(max_size=MAX_WAITING, api_open=False)
     return page
+
+
+def _add_sidebar(backend: Backend, viewer: gr.HTML) -> None:
+    """Add the tabs, which a key opens too."""
+    with (
+        gr.Sidebar(position="right", open=False, width=440) as sidebar,
+        gr.Tabs(selected="set") as tabs,
+    ):
+        for name, add in TABS.items():
+            with gr.Tab(name.capitalize(), id=name):
+                add(backend, viewer)
+    viewer.select(None, None, [sidebar, tabs], js=_OPEN_TAB, api_visibility="private")
 
 
 def launch(

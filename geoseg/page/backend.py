@@ -17,8 +17,8 @@ from geoseg.page.batches import Work
 from geoseg.page.browse import Patches, PatchSet
 from geoseg.page.catalogue import catalogue
 from geoseg.page.live import answer
-from geoseg.page.pipes import Pipes, stamped
 from geoseg.page.request import Request, fields, source
+from geoseg.page.synthetic_patches import SyntheticPatches, with_letters
 from geoseg.page.users import Users, read_uploads
 from geoseg.segmenter import Segmenter
 
@@ -57,8 +57,8 @@ class Backend:
                 found = self._users.uploads(asked.get("user"))
             if found is None:
                 raise GoneError
-            return stamped(found, asked)
-        return stamped(Pipes.parse(asked) if kind == "synthetic" else self.patches, asked)
+            return with_letters(found, asked)
+        return with_letters(SyntheticPatches.parse(asked) if kind == "synthetic" else self.patches, asked)
 
     async def look(self, message: Any) -> dict[str, Any]:
         """Return one patch and what the models find in it: `live.answer`."""

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from geoseg.page.backend import Backend
 from geoseg.page.request import MAX_NOISE, MAX_SEED
-from geoseg.page.uploads import clean, uploaded_bytes
-from geoseg.page.viewer import REQUEST, message, tell
+from geoseg.page.uploads import file_name, uploaded_bytes
+from geoseg.page.viewer import REQUEST, act, message, tell
 
 DISPLAYS = [
     ("Errors", "errors"),
@@ -32,6 +31,9 @@ def add_header() -> tuple[gr.UploadButton, gr.Button]:
     with gr.Row(equal_height=True, elem_id="header"):
         gr.Markdown("## geoseg", elem_id="title", scale=0, min_width=90)
         gr.Markdown("Corrosion grooves in ultrasonic images of pipes", elem_id="subtitle", scale=3)
+        for label, action in (("Reset", "reset"), ("Full screen", "full")):
+            button = gr.Button(label, scale=0, size="md", min_width=110)
+            button.click(None, None, None, js=act(action), api_visibility="private")
         close = gr.Button("Close your files", scale=0, size="md", visible=False, min_width=150)
         upload = gr.UploadButton(
             "Open .npy files",
@@ -98,8 +100,8 @@ def wire_uploads(
 ) -> None:
     """Read what the user uploads, show it, and forget it when it is closed."""
 
-    def take(files: list[str] | None, asked: Any, request: gr.Request) -> dict[str, Any]:
-        named = [(clean(Path(path).name), uploaded_bytes(path)) for path in (files or [])]
+    def take(files: Any, asked: Any, request: gr.Request) -> dict[str, Any]:
+        named = [(file_name(file), uploaded_bytes(file)) for file in (files or [])]
         key = asked.get("user") if isinstance(asked, dict) else None
         found = backend.keep_uploads(named, key, request.client.host if request.client else "")
         rejected = [reject._asdict() for reject in found.rejected]
@@ -117,6 +119,8 @@ def wire_uploads(
         js="(files) => [files, window.geoseg.request()]",
         show_progress="hidden",
         concurrency_limit=4,
+        # Gradio would refuse all files for one that is no .npy, and leave an empty one for each.
+        preprocess=False,
         api_visibility="private",
     )
     close.click(

@@ -13,8 +13,8 @@ import gradio as gr
 from geoseg.page.backend import Backend
 from geoseg.page.catalogue import MOST, SIDE
 from geoseg.page.live import describe
-from geoseg.page.pipes import COUNT, KNOBS
 from geoseg.page.request import MAX_NOISE, MAX_SEED, MAX_SHIFT
+from geoseg.page.synthetic_patches import COUNT, KNOBS
 
 STATIC = Path(__file__).parent / "static"
 # The request of the viewer as it stands, for the input of an event: `inputs=[viewer], js=REQUEST`.
@@ -64,3 +64,8 @@ def message(kind: str, **values: Any) -> dict[str, Any]:
 def tell(key: str) -> str:
     """Return the `js` of an event that sets one of the viewer's settings to its first input."""
     return f"(value) => {{ window.geoseg?.control({json.dumps(key)}, value); return []; }}"
+
+
+def act(name: str) -> str:
+    """Return the `js` of a button that does what a key of the viewer does (`actions.js`)."""
+    return f"() => {{ window.geoseg?.actions[{json.dumps(name)}](); return []; }}"

@@ -1,17 +1,19 @@
 // The viewer's entry: `start` builds it, asks the server for what the state shows, and paints it.
 
+import { makeActions, NEEDS_TWO, press } from './actions.js';
 import { displayOf } from './colours.js';
 import { makeNotes, makeNotice, makePlace } from './chrome.js';
-import { el, plural, svg } from './dom.js';
+import { el, svg } from './dom.js';
 import { saveArray } from './files.js';
 import { bindKeys } from './keys.js';
 import { bindPointer, paintLegend } from './legend.js';
 import { linkOf, readLink } from './link.js';
+import { hear } from './messages.js';
 import { disagreementOf, judge } from './numbers.js';
 import { makeSetScores } from './orders.js';
 import { makeModelCard, makePatchCard, paintModel, paintPatch } from './panels.js';
 import { savePicture } from './picture.js';
-import { CHOICES, controlOf, initialState, placeOf, setControl, stepModel, stepped } from './state.js';
+import { controlOf, initialState, setControl, stepped } from './state.js';
 import { makeStrip } from './strip.js';
 import { makeScenes, makeTransport } from './transport.js';
 import { makeZoom } from './zoom.js';
@@ -24,7 +26,8 @@ const SLOW_MS = 250; // a shorter wait needs no sign
 const LOST_MS = 15000;
 const REST_MS = 400; // after which a knob of the synthetic pipes rests
 const LINK_MS = 400; // browsers refuse an address that changes too often
-const PAN = 0.2; // of a frame
+
+/** @typedef {any} Viewer what the viewer's modules share: state, parts, and ways to change what is shown */
 
 /** The hatching of nulls. */
 function hatch() {
@@ -50,7 +53,7 @@ export function start(element, facts, { server, trigger, watch, props }) {
   const scores = makeSetScores(facts);
   const notice = makeNotice(), notes = makeNotes();
   const place = makePlace({ step, goTo, goToPlace });
-  const strip = makeStrip({ state, facts, transport, scores, jump, paint, wanted, listed: () => place.list(strip.list.names) });
+  const strip = makeStrip({ state, facts, transport, scores, jump, paint, wanted, listed });
   const panels = el('div', 'gs-panels'), legend = el('div', 'gs-legend'), readout = el('p', 'gs-readout');
   const below = el('div', 'gs-below'), foot = el('div', 'gs-nav'), empty = el('div', 'gs-card gs-empty');
   const patchCard = makePatchCard();
@@ -58,7 +61,7 @@ export function start(element, facts, { server, trigger, watch, props }) {
   const views = [patchCard, ...cards.values()];
   /** @type {Scene | null} */
   let scene = null;
-  let asked = 0, count = facts.count, slow = 0, lost = 0, linking = 0, loading = 0, told = '', waiting = false, pushed = '';
+  let asked = 0, count = facts.count, slow = 0, lost = 0, linking = 0, loading = 0, told = '', waiting = false, pushed = '', tab = '';
 
   empty.append(el('p', '', 'No model is chosen. Tick one below.'));
   legend.setAttribute('role', 'group');
@@ -157,7 +160,7 @@ export function start(element, facts, { server, trigger, watch, props }) {
     trigger('input');
   }
 
-  const link = () => `#${linkOf(state, usual, scene ? scene.name : state.name)}`;
+  const link = () => `${location.pathname}${location.search}#${linkOf(state, usual, scene ? scene.name : state.name)}`;
   const keepLink = () => { if (scene) history.replaceState(null, '', link()); };
 
   /** @param {number} index */
@@ -197,98 +200,40 @@ export function start(element, facts, { server, trigger, watch, props }) {
     return paint();
   }
 
-  /** Set fields of the state; another set is browsed from its start. @param {Partial<State>} fields */
+  /** Set fields of the state. @param {Partial<State>} fields */
   function show(fields) {
-    if (fields.source && fields.source !== state.source) Object.assign(state, { index: 0, name: '', order: null, sort: 'file', well: 'all' });
     Object.assign(state, fields);
     ask();
     paint();
     push();
   }
 
+  function listed() { place.list(strip.list.names); }
+
   /** An order is chosen that needs the scores of the set. @param {string} key */
   function wanted(key) {
     if (!key.includes(' ') && state.models.length < 2) {
-      notice.show('It takes two models to compare; tick another one.');
+      notice.show(NEEDS_TWO);
       state.sort = 'file';
       return;
     }
     press('score-set');
   }
 
-  /** Press one of Gradio's buttons. @param {string} id */
-  const press = id => document.getElementById(id)?.click();
-
-  /** @param {any} message */
-  function hear(message) {
-    if (message.kind === 'jump') {
-      const { names } = strip.list;
-      jump(message.name === undefined || names[message.index] === message.name ? message.index : Math.max(names.indexOf(message.name), 0));
-    } else if (message.kind === 'scores') {
-      if (message.count === strip.list.count) { scores.read(message); strip.offer(); strip.redraw(); }
-    } else if (message.kind === 'set') {
-      const { kind, serial, ...fields } = message;
-      show(fields);
-    } else if (message.kind === 'notice') {
-      notice.show(message.text, message.rejected);
-    } else if (message.kind === 'uploads') {
-      const { accepted, rejected } = message;
-      if (rejected.length) {
-        notice.show(accepted ? `${plural(accepted, 'patch', 'patches')} opened; left out:` : 'None of these files can be shown.', rejected);
-      } else notice.hide();
-      if (!accepted) return;
-      scenes.forget();
-      show({ source: 'uploads', uploads: state.uploads + 1, index: 0, name: '', order: null, sort: 'file', well: 'all' });
-    }
+  /** Open a tab of the sidebar, or close it where the name is empty. @param {string} name */
+  function open(name) {
+    tab = name;
+    trigger('select');
   }
-
-  /** @param {State['display']} display @param {State['display']} [other] */
-  const swap = (display, other = 'errors') => () => { state.display = state.display === display ? other : display; paint(); push(); };
-  /** @param {() => void} change */
-  const changing = change => () => { change(); paint(); push(); };
-  /** @param {string} name */
-  const open = name => () => { props.tab = name; panel = name; trigger('select'); };
-  let panel = '';
-  /** @type {Record<string, () => void>} */
-  const actions = {
-    previous: () => step(-1),
-    next: () => step(1),
-    modelUp: changing(() => stepModel(state, -1)),
-    modelDown: changing(() => stepModel(state, 1)),
-    errors: swap('errors', 'mask'),
-    probability: swap('probability'),
-    uncertainty: swap('uncertainty'),
-    disagreement: () => (state.models.length > 1 ? swap('disagreement')() : notice.show('It takes two models to compare; tick another one.')),
-    truth: changing(() => { state.truth = !state.truth; }),
-    grey: changing(() => { Object.assign(state, { grey: CHOICES.grey[(CHOICES.grey.indexOf(state.grey) + 1) % 3] }); }),
-    palette: changing(() => { state.palette = state.palette === 'safe' ? 'classic' : 'safe'; }),
-    zoomIn: () => zoom.scale(1.5),
-    zoomOut: () => zoom.scale(1 / 1.5),
-    zoomOff: () => zoom.reset(),
-    panLeft: () => zoom.pan(PAN, 0),
-    panRight: () => zoom.pan(-PAN, 0),
-    panUp: () => zoom.pan(0, PAN),
-    panDown: () => zoom.pan(0, -PAN),
-    full: () => { if (document.fullscreenElement) document.exitFullscreen(); else document.documentElement.requestFullscreen?.(); },
-    jump: () => place.focus(),
-    keep: () => press('keep-label'),
-    doubt: () => press('doubt-label'),
-    reset: () => {
-      const { source, uploads, index } = state;
-      Object.assign(state, initialState(facts), { source, uploads, index, name: '' });
-      zoom.reset();
-      strip.reorder();
-      ask();
-      push();
-    },
-    escape: () => { if (notice.shown) notice.hide(); else open('')(); },
-    ...Object.fromEntries(['set', 'labels', 'probe', 'synthetic', 'save', 'help'].map(name => [name, open(name)])),
-  };
 
   const zoom = makeZoom(root, views.map(view => view.frame), step);
   const readPixel = bindPointer(readout, () => scene, views);
+  const viewer = {
+    state, facts, strip, scores, scenes, notice, place, zoom, jump, step, show, ask, paint, push, open,
+  };
+  const actions = makeActions(viewer);
   bindKeys(root, actions);
-  watch('value', () => hear(props.value));
+  watch('value', () => hear(viewer, props.value));
   window.addEventListener('pagehide', keepLink);
   window.addEventListener('hashchange', () => { // a link that is pasted into the open page
     const { uploads } = state;
@@ -298,13 +243,12 @@ export function start(element, facts, { server, trigger, watch, props }) {
   const shown = () => [patchCard, ...state.models.map(name => cards.get(name))];
   Object.assign(window, {
     geoseg: {
-      state, facts, actions, scenes, strip, zoom, jump, link,
+      ...viewer, actions, link,
       get scene() { return scene; },
       get asked() { return asked; },
       get settled() { return Number(root.dataset.ticket) === asked; },
       /** What the server needs to know for slow work on what is shown. */
       request: () => ({ ...state, order: null, user: transport.user, index: scene ? scene.index : state.index }),
-      /** Set fields of the state. */
       set: show,
       /** @param {string} key @param {any} value */
       control(key, value) {
@@ -315,7 +259,7 @@ export function start(element, facts, { server, trigger, watch, props }) {
       /** @param {string[]} keys */
       controls: keys => keys.map(key => controlOf(state, facts, scene, key)),
       /** Which tab is wanted; empty for none. */
-      panel: () => panel,
+      tab: () => tab,
       savePicture: () => { if (scene) savePicture({ scene, state, views: shown(), root, zoom: zoom.view }); },
       /** @param {'patch' | 'mask' | 'probability'} kind */
       saveArray: kind => { if (scene) saveArray(kind, scene, state); },

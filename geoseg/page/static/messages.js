@@ -1,0 +1,35 @@
+// What Python tells the viewer: the component's value, `{ kind, serial, ... }` (viewer.py).
+
+import { plural } from './dom.js';
+
+const SET_START = /** @type {const} */ ({ index: 0, name: '', order: null, sort: 'file', well: 'all' });
+
+/**
+ * @param {import('./viewer.js').Viewer} viewer
+ * @param {any} message
+ */
+export function hear(viewer, message) {
+  const { state, strip, notice, scores } = viewer;
+  const { kind, serial, ...fields } = message || {};
+  if (kind === 'jump') {
+    const { names } = strip.list;
+    const { index, name = names[index] } = fields;
+    viewer.jump(names[index] === name ? index : Math.max(names.indexOf(name), 0));
+  } else if (kind === 'scores') {
+    if (fields.count !== strip.list.count) return; // of a set that was left meanwhile
+    scores.read(fields);
+    strip.offer();
+    strip.redraw();
+  } else if (kind === 'set') {
+    viewer.show(fields.source && fields.source !== state.source ? { ...SET_START, ...fields } : fields);
+  } else if (kind === 'notice') {
+    notice.show(fields.text, fields.rejected);
+  } else if (kind === 'uploads') {
+    const { accepted, rejected } = fields;
+    if (rejected.length) {
+      notice.show(accepted ? `${plural(accepted, 'patch', 'patches')} opened; left out:` : 'None of these files can be shown.', rejected);
+    } else notice.hide();
+    if (!accepted) return;
+    viewer.show({ ...SET_START, source: 'uploads', uploads: state.uploads + 1 });
+  }
+}
