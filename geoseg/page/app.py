@@ -14,9 +14,11 @@ from geoseg.page.backend import Backend
 from geoseg.page.browse import PatchSet
 from geoseg.page.controls import add_controls, add_header, follow_viewer, wire_uploads
 from geoseg.page.help_tab import add_help_tab
+from geoseg.page.labels_tab import add_labels_tab
 from geoseg.page.probe_tab import add_probe_tab
 from geoseg.page.save_tab import add_save_tab
 from geoseg.page.security import launch_options, protect
+from geoseg.page.set_tab import add_set_tab
 from geoseg.page.synthetic_tab import add_synthetic_tab
 from geoseg.page.viewer import make_viewer
 from geoseg.segmenter import Segmenter
@@ -33,6 +35,8 @@ THEME = gr.themes.Base(
     font_mono=["ui-monospace", "Consolas", "monospace"],
 )
 TABS: dict[str, Callable[[Backend, gr.HTML], None]] = {
+    "set": add_set_tab,
+    "labels": add_labels_tab,
     "probe": add_probe_tab,
     "synthetic": add_synthetic_tab,
     "save": add_save_tab,
@@ -58,7 +62,9 @@ def build(
     """
     shown = latest_per_architecture(segmenter.cards) if shown is None else list(shown)
     backend = Backend(segmenter, patches, measurements)
-    with gr.Blocks(title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+    with gr.Blocks(
+        title="geoseg", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)
+    ) as page:
         upload, close = add_header()
         viewer = make_viewer(backend, shown)
         controls = add_controls(backend, viewer, shown)

@@ -18,6 +18,7 @@ from geoseg.page.browse import Patches, PatchSet
 from geoseg.page.catalogue import catalogue
 from geoseg.page.live import answer
 from geoseg.page.request import Request, fields, source
+from geoseg.page.set_scores import SetScorer
 from geoseg.page.synthetic_patches import SyntheticPatches, with_letters
 from geoseg.page.users import Users, read_uploads
 from geoseg.segmenter import Segmenter
@@ -36,13 +37,14 @@ class Backend:
     Attributes:
         segmenter: has the models.
         work: runs them on many patches, batch by batch, between live answers.
+        scorer: scores whole sets.
     """
 
     def __init__(
         self, segmenter: Segmenter, patches: PatchSet, options: MeasurementOptions = DEFAULT
     ) -> None:
         self.segmenter, self.work = segmenter, Work(segmenter, threading.Lock())
-        self.patches = patches
+        self.scorer, self.patches = SetScorer(self.work), patches
         self._options = options  # of what uploads measure
         self._users, self._users_lock = Users(), threading.Lock()
         # One thread each: it keeps the memory that its models need.
@@ -58,7 +60,8 @@ class Backend:
             if found is None:
                 raise GoneError
             return with_letters(found, asked)
-        return with_letters(SyntheticPatches.parse(asked) if kind == "synthetic" else self.patches, asked)
+        synthetic = kind == "synthetic"
+        return with_letters(SyntheticPatches.parse(asked) if synthetic else self.patches, asked)
 
     async def look(self, message: Any) -> dict[str, Any]:
         """Return one patch and what the models find in it: `live.answer`."""
@@ -83,9 +86,7 @@ class Backend:
             return {"error": GONE, "gone": True}
         return await asyncio.get_running_loop().run_in_executor(pool, work, patches)
 
-    def keep_uploads(
-        self, files: Sequence[tuple[str, bytes]], key: Any, client: str
-    ) -> PatchSet:
+    def keep_uploads(self, files: Sequence[tuple[str, bytes]], key: Any, client: str) -> PatchSet:
         """Keep the files (name, content) of the user `key` at an address; return what was read.
 
         A set without a patch is not kept. gr.Error if the key is none.

@@ -15,11 +15,13 @@ export function hear(viewer, message) {
     const { names } = strip.list;
     const { index, name = names[index] } = fields;
     viewer.jump(names[index] === name ? index : Math.max(names.indexOf(name), 0));
-  } else if (kind === 'scores') {
+  } else if (kind === 'scores' || kind === 'suspects') {
     if (fields.count !== strip.list.count) return; // of a set that was left meanwhile
     scores.read(fields);
+    viewer.undecided = fields.undecided || viewer.undecided;
     strip.offer();
     strip.redraw();
+    if (viewer.undecided.length && kind === 'suspects') viewer.jump(viewer.undecided[0]);
   } else if (kind === 'set') {
     viewer.show(fields.source && fields.source !== state.source ? { ...SET_START, ...fields } : fields);
   } else if (kind === 'notice') {
@@ -32,4 +34,18 @@ export function hear(viewer, message) {
     if (!accepted) return;
     viewer.show({ ...SET_START, source: 'uploads', uploads: state.uploads + 1 });
   }
+}
+
+/**
+ * Go on to the next label that nobody has judged; return the request for the one that was shown.
+ * @param {import('./viewer.js').Viewer} viewer
+ * @param {object} request
+ */
+export function decide(viewer, request) {
+  const at = viewer.undecided.indexOf(viewer.state.index);
+  if (at < 0) return request; // a decision is undone, or changed
+  viewer.undecided.splice(at, 1);
+  const { length } = viewer.undecided;
+  if (length) viewer.jump(viewer.undecided[at % length]);
+  return request;
 }

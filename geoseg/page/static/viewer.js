@@ -8,7 +8,7 @@ import { saveArray } from './files.js';
 import { bindKeys } from './keys.js';
 import { bindPointer, paintLegend } from './legend.js';
 import { linkOf, readLink } from './link.js';
-import { hear } from './messages.js';
+import { decide, hear } from './messages.js';
 import { disagreementOf, judge } from './numbers.js';
 import { makeSetScores } from './orders.js';
 import { makeModelCard, makePatchCard, paintModel, paintPatch } from './panels.js';
@@ -230,6 +230,7 @@ export function start(element, facts, { server, trigger, watch, props }) {
   const readPixel = bindPointer(readout, () => scene, views);
   const viewer = {
     state, facts, strip, scores, scenes, notice, place, zoom, jump, step, show, ask, paint, push, open,
+    undecided: /** @type {number[]} */ ([]),
   };
   const actions = makeActions(viewer);
   bindKeys(root, actions);
@@ -240,6 +241,8 @@ export function start(element, facts, { server, trigger, watch, props }) {
     show({ ...readLink(location.hash, usual, facts), uploads, order: null });
   });
 
+  /** What the server needs to know for slow work on what is shown. */
+  const request = () => ({ ...state, order: null, user: transport.user });
   const shown = () => [patchCard, ...state.models.map(name => cards.get(name))];
   Object.assign(window, {
     geoseg: {
@@ -247,8 +250,9 @@ export function start(element, facts, { server, trigger, watch, props }) {
       get scene() { return scene; },
       get asked() { return asked; },
       get settled() { return Number(root.dataset.ticket) === asked; },
-      /** What the server needs to know for slow work on what is shown. */
-      request: () => ({ ...state, order: null, user: transport.user, index: scene ? scene.index : state.index }),
+      request,
+      /** Go on to the next label to review; return the request for this one. */
+      decide: () => decide(viewer, request()),
       set: show,
       /** @param {string} key @param {any} value */
       control(key, value) {

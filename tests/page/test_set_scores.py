@@ -18,7 +18,7 @@ from geoseg.page import PatchSet, batches
 from geoseg.page import ranking as module
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry
-from geoseg.page.ranking import Ranking, Ranks, Verdict
+from geoseg.page.set_scores import SetScorer, SetScores, ModelAnswers
 from geoseg.segmenter import Segmenter
 from geoseg.synthetic import make_synthetic_dataset
 
@@ -47,8 +47,8 @@ def segmenter(checkpoints) -> Watched:
 
 
 @pytest.fixture
-def ranking(segmenter) -> Ranking:
-    return Ranking(Work(segmenter, threading.Lock()))
+def ranking(segmenter) -> SetScorer:
+    return SetScorer(Work(segmenter, threading.Lock()))
 
 
 @pytest.fixture
@@ -72,10 +72,10 @@ def unlabelled(patches: PatchSet) -> PatchSet:
     return PatchSet("Your files", tuple(Entry(e.name, e.patch) for e in patches.entries))
 
 
-def rank(ranking: Ranking, patches: PatchSet, names=NAMES) -> Ranks:
-    *steps, ranks = ranking.score(patches, names)
+def rank(ranking: SetScorer, patches: PatchSet, names=NAMES) -> SetScores:
+    *steps, scores = ranking.score(patches, names)
     assert steps[0].done == 0
-    return ranks
+    return scores
 
 
 def columns(counts: np.ndarray) -> Counts:
@@ -83,9 +83,9 @@ def columns(counts: np.ndarray) -> Counts:
 
 
 def test_scores_from_counts_are_those_of_the_library(ranking, segmenter, patches):
-    ranks = rank(ranking, patches)
+    scores = rank(ranking, patches)
     for name in NAMES:
-        limit, counts = segmenter.cards[name].threshold, ranks.verdicts[name].counts
+        limit, counts = segmenter.cards[name].threshold, scores.models[name].counts
         table = {metric: values.numpy() for metric, values in score(columns(counts)).items()}
         for i, entry in enumerate(patches.entries):
             probability = segmenter.probabilities(entry.patch, [name])[name]
@@ -106,21 +106,21 @@ def test_scores_from_counts_are_those_of_the_library(ranking, segmenter, patches
 
 
 def test_disagreement_is_the_mean_of_one_minus_iou_over_pairs(ranking, segmenter, patches):
-    ranks = rank(ranking, patches)
+    scores = rank(ranking, patches)
     for i, entry in enumerate(patches.entries):
         if i == 3:
-            assert np.isnan(ranks.disagreement[i])
+            assert np.isnan(scores.disagreement[i])
             continue
         masks = [r.mask for r in segmenter.segment(entry.patch).values()]
         pairs = [(0, 1), (0, 2), (1, 2)]
         expected = np.mean([1 - scores(masks[a], masks[b])["iou"] for a, b in pairs])
-        assert ranks.disagreement[i] == pytest.approx(expected, abs=1e-6)
+        assert scores.disagreement[i] == pytest.approx(expected, abs=1e-6)
     assert np.isnan(rank(ranking, patches, NAMES[:1]).disagreement).all()
 
 
 def test_masks_that_are_all_empty_agree():
-    verdict = Verdict(np.array([[0, 0, 0, 4]], np.int32), {(2, 2): np.zeros((1, 2, 2), bool)}, 0.5)
-    assert module.disagreement({(2, 2): np.array([0])}, [verdict, verdict], 1).tolist() == [0]
+    model = ModelAnswers(np.array([[0, 0, 0, 4]], np.int32), {(2, 2): np.zeros((1, 2, 2), bool)}, 0.5)
+    assert module.disagreement({(2, 2): np.array([0])}, [model, model], 1).tolist() == [0]
 
 
 @pytest.fixture
@@ -151,9 +151,9 @@ def test_label_errors_are_those_of_the_library_in_order(ranking, segmenter, agre
         truth = torch.stack([torch.from_numpy(agreeing.entry(i).truth) == 1 for i in places])
         found = find_label_errors(images.expand(3, -1, -1, -1), limits, truth)
         expected += [s._replace(patch=places[s.patch]) for s in found]
-    ranks = rank(ranking, agreeing)
-    assert ranks.suspects == sorted(expected, key=lambda s: -s.doubt)
-    assert {s.patch for s in ranks.suspects} == {2, 5, 8}
+    scores = rank(ranking, agreeing)
+    assert scores.suspects == sorted(expected, key=lambda s: -s.doubt)
+    assert {s.patch for s in scores.suspects} == {2, 5, 8}
 
 
 def test_adding_a_model_runs_only_that_model(ranking, segmenter, patches):
@@ -161,18 +161,18 @@ def test_adding_a_model_runs_only_that_model(ranking, segmenter, patches):
     segmenter.asked.clear()
     second = rank(ranking, patches)
     assert {name for name, _ in segmenter.asked} == {NAMES[2]}
-    assert second.verdicts[NAMES[0]] is first.verdicts[NAMES[0]]
+    assert second.models[NAMES[0]] is first.models[NAMES[0]]
     segmenter.asked.clear()
     steps = list(ranking.score(patches, NAMES))
     assert not segmenter.asked
-    assert [type(step) for step in steps] == [module.Step, Ranks]
+    assert [type(step) for step in steps] == [module.Step, SetScores]
     assert steps[0].total == 0
 
 
 def test_results_belong_to_one_set_and_are_freed_with_it(ranking, segmenter, patches):
     mine, yours = unlabelled(patches), unlabelled(patches)
-    verdict = rank(ranking, mine).verdicts[NAMES[0]]
-    assert all(answers.dtype == np.bool_ for answers in verdict.answers.values())
+    model = rank(ranking, mine).models[NAMES[0]]
+    assert all(answers.dtype == np.bool_ for answers in model.answers.values())
     segmenter.asked.clear()
     assert rank(ranking, yours).suspects == []
     assert segmenter.asked, "the results of another user's uploads were returned"
@@ -219,7 +219,7 @@ def test_live_requests_run_before_the_next_batch(segmenter, monkeypatch):
             time.sleep(0.002)
 
     thread = threading.Thread(target=live)
-    steps = Ranking(Work(segmenter, turn)).score(patches, NAMES[2:])
+    steps = SetScorer(Work(segmenter, turn)).score(patches, NAMES[2:])
     next(steps), next(steps)
     thread.start()
     list(steps)
@@ -237,11 +237,11 @@ def test_live_requests_run_before_the_next_batch(segmenter, monkeypatch):
 )
 def test_errors_of_a_model_become_one_sentence(ranking, segmenter, patches, fault, reason, tries):
     segmenter.fault, segmenter.broken = fault, NAMES[1]
-    ranks = rank(ranking, patches)
-    broken = ranks.verdicts[NAMES[1]]
+    scores = rank(ranking, patches)
+    broken = scores.models[NAMES[1]]
     assert (broken.reason, broken.left_out, broken.counts.any()) == (reason, 9, False)
-    assert ranks.verdicts[NAMES[2]].reason == ""
-    assert not np.isnan(ranks.disagreement[0]), "the other two can still be compared"
+    assert scores.models[NAMES[2]].reason == ""
+    assert not np.isnan(scores.disagreement[0]), "the other two can still be compared"
     segmenter.asked.clear()
     rank(ranking, patches)
     assert [name for name, _ in segmenter.asked] == [NAMES[1]] * tries
@@ -257,10 +257,10 @@ def test_patches_of_an_unsupported_size_are_left_out(segmenter, patches):
             return whole(self, images, names, interpret=interpret)
 
     segmenter.__class__ = Choosy
-    ranks = rank(Ranking(Work(segmenter, threading.Lock())), patches)
-    verdict = ranks.verdicts[NAMES[0]]
-    assert (verdict.left_out, verdict.reason) == (4, "20 rows are too few")
-    assert [bool(row.any()) for row in verdict.counts] == [i % 2 == 0 for i in range(9)]
+    scores = rank(SetScorer(Work(segmenter, threading.Lock())), patches)
+    model = scores.models[NAMES[0]]
+    assert (model.left_out, model.reason) == (4, "20 rows are too few")
+    assert [bool(row.any()) for row in model.counts] == [i % 2 == 0 for i in range(9)]
 
 
 def test_closing_the_generator_stops_the_work(ranking, segmenter, patches):
@@ -287,13 +287,13 @@ def test_an_answer_carries_the_ranking(ranking, patches, monkeypatch):
     assert {m["total"] for m in told} == {3 * 9 + 8}
     assert [m["done"] for m in told] == sorted(m["done"] for m in told)
     assert told[-1]["done"] == 35
-    ranks = rank(ranking, patches)
+    scores = rank(ranking, patches)
 
     def array(text: str, dtype: str) -> np.ndarray:
         return np.frombuffer(base64.b64decode(text), dtype)
 
-    np.testing.assert_array_equal(array(last["disagreement"], "<f4"), ranks.disagreement)
+    np.testing.assert_array_equal(array(last["disagreement"], "<f4"), scores.disagreement)
     assert array(last["labelled"], "u1").tolist() == [1, 1, 1, 1, 0, 1, 1, 1, 1]
     for model in last["models"]:
         counts = array(model["counts"], "<i4").reshape(-1, 4)
-        np.testing.assert_array_equal(counts, ranks.verdicts[model["name"]].counts)
+        np.testing.assert_array_equal(counts, scores.models[model["name"]].counts)

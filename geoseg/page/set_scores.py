@@ -5,12 +5,11 @@ N patches of a set, n of one shape, Z depth, A azimuth.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,12 +21,10 @@ from geoseg.evaluation.label_errors import LabelError, find_label_errors
 from geoseg.metrics import count
 from geoseg.page.batches import Work, by_shape
 from geoseg.page.browse import Patches
-from geoseg.page.live import encode, first_line
-from geoseg.page.request import fields, models
+from geoseg.page.live import first_line
 
 MOST_SUSPECTS = 200  # labels in one list; nobody reviews more at a sitting
 _JUDGED_PIXELS = 32 * 36 * 36  # whose labels are doubted in one go
-_TOLD_SECONDS = 0.15  # from one message of progress to the next
 
 Shape = tuple[int, ...]
 Answers = NDArray[np.float32] | NDArray[np.bool_]
@@ -43,7 +40,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class ModelAnswers:
     """The results of one model on a set.
 
     Attributes:
@@ -73,34 +70,33 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranks:
+class SetScores:
     """The results of several models on a set.
 
     Attributes:
-        verdicts: by model.
+        models: by model.
         disagreement: float32 (N,), see `disagreement`.
         suspects: labels most likely wrong, worst first, by their place in the set.
     """
 
-    verdicts: dict[str, Verdict]
+    models: dict[str, ModelAnswers]
     disagreement: NDArray[np.float32]
     suspects: list[LabelError]
 
 
 @dataclass
 class _Known:
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    models: dict[str, ModelAnswers] = field(default_factory=dict)
     suspects: dict[tuple[str, ...], list[LabelError]] = field(default_factory=dict)
 
 
-class Ranking:
+class SetScorer:
     """Scores of sets, cached: one more model costs that model alone.
 
     What is known of a set is kept as long as the set itself: of the start set for everybody, of
     uploads for their user, as nobody else holds that set. A model is read from its file once, so
     its name stands for the file. A labelled set takes as much memory again for every model, another
     a quarter of that.
-
     """
 
     def __init__(self, work: Work) -> None:
@@ -108,61 +104,43 @@ class Ranking:
         self._segmenter = work.segmenter
         self._known: WeakKeyDictionary[Patches, _Known] = WeakKeyDictionary()
 
-    def answers(self, patches: Patches, raw: Any) -> Iterator[dict[str, Any]]:
-        """Answer a browser, which names `models`: messages of progress, then one of everything.
-
-        Arrays are base64, little-endian: `labelled` uint8 (N,), `counts` int32 (N, 4) of a model as
-        in `Verdict`, `disagreement` float32 (N,). Whoever stops listening stops the work.
-        """
-        message = fields(raw)
-        if not patches.names:  # without end
-            yield Step(0, 0, "")._asdict()
-            return
-        told = 0.0
-        for step in self.score(patches, models(message, self._segmenter.names)):
-            if isinstance(step, Ranks):
-                yield _describe(patches, step)
-            elif time.monotonic() - told > _TOLD_SECONDS:
-                told = time.monotonic()
-                yield step._asdict()
-
-    def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | Ranks]:
+    def score(self, patches: Patches, names: Sequence[str]) -> Iterator[Step | SetScores]:
         """Score a set with the models `names`; yield steps, one before any work, then results.
 
-        What a model cannot do becomes its verdict's `reason`; nothing is raised.
+        What a model cannot do becomes its `reason`; nothing is raised.
         """
         known = self._known.setdefault(patches, _Known())
         groups = by_shape(patches)
-        verdicts = {name: known.verdicts[name] for name in names if name in known.verdicts}
-        missing = [name for name in names if name not in verdicts]
+        models = {name: known.models[name] for name in names if name in known.models}
+        missing = [name for name in names if name not in models]
         judged = patches.labelled if len(names) > 1 else 0
         done, total = 0, len(missing) * len(patches) + judged * (tuple(names) not in known.suspects)
         yield Step(done, total, next(iter(missing), ""))
         for name in missing:
             for part in self._judge(patches, groups, name):
-                if isinstance(part, Verdict):
-                    verdicts[name] = part
+                if isinstance(part, ModelAnswers):
+                    models[name] = part
                 else:
                     done += part
                     yield Step(done, total, name)
-            if verdicts[name].lasting:
-                known.verdicts[name] = verdicts[name]
-        verdicts = {name: verdicts[name] for name in names}
+            if models[name].lasting:
+                known.models[name] = models[name]
+        models = {name: models[name] for name in names}
         suspects = known.suspects.get(tuple(names))
         if suspects is None:
             suspects = []
-            for found, part in self._doubt(patches, groups, list(verdicts.values())):
+            for found, part in self._doubt(patches, groups, list(models.values())):
                 suspects += found
                 done += part
                 yield Step(done, total, "")
             suspects = sorted(suspects, key=lambda s: (-s.doubt, s.patch))[:MOST_SUSPECTS]
-            if all(verdict.lasting for verdict in verdicts.values()):
+            if all(model.lasting for model in models.values()):
                 known.suspects[tuple(names)] = suspects
-        differ = disagreement(groups, list(verdicts.values()), len(patches))
-        yield Ranks(verdicts, differ, suspects)
+        differ = disagreement(groups, list(models.values()), len(patches))
+        yield SetScores(models, differ, suspects)
 
-    def _judge(self, patches: Patches, groups: Groups, name: str) -> Iterator[int | Verdict]:
-        """Score one model; yield the number of patches of every batch, then the verdict."""
+    def _judge(self, patches: Patches, groups: Groups, name: str) -> Iterator[int | ModelAnswers]:
+        """Score one model; yield the number of patches of every batch, then its answers."""
         counts = np.zeros((len(patches), 4), np.int32)
         answers: dict[Shape, Answers] = {}
         failures, lasting, left_out = [], True, 0
@@ -187,22 +165,22 @@ class Ranking:
                 left_out += len(indices)
                 yield len(indices) - at
         limit = self._segmenter.cards[name].threshold  # by now that of the file that was loaded
-        yield Verdict(counts, answers, limit, left_out, next(iter(failures), ""), lasting)
+        yield ModelAnswers(counts, answers, limit, left_out, next(iter(failures), ""), lasting)
 
     def _doubt(
-        self, patches: Patches, groups: Groups, verdicts: Sequence[Verdict]
+        self, patches: Patches, groups: Groups, models: Sequence[ModelAnswers]
     ) -> Iterator[tuple[list[LabelError], int]]:
         """Yield the label errors among some patches at a time, and the number of those patches."""
         for shape, indices in groups.items():
-            able = [verdict for verdict in verdicts if shape in verdict.answers]
+            able = [model for model in models if shape in model.answers]
             known = [k for k, i in enumerate(indices) if patches.entry(i).truth is not None]
             if len(able) < 2:
                 continue
-            limits = [verdict.threshold for verdict in able]
+            limits = [model.threshold for model in able]
             at_once = max(1, _JUDGED_PIXELS // int(np.prod(shape)))
             for start in range(0, len(known), at_once):
                 places = known[start : start + at_once]
-                answers = np.stack([verdict.answers[shape][places] for verdict in able])
+                answers = np.stack([model.answers[shape][places] for model in able])
                 truth = _truths(patches, indices[places])
                 with self._work.turn:
                     found = find_label_errors(
@@ -211,14 +189,16 @@ class Ranking:
                 yield [s._replace(patch=int(indices[places[s.patch]])) for s in found], len(places)
 
 
-def disagreement(groups: Groups, verdicts: Sequence[Verdict], patches: int) -> NDArray[np.float32]:
+def disagreement(
+    groups: Groups, models: Sequence[ModelAnswers], patches: int
+) -> NDArray[np.float32]:
     """Measure how far the masks of models differ on each patch, (N,): 0 if all are the same, to 1.
 
     The mean of 1 - IoU over all pairs of models that could take the patch; two empty masks are the
     same. NaN where there is no such pair, or nothing was measured.
     """
     total, pairs = np.zeros(patches), np.zeros(patches)
-    for one, other in combinations(verdicts, 2):
+    for one, other in combinations(models, 2):
         for shape in one.answers.keys() & other.answers.keys():
             a, b = one.masks(shape), other.masks(shape)
             both, any_ = ((m.sum((1, 2))) for m in (a & b, a | b))
@@ -242,23 +222,3 @@ def _truths(patches: Patches, indices: NDArray[np.intp]) -> Tensor:
 def _count(mask: NDArray[np.bool_], truth: Tensor, valid: NDArray[np.bool_]) -> NDArray[np.int32]:
     counts = count(torch.from_numpy(mask), truth, torch.from_numpy(valid))
     return torch.stack(counts, 1).int().numpy()
-
-
-def _describe(patches: Patches, ranks: Ranks) -> dict[str, Any]:
-    labelled = [patches.entry(i).truth is not None for i in range(len(patches))]
-    return {
-        "count": len(patches),
-        "labelled": encode(np.array(labelled), "u1"),
-        "models": [
-            {
-                "name": name,
-                "threshold": verdict.threshold,
-                "counts": encode(verdict.counts, "<i4"),
-                "left_out": verdict.left_out,
-                "reason": verdict.reason,
-            }
-            for name, verdict in ranks.verdicts.items()
-        ],
-        "disagreement": encode(ranks.disagreement, "<f4"),
-        "suspects": [suspect._asdict() for suspect in ranks.suspects],
-    }

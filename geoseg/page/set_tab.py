@@ -1,0 +1,175 @@
+"""The tab Set: every patch scored by the models that are ticked."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from geoseg.page.backend import GONE, Backend, GoneError
+from geoseg.page.browse import Patches
+from geoseg.page.probe_tab import colour, plain
+from geoseg.page.request import models
+from geoseg.page.set_scores import SetScores
+from geoseg.page.set_table import EVERY_WELL, SetTable, count, tabulate
+from geoseg.page.viewer import message
+
+MEAN, POOLED = "Mean of patches", "All pixels pooled"
+FILE = "geoseg-scores.csv"
+KEPT_SECONDS = 4 * 3600  # of the tables of a user who is away
+YIELD_SECONDS = 0.5
+ENDLESS = "Synthetic pipes have no end; python -m train.evaluate scores models on a set of them."
+NO_MODEL = "No model is ticked; tick one below the panels."
+NOTHING = "Nothing is scored yet. Every patch as it was recorded, at each model's own threshold."
+
+
+def score_set(backend: Backend, asked: Any, progress: gr.Progress) -> tuple[Patches, SetTable]:
+    """Score the set that a message of the viewer asks for; gr.Error where that is impossible."""
+    try:
+        patches = backend.find_set(asked)
+    except GoneError:
+        raise gr.Error(GONE, print_exception=False) from None
+    names = models(asked if isinstance(asked, dict) else {}, backend.segmenter.names)
+    if not patches.names:
+        raise gr.Error(ENDLESS, print_exception=False)
+    if not names:
+        raise gr.Error(NO_MODEL, print_exception=False)
+    told = 0.0
+    found: SetScores | None = None
+    for step in backend.scorer.score(patches, names):
+        if isinstance(step, SetScores):
+            found = step
+        elif time.monotonic() - told > YIELD_SECONDS:
+            told = time.monotonic()
+            doing = f"{step.model} scores" if step.model else "Comparing the models"
+            progress((step.done, step.total), desc=doing, unit="patches")
+    assert found is not None  # the last step
+    return patches, tabulate(patches, found)
+
+
+def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
+    """Add the contents of the tab Set."""
+    names = backend.segmenter.names
+    colours = {name: colour(name, names) for name in names}
+    with gr.Row():
+        start = gr.Button("Score the set", variant="primary", size="md", elem_id="score-set")
+        cancel = gr.Button("Cancel", visible=False, size="md", elem_id="score-cancel")
+    subject = gr.Textbox(
+        NOTHING, label="Scores of", lines=1, max_lines=6, interactive=False, elem_id="score-subject"
+    )
+    with gr.Column(visible=False) as results:
+        with gr.Row():
+            well = gr.Dropdown(
+                [EVERY_WELL], value=EVERY_WELL, label="Well", min_width=120, elem_id="score-well"
+            )
+            metric = gr.Dropdown(
+                ["IoU"], value="IoU", label="Score", min_width=120, elem_id="score-metric"
+            )
+        average = gr.Radio([MEAN, POOLED], value=MEAN, label="Average", elem_id="score-average")
+        averages = gr.Dataframe(
+            label="Averages", interactive=False, max_height=260, elem_id="score-averages"
+        )
+        by_well = gr.BarPlot(
+            x="Well",
+            y="Score",
+            color="Model",
+            color_map=colours,
+            y_lim=[0, 1],
+            height=190,
+            label="By well",
+            elem_id="score-wells",
+        )
+        spread = gr.BarPlot(
+            x="Score",
+            y="Patches",
+            x_lim=[0, 1],
+            height=160,
+            label="How many patches have which score",
+            elem_id="score-spread",
+        )
+        table = gr.Dataframe(
+            label="Patches: a click shows one",
+            interactive=False,
+            show_search="filter",
+            max_height=420,
+            elem_id="score-patches",
+        )
+        download = gr.DownloadButton("Save the scores, csv", size="md", elem_id="score-csv")
+    kept = gr.State(None, time_to_live=KEPT_SECONDS)
+    choices = [kept, well, metric, average]
+    drawn = [averages, by_well, spread, table]
+
+    def draw(scored: SetTable | None, well: str, metric: str, average: str) -> dict[Any, Any]:
+        if scored is None:
+            return {}
+        pooled, model = average == POOLED, scored.models[0]
+        return {
+            averages: scored.averages(well, pooled),
+            by_well: gr.BarPlot(scored.by_well(metric, pooled), visible=len(set(scored.wells)) > 1),
+            spread: gr.BarPlot(
+                scored.spread(metric, model, well),
+                label=f"{metric} of every patch, {plain(model)}",
+            ),
+            table: scored.patches(metric, well),
+        }
+
+    def run(
+        asked: Any,
+        well_name: str,
+        metric_name: str,
+        average_name: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[dict[Any, Any]]:
+        yield {cancel: gr.Button(visible=True)}
+        _, scored = score_set(backend, asked, progress)
+        wells = [EVERY_WELL, *dict.fromkeys(scored.wells)]
+        well_name = well_name if well_name in wells else EVERY_WELL
+        scores = scored.score_names
+        metric_name = metric_name if metric_name in scores else scores[-1]
+        # Gradio gives out a copy of the file, at a path that only its content tells.
+        with tempfile.TemporaryDirectory(prefix="geoseg-scores-") as own:
+            path = Path(own) / FILE
+            path.write_text(scored.csv(), "utf-8", newline="")
+            yield {
+                **draw(scored, well_name, metric_name, average_name),
+                kept: scored,
+                results: gr.Column(visible=True),
+                subject: describe(scored),
+                well: gr.Dropdown(wells, value=well_name),
+                metric: gr.Dropdown(scores, value=metric_name),
+                download: gr.DownloadButton(value=path),
+                viewer: message("scores", **scored.describe()),
+            }
+
+    def show(event: gr.SelectData) -> dict[str, Any]:
+        number, name = event.row_value[:2]
+        return message("jump", index=int(number) - 1, name=str(name))
+
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    event = start.click(
+        run,
+        [viewer, well, metric, average],
+        [*drawn, kept, results, subject, well, metric, download, cancel, viewer],
+        js="(_, ...choices) => [window.geoseg.request(), ...choices]",
+        show_progress_on=subject,
+        concurrency_id="sets",
+        api_visibility="private",
+    )
+    for ended in (event.then, event.failure):  # `then` follows success and cancelling only
+        ended(lambda: gr.Button(visible=False), None, cancel, **quick)
+    cancel.click(None, None, None, cancels=[event], **quick)
+    for choice in (well, metric, average):
+        choice.input(draw, choices, drawn, **quick)
+    table.select(show, None, viewer, **quick)
+
+
+def describe(scored: SetTable) -> str:
+    """Return what was scored, by which models, and what they left out."""
+    labelled = int(scored.labelled.sum())
+    labels = "" if labelled == len(scored.names) else f", {labelled:,} with labels"
+    line = f"{scored.label or 'The set'}: {count(len(scored.names))}{labels}; "
+    return "\n".join([line + ", ".join(scored.models), *scored.left_out])
