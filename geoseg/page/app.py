@@ -87,7 +87,7 @@ def build(
 def _add_sidebar(backend: Backend, viewer: gr.HTML) -> None:
     """Add the tabs, which a key opens too."""
     with (
-        gr.Sidebar(position="right", open=False, width=440) as sidebar,
+        gr.Sidebar(position="right", open=False, width=480) as sidebar,
         gr.Tabs(selected="set") as tabs,
     ):
         for name, add in TABS.items():
@@ -115,7 +115,7 @@ def launch(
         run_history=False,
         enable_monitoring=False,
         show_error=True,
-        footer_links=["api"],
+        footer_links=[],  # the tab Help leads to the description of the endpoints
         root_path=root_path,
         mcp_server=True,
         theme=THEME,

@@ -23,7 +23,7 @@ DISPLAYS = [
     ("Uncertainty", "uncertainty"),
     ("Disagreement", "disagreement"),
 ]
-GREYS = [("\u00b10.05", "fixed"), ("1\u201399 %", "percentile"), ("All", "full")]
+GREYS = [("Grey \u00b10.05", "fixed"), ("1\u201399 %", "percentile"), ("All", "full")]
 
 
 def add_header() -> tuple[gr.UploadButton, gr.Button]:
@@ -64,21 +64,24 @@ def add_controls(backend: Backend, viewer: gr.HTML, shown: Sequence[str]) -> dic
             ),
             "opacity": gr.Slider(0, 100, 35, step=5, label="Overlay, %", min_width=140),
         }
+    plain: dict[str, Any] = {"container": False, "show_label": False}
     with gr.Row(equal_height=True, elem_id="choices"):
-        controls |= {
-            "models": gr.CheckboxGroup(names, value=list(shown), label="Models", scale=6),
-            "display": gr.Radio(
-                DISPLAYS, value="errors", label="What the models show", scale=6, min_width=480
-            ),
-        }
-        with gr.Column(scale=2, min_width=200):
-            controls["grey"] = gr.Radio(GREYS, value="fixed", label="Grey")
-        with gr.Column(scale=2, min_width=190):
-            controls |= {
-                "own": gr.Checkbox(True, label="Each model's threshold"),
-                "truth": gr.Checkbox(True, label="Outline of the truth"),
-                "safe": gr.Checkbox(False, label="Colour-blind palette"),
-            }
+        controls["display"] = gr.Radio(
+            DISPLAYS, value="errors", label="What the models show", min_width=560, **plain
+        )
+        for key, label, ticked in (
+            ("own", "Each model's threshold", True),
+            ("truth", "Outline of the truth", True),
+            ("safe", "Colour-blind palette", False),
+        ):
+            controls[key] = gr.Checkbox(ticked, label=label, min_width=170, container=False)
+    with gr.Row(equal_height=True):
+        controls["models"] = gr.CheckboxGroup(
+            names, value=list(shown), label="Models", scale=5, min_width=320, **plain
+        )
+        controls["grey"] = gr.Radio(
+            GREYS, value="fixed", label="Grey range", scale=2, min_width=330, **plain
+        )
     for key, control in controls.items():
         control.input(None, control, None, js=tell(key), api_visibility="private")
     return controls

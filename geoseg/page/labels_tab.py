@@ -39,7 +39,7 @@ NO_LABELS = "This set has no labels to review."
 NEEDS_TWO = "It takes two models to compare; tick another one."
 NONE = "The models doubt none of these labels."
 NOTHING = "Nothing is searched yet."
-SECRET = "geoseg"  # no secret: the decisions outlive a restart of the server
+STORED_UNDER = "geoseg"  # a name, no secret: the decisions outlive a restart of the server
 Decisions = dict[str, dict[str, str]]  # by mark of the set, then by name of the patch
 
 
@@ -152,7 +152,7 @@ def add_labels_tab(backend: Backend, viewer: gr.HTML) -> None:
             interactive=False,
             wrap=True,
             max_height=460,
-            column_widths=["12%", "28%", "30%", "14%", "16%"],
+            column_widths=["11%", "28%", "28%", "14%", "19%"],
             elem_id="labels-table",
         )
         download = gr.Button("Make the csv file", size="md", elem_id="labels-csv")
@@ -161,7 +161,7 @@ def add_labels_tab(backend: Backend, viewer: gr.HTML) -> None:
         )
     review = gr.State(None, time_to_live=KEPT_SECONDS)
     decisions = gr.State({}, time_to_live=KEPT_SECONDS)
-    stored = gr.BrowserState({}, storage_key="geoseg-labels", secret=SECRET)
+    stored = gr.BrowserState({}, storage_key="geoseg-labels", secret=STORED_UNDER)
 
     def run(
         asked: Any,

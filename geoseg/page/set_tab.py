@@ -73,7 +73,7 @@ def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
         averages = gr.Dataframe(
             label="Averages", interactive=False, max_height=260, elem_id="score-averages"
         )
-        by_well = gr.BarPlot(
+        by_well = gr.ScatterPlot(
             x="Well",
             y="Score",
             color="Model",
@@ -109,7 +109,9 @@ def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
         pooled, model = average == POOLED, scored.models[0]
         return {
             averages: scored.averages(well, pooled),
-            by_well: gr.BarPlot(scored.by_well(metric, pooled), visible=len(set(scored.wells)) > 1),
+            by_well: gr.ScatterPlot(
+                scored.by_well(metric, pooled), visible=len(set(scored.wells)) > 1
+            ),
             spread: gr.BarPlot(
                 scored.spread(metric, model, well),
                 label=f"{metric} of every patch, {plain(model)}",

@@ -24,11 +24,11 @@ from geoseg.page.live import encode
 from geoseg.page.set_scores import SetScores
 
 SCORES = {
-    "Accuracy": "accuracy",
+    "IoU": "iou",
+    "Dice": "dice",
     "Precision": "precision",
     "Recall": "recall",
-    "Dice": "dice",
-    "IoU": "iou",
+    "Accuracy": "accuracy",
     "Marked": "share",
 }
 EVERY_WELL, NO_WELL = "Every well", "Without a well"
