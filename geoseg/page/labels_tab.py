@@ -229,7 +229,7 @@ def add_labels_tab(backend: Backend, viewer: gr.HTML) -> None:
         api_visibility="private",
     )
     for ended in (event.then, event.failure):  # `then` follows success and cancelling only
-        ended(lambda: gr.Button(visible=False), None, cancel, **quick)
+        ended(lambda: (gr.Button(visible=False), message("ended")), None, [cancel, viewer], **quick)
     cancel.click(None, None, None, cancels=[event], **quick)
     for name, button in buttons.items():
         button.click(

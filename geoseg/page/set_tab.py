@@ -162,7 +162,7 @@ def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
         api_visibility="private",
     )
     for ended in (event.then, event.failure):  # `then` follows success and cancelling only
-        ended(lambda: gr.Button(visible=False), None, cancel, **quick)
+        ended(lambda: (gr.Button(visible=False), message("ended")), None, [cancel, viewer], **quick)
     cancel.click(None, None, None, cancels=[event], **quick)
     for choice in (well, metric, average):
         choice.input(draw, choices, drawn, **quick)

@@ -31,7 +31,7 @@ from geoseg.page.security import launch_options
 from geoseg.segmenter import Segmenter
 from tests.helpers.attacks import SECRET
 from tests.helpers.requests import API
-from tests.helpers.sheets import EMPTIED, FORMULA, SHIFTED, SHIPPED
+from tests.helpers.tabs import EMPTIED, FORMULA, SHIFTED, SHIPPED
 
 
 @pytest.fixture(scope="session")

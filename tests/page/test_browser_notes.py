@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.server import make_folder, make_patch, serve
 from geoseg.masks import interpret_mask
-from tests.helpers.sheets import download
+from tests.helpers.tabs import download
 
 pytestmark = pytest.mark.browser
 NOTE = interpret_mask(np.diag([255] * 4), "").notes[0]

@@ -1,15 +1,17 @@
-"""The sheet "Set" in Chromium: a set is scored, sorted, filtered and exported."""
+"""The tab Set in Chromium: a set is scored, sorted, filtered and exported."""
 
+import csv
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.browser import Screen
 from benchmarks.server import make_patch, serve
-from geoseg.metrics import METRICS, scores
-from tests.helpers.sheets import FORMULA, SHIPPED, download, order
+from geoseg.metrics import scores
+from tests.helpers.tabs import FORMULA, SHIPPED, cells, choose, order
 
 pytestmark = pytest.mark.browser
 NAMES = SHIPPED
@@ -24,144 +26,93 @@ def url(spoilt_set) -> Iterator[str]:
 
 def score_set(screen: Screen) -> None:
     screen.press("s")
-    screen.page.locator(".gs-main").click()
-    screen.page.locator(".gs-table").wait_for()
+    screen.page.locator("#score-set").click()
+    screen.page.locator("#score-averages tbody tr").first.wait_for()
+    screen.page.locator("#score-cancel").wait_for(state="hidden")
 
 
-def table(screen: Screen) -> list[list[str]]:
-    return [r.split("\t") for r in screen.page.locator(".gs-table tbody").inner_text().split("\n")]
-
-
-def expected_scores(spoilt_patches, spoilt_probabilities, shipped, wells=None, average="macro"):
-    chosen = [
-        i
-        for i, e in enumerate(spoilt_patches.entries)
-        if e.truth is not None and (wells is None or e.name.startswith(wells))
-    ]
-    truth = np.stack([spoilt_patches.entry(i).truth for i in chosen])
-    return [
-        [
-            f"{value:.3f}"
-            for value in scores(
-                spoilt_probabilities[name][chosen],
-                truth,
+@pytest.fixture
+def ious(spoilt_patches, spoilt_probabilities, shipped) -> dict[str, list[float]]:
+    """IoU of each patch of the set, by model; NaN without a label."""
+    return {
+        name: [
+            np.nan
+            if entry.truth is None
+            else scores(
+                spoilt_probabilities[name][i],
+                entry.truth,
                 threshold=shipped.cards[name].threshold,
-                average=average,
-            ).values()
+            )["iou"]
+            for i, entry in enumerate(spoilt_patches.entries)
         ]
         for name in NAMES
+    }
+
+
+def test_the_set_is_scored_and_a_click_shows_a_patch(screen, spoilt_patches, ious):
+    score_set(screen)
+    subject = screen.page.locator("#score-subject textarea, #score-subject input").first
+    assert "8 patches, 7 with labels" in subject.input_value()
+    averages = cells(screen, "#score-averages")
+    assert [row[0] for row in averages] == NAMES
+    assert [float(row[1]) for row in averages] == [
+        pytest.approx(np.nanmean(ious[name]), abs=6e-4) for name in NAMES
     ]
-
-
-def test_the_table_shows_the_scores_of_the_library(
-    screen, spoilt_patches, spoilt_probabilities, shipped
-):
-    screen.press("s")
-    assert screen.page.locator(".gs-main").inner_text() == "Score 8 patches with 2 models"
-    screen.page.locator(".gs-main").click()
-    screen.page.locator(".gs-table").wait_for()
-    assert screen.page.locator(".gs-main").is_hidden()
-    rows = table(screen)
-    assert [row[0] for row in rows] == NAMES
-    assert [row[1:] for row in rows] == expected_scores(
-        spoilt_patches, spoilt_probabilities, shipped
+    screen.page.get_by_label("All pixels pooled").check()
+    screen.page.wait_for_function(
+        "v => document.querySelector('#score-averages tbody td:nth-child(2)').innerText !== v",
+        arg=averages[0][1],
     )
-    screen.page.get_by_role("button", name="All pixels pooled").click()
-    pooled = expected_scores(spoilt_patches, spoilt_probabilities, shipped, average="micro")
-    assert [row[1:] for row in table(screen)] == pooled
-    bold = screen.page.locator(".gs-table td").evaluate_all("all => all.map(c => c.className)")
-    for column, values in enumerate(zip(*pooled, strict=True)):
-        best = {value for value, name in zip(values, bold[column::5], strict=True) if name}
-        assert best == {max(values)}
-    assert screen.page.locator(".gs-table img").count() == 0
+    rows = cells(screen, "#score-patches")
+    assert [row[1] for row in rows] == [entry.name for entry in spoilt_patches.entries]
+    assert screen.page.locator("#score-patches img").count() == 0
+    place = int(np.nanargmin(ious[NAMES[0]]))
+    screen.page.locator("#score-patches tbody tr").nth(place).locator("td").nth(1).click()
+    screen.page.wait_for_function(f"geoseg.state.index === {place} && geoseg.settled")
+    shown = screen.page.evaluate("geoseg.scene.models[0].scores.iou")
+    assert shown == pytest.approx(np.nanmin(ious[NAMES[0]]))
 
 
-def test_selecting_a_well_filters_the_strip_and_the_table(
-    screen, spoilt_patches, spoilt_probabilities, shipped
-):
+def test_a_well_filters_the_tables(screen, spoilt_patches):
     score_set(screen)
-    bars = screen.page.locator(".gs-bars")
-    names = [name.split(",")[0] for name in bars.evaluate_all("all => all.map(b => b.ariaLabel)")]
-    assert names == ["Well 1", "Well 2", "Without a well"]
-    wanted = expected_scores(spoilt_patches, spoilt_probabilities, shipped, "well_2")
-    assert f"{NAMES[0]} {wanted[0][4]}" in bars.nth(1).get_attribute("aria-label")
-    bars.nth(1).focus()
-    screen.press("Enter")
-    assert screen.page.locator("[name=well]").input_value() == "2"
-    assert all(name.startswith("well_2") for name in order(screen))
-    assert screen.name == "well_2_patch_5.npy"
-    assert [row[1:] for row in table(screen)] == wanted
-    caption = screen.page.locator(".gs-table caption").inner_text()
-    assert caption == "Well 2, 3 of 4 patches with labels"
-    screen.press("Enter")  # the bar still has the focus
-    assert screen.page.locator("[name=well]").input_value() == "all"
-    screen.page.locator(".gs-bin").first.click()
-    screen.settle()
-    ious = [row[f"{NAMES[0]} iou"] for row in csv_of(spoilt_patches, spoilt_probabilities, shipped)]
-    lowest = min(value for value in ious if value != "")
-    assert screen.page.evaluate("geoseg.scene.models[0].scores.iou") == pytest.approx(lowest)
+    choose(screen, "#score-well", "Well 2")
+    screen.page.wait_for_function(
+        "document.querySelectorAll('#score-patches tbody tr').length === 4"
+    )
+    assert all(row[1].startswith("well_2") for row in cells(screen, "#score-patches"))
+    screen.page.locator("#score-patches tbody tr").last.locator("td").nth(1).click()
+    screen.page.wait_for_function("geoseg.scene.name === 'well_2_patch_8.npy'")
+    assert screen.page.locator("#score-wells canvas, #score-wells svg").count() > 0
 
 
-def csv_of(spoilt_patches, spoilt_probabilities, shipped) -> list[dict[str, str]]:
-    """Return the table of scores that the file must hold, as text or numbers."""
-    rows = []
-    masks = {n: spoilt_probabilities[n] > shipped.cards[n].threshold for n in NAMES}
-    for i, entry in enumerate(spoilt_patches.entries):
-        well = re.search(r"well_(\d+)", entry.name)
-        row = {"name": entry.name, "well": well[1] if well else "", "position": str(i + 1)}
-        for name in NAMES:
-            found = dict.fromkeys(METRICS, "")
-            if entry.truth is not None:
-                limit = shipped.cards[name].threshold
-                found = scores(spoilt_probabilities[name][i], entry.truth, threshold=limit)
-            row |= {f"{name} {metric}": found[metric] for metric in METRICS}
-            valid = ~np.isnan(spoilt_probabilities[name][i])
-            row[f"{name} marked share"] = masks[name][i].sum() / valid.sum()
-        row["disagreement"] = 1 - scores(masks[NAMES[0]][i], masks[NAMES[1]][i])["iou"]
-        row["notes"] = " ".join(entry.notes)
-        rows.append(row)
-    return rows
-
-
-def test_exported_scores_are_complete_and_escape_formulas(
-    screen, spoilt_patches, spoilt_probabilities, shipped, tmp_path
-):
+def test_exported_scores_escape_formulas(screen, spoilt_patches, tmp_path: Path):
     score_set(screen)
-    rows = download(screen, ".gs-ranks", tmp_path)
-    expected = csv_of(spoilt_patches, spoilt_probabilities, shipped)
-    assert FORMULA in [row["name"] for row in expected]
-    for row, wanted in zip(rows, expected, strict=True):
-        assert list(row) == list(wanted)
-        for key, value in wanted.items():
-            if key == "name":
-                assert row[key] == ("'" + value if value.startswith("=") else value)
-            elif isinstance(value, str):
-                assert row[key] == value
-            else:
-                assert float(row[key]) == pytest.approx(value, abs=1e-5)
+    with screen.page.expect_download() as event:
+        screen.page.locator("#score-csv").click()
+    event.value.save_as(tmp_path / "table.csv")
+    assert event.value.suggested_filename == "geoseg-scores.csv"
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file, strict=True))
+    names = [entry.name for entry in spoilt_patches.entries]
+    assert FORMULA in names
+    assert [row["name"] for row in rows] == [f"'{n}" if n[0] == "=" else n for n in names]
 
 
-def test_sorting_by_a_score_computes_the_scores(
-    screen, spoilt_patches, spoilt_probabilities, shipped
-):
-    rows = csv_of(spoilt_patches, spoilt_probabilities, shipped)
-    grey = screen.page.locator("[name=sort] .gs-unknown")
-    assert grey.count() == 2 + 2 * 6
-    screen.page.locator("[name=sort]").select_option(f"iou {NAMES[1]}")
+def test_sorting_by_a_score_computes_the_scores(screen, spoilt_patches, ious):
+    sort = screen.page.locator("[name=sort]")
+    assert screen.page.locator("[name=sort] .gs-unknown").count() == 2 + 2 * 6
+    sort.select_option(f"iou {NAMES[1]}")
     screen.page.wait_for_function("geoseg.state.order")
-    assert grey.count() == 0
-    by = sorted(rows, key=lambda r: 2 if r[f"{NAMES[1]} iou"] == "" else r[f"{NAMES[1]} iou"])
-    assert order(screen) == [row["name"] for row in by]
-    screen.page.locator("[name=sort]").select_option("disagreement")
-    by = sorted(rows, key=lambda r: -np.float32(r["disagreement"]))
-    assert order(screen) == [row["name"] for row in by]
+    assert screen.page.locator("[name=sort] .gs-unknown").count() == 0
+    by = sorted(range(8), key=lambda i: 2 if np.isnan(ious[NAMES[1]][i]) else ious[NAMES[1]][i])
+    assert order(screen) == [spoilt_patches.entry(i).name for i in by]
+    screen.page.locator("[name=well]").select_option("Well 2")
+    assert all(name.startswith("well_2") for name in order(screen))
     screen.press("r")
-    assert screen.page.locator("[name=sort]").input_value() == "file"
+    assert sort.input_value() == "file"
 
 
-def test_thumbnails_are_coloured_by_the_iou_of_the_focused_model(
-    screen, spoilt_patches, spoilt_probabilities, shipped
-):
+def test_thumbnails_are_coloured_by_the_iou_of_the_focused_model(screen, ious):
     def marks() -> list[str]:
         return screen.page.locator(".gs-cell i").evaluate_all(
             "all => all.map(i => getComputedStyle(i).backgroundColor)"
@@ -169,80 +120,55 @@ def test_thumbnails_are_coloured_by_the_iou_of_the_focused_model(
 
     assert set(marks()) == {"rgba(0, 0, 0, 0)"}
     score_set(screen)
+    markers = "import(new URL('page/static/orders.js', document.baseURI))"
     for name in NAMES:
-        colours = {
-            row["name"]: (
-                "rgba(0, 0, 0, 0)"
-                if row[f"{name} iou"] == ""
-                else screen.page.evaluate("v => geoseg.markColour(v)", row[f"{name} iou"])
-            )
-            for row in csv_of(spoilt_patches, spoilt_probabilities, shipped)
-        }
+        wanted = [
+            "rgba(0, 0, 0, 0)"
+            if np.isnan(value)
+            else screen.page.evaluate(f"v => {markers}.then(m => m.markColour(v))", value)
+            for value in ious[name]
+        ]
         assert marks() == [
             c if c.startswith("rgba") else f"rgb({', '.join(re.findall('[0-9]+', c))})"
-            for c in colours.values()
+            for c in wanted
         ]
         assert len(set(marks())) > 3
         screen.press("PageDown")
-
-
-def test_stale_scores_are_reported(screen):
-    screen.page.get_by_role("checkbox").nth(1).uncheck()
-    score_set(screen)
-    assert len(table(screen)) == 1
-    screen.page.get_by_role("checkbox").nth(1).check()
-    screen.settle()
-    assert "Other models are ticked" in screen.page.locator(".gs-run").inner_text()
-    screen.page.locator(".gs-main").click()
-    screen.page.wait_for_function("document.querySelectorAll('.gs-table tbody tr').length === 2")
-    assert screen.page.locator(".gs-run").is_hidden()
 
 
 def test_uploads_without_labels_can_be_compared(screen, tmp_path):
     for i in range(3):
         np.save(tmp_path / f"mine_{i}.npy", make_patch(20 + i))
     score_set(screen)
-    screen.upload(*tmp_path.glob("mine_*.npy"))
-    assert screen.page.locator(".gs-table").count() == 0
-    screen.page.locator(".gs-main").click()
-    screen.page.locator(".gs-table").wait_for()
-    assert screen.page.locator(".gs-table th[scope=col]").all_inner_texts() == ["Model", "Marked"]
+    screen.upload(*sorted(tmp_path.glob("mine_*.npy")))
+    # The table is still that of the first set: a click says so.
+    screen.page.locator("#score-patches tbody tr").nth(1).locator("td").nth(1).click()
+    screen.page.locator(".gs-notice", has_text="is in another set").wait_for()
+    screen.page.locator("#score-set").click()
+    screen.page.wait_for_function(
+        "document.querySelectorAll('#score-patches tbody tr').length === 3"
+    )
     ways = screen.page.locator("[name=sort] option").evaluate_all("all => all.map(o => o.value)")
     assert ways == ["file", "disagreement", *(f"share {name}" for name in NAMES)]
     screen.press("l")
-    assert "no labels to doubt" in screen.page.locator(".gs-doubts").inner_text()
+    screen.page.locator("#labels-start").click()
+    screen.page.get_by_text("This set has no labels to review.").wait_for()
 
 
-def test_leaving_the_pipes_restores_order_and_well(screen):
-    sort, well = screen.page.locator("[name=sort]"), screen.page.locator("[name=well]")
-    sort.select_option(f"iou {NAMES[1]}")
-    screen.page.wait_for_function("geoseg.state.order")
-    well.select_option("Well 2")
-    screen.press("ArrowRight")
-    name, before = screen.name, order(screen)
-    screen.press("y")
-    screen.page.get_by_role("button", name="Show synthetic pipes").click()
+def test_synthetic_pipes_cannot_be_scored(screen):
+    screen.page.evaluate("geoseg.set({ source: 'synthetic', index: 0 })")
     screen.settle()
-    screen.page.wait_for_function("geoseg.strip.list.count === 10000")
-    assert (sort.input_value(), well.is_hidden()) == ("file", True)
-    screen.page.locator("[data-do=back]").click()
-    screen.page.wait_for_function("geoseg.state.order && geoseg.state.order.length === 4")
-    screen.settle()
-    assert (sort.input_value(), well.input_value()) == (f"iou {NAMES[1]}", "2")
-    assert (screen.name, order(screen)) == (name, before)
+    screen.press("s")
+    screen.page.locator("#score-set").click()
+    screen.page.get_by_text("Synthetic pipes have no end").wait_for()
 
 
-@pytest.mark.parametrize("key", ["s", "l"])
+@pytest.mark.parametrize(("key", "start"), [("s", "#score-set"), ("l", "#labels-start")])
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1366, 768)])
-def test_the_sheets_fit(open_page, width, height, key):
+def test_the_tabs_fit(open_page, width, height, key, start):
     screen = open_page(width, height, "dark")
     screen.press(key)
-    screen.page.locator(".gs-main").click()
-    screen.page.locator(".gs-table, .gs-suspects li").first.wait_for()
-    across = screen.page.evaluate("""Math.max(...[...document.querySelectorAll('.gs-drawer *')]
-        .map(element => element.getBoundingClientRect().right))""")
+    screen.page.locator(start).click()
+    screen.page.locator("#score-averages tr, #labels-table tbody tr").first.wait_for()
+    across = screen.page.evaluate("document.documentElement.scrollWidth")
     assert across <= width
-    unnamed = screen.page.evaluate("""[...document.querySelectorAll(
-        '.gs-drawer :is(button, select, progress, [tabindex])')].filter(
-        part => !(part.ariaLabel || part.textContent.trim())).length""")
-    assert unnamed == 0

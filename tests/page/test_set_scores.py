@@ -1,8 +1,6 @@
 """Scores of a whole set: equal to the library's, cached, and stopped on request."""
 
-import base64
 import gc
-import json
 import threading
 import time
 import weakref
@@ -15,10 +13,10 @@ from benchmarks.server import make_patch
 from geoseg.evaluation.label_errors import find_label_errors
 from geoseg.metrics import Counts, average_scores, score, scores
 from geoseg.page import PatchSet, batches
-from geoseg.page import ranking as module
+from geoseg.page import set_scores as module
 from geoseg.page.batches import Work
 from geoseg.page.browse import Entry
-from geoseg.page.set_scores import SetScorer, SetScores, ModelAnswers
+from geoseg.page.set_scores import ModelAnswers, SetScorer, SetScores
 from geoseg.segmenter import Segmenter
 from geoseg.synthetic import make_synthetic_dataset
 
@@ -47,7 +45,7 @@ def segmenter(checkpoints) -> Watched:
 
 
 @pytest.fixture
-def ranking(segmenter) -> SetScorer:
+def scorer(segmenter) -> SetScorer:
     return SetScorer(Work(segmenter, threading.Lock()))
 
 
@@ -72,8 +70,8 @@ def unlabelled(patches: PatchSet) -> PatchSet:
     return PatchSet("Your files", tuple(Entry(e.name, e.patch) for e in patches.entries))
 
 
-def rank(ranking: SetScorer, patches: PatchSet, names=NAMES) -> SetScores:
-    *steps, scores = ranking.score(patches, names)
+def score_set(scorer: SetScorer, patches: PatchSet, names=NAMES) -> SetScores:
+    *steps, scores = scorer.score(patches, names)
     assert steps[0].done == 0
     return scores
 
@@ -82,10 +80,10 @@ def columns(counts: np.ndarray) -> Counts:
     return Counts(*torch.from_numpy(counts).double().unbind(1))
 
 
-def test_scores_from_counts_are_those_of_the_library(ranking, segmenter, patches):
-    scores = rank(ranking, patches)
+def test_scores_from_counts_are_those_of_the_library(scorer, segmenter, patches):
+    found = score_set(scorer, patches)
     for name in NAMES:
-        limit, counts = segmenter.cards[name].threshold, scores.models[name].counts
+        limit, counts = segmenter.cards[name].threshold, found.models[name].counts
         table = {metric: values.numpy() for metric, values in score(columns(counts)).items()}
         for i, entry in enumerate(patches.entries):
             probability = segmenter.probabilities(entry.patch, [name])[name]
@@ -101,25 +99,27 @@ def test_scores_from_counts_are_those_of_the_library(ranking, segmenter, patches
         expected = scores(
             segmenter.probabilities(images, [name])[name], truths, threshold=limit, average=average
         )
-        found = average_scores(columns(counts[labelled]), average=average)
-        assert found == pytest.approx(expected, abs=1e-12)
+        averages = average_scores(columns(counts[labelled]), average=average)
+        assert averages == pytest.approx(expected, abs=1e-12)
 
 
-def test_disagreement_is_the_mean_of_one_minus_iou_over_pairs(ranking, segmenter, patches):
-    scores = rank(ranking, patches)
+def test_disagreement_is_the_mean_of_one_minus_iou_over_pairs(scorer, segmenter, patches):
+    found = score_set(scorer, patches)
     for i, entry in enumerate(patches.entries):
         if i == 3:
-            assert np.isnan(scores.disagreement[i])
+            assert np.isnan(found.disagreement[i])
             continue
         masks = [r.mask for r in segmenter.segment(entry.patch).values()]
         pairs = [(0, 1), (0, 2), (1, 2)]
         expected = np.mean([1 - scores(masks[a], masks[b])["iou"] for a, b in pairs])
-        assert scores.disagreement[i] == pytest.approx(expected, abs=1e-6)
-    assert np.isnan(rank(ranking, patches, NAMES[:1]).disagreement).all()
+        assert found.disagreement[i] == pytest.approx(expected, abs=1e-6)
+    assert np.isnan(score_set(scorer, patches, NAMES[:1]).disagreement).all()
 
 
 def test_masks_that_are_all_empty_agree():
-    model = ModelAnswers(np.array([[0, 0, 0, 4]], np.int32), {(2, 2): np.zeros((1, 2, 2), bool)}, 0.5)
+    model = ModelAnswers(
+        np.array([[0, 0, 0, 4]], np.int32), {(2, 2): np.zeros((1, 2, 2), bool)}, 0.5
+    )
     assert module.disagreement({(2, 2): np.array([0])}, [model, model], 1).tolist() == [0]
 
 
@@ -141,7 +141,7 @@ def agreeing(monkeypatch):
     return PatchSet("", tuple(entries))
 
 
-def test_label_errors_are_those_of_the_library_in_order(ranking, segmenter, agreeing, monkeypatch):
+def test_label_errors_are_those_of_the_library_in_order(scorer, segmenter, agreeing, monkeypatch):
     monkeypatch.setattr(module, "_JUDGED_PIXELS", 3 * 36 * 36)  # so that several steps are needed
     limits = [segmenter.cards[name].threshold for name in NAMES]
     expected = []
@@ -151,51 +151,51 @@ def test_label_errors_are_those_of_the_library_in_order(ranking, segmenter, agre
         truth = torch.stack([torch.from_numpy(agreeing.entry(i).truth) == 1 for i in places])
         found = find_label_errors(images.expand(3, -1, -1, -1), limits, truth)
         expected += [s._replace(patch=places[s.patch]) for s in found]
-    scores = rank(ranking, agreeing)
+    scores = score_set(scorer, agreeing)
     assert scores.suspects == sorted(expected, key=lambda s: -s.doubt)
     assert {s.patch for s in scores.suspects} == {2, 5, 8}
 
 
-def test_adding_a_model_runs_only_that_model(ranking, segmenter, patches):
-    first = rank(ranking, patches, NAMES[:2])
+def test_adding_a_model_runs_only_that_model(scorer, segmenter, patches):
+    first = score_set(scorer, patches, NAMES[:2])
     segmenter.asked.clear()
-    second = rank(ranking, patches)
+    second = score_set(scorer, patches)
     assert {name for name, _ in segmenter.asked} == {NAMES[2]}
     assert second.models[NAMES[0]] is first.models[NAMES[0]]
     segmenter.asked.clear()
-    steps = list(ranking.score(patches, NAMES))
+    steps = list(scorer.score(patches, NAMES))
     assert not segmenter.asked
     assert [type(step) for step in steps] == [module.Step, SetScores]
     assert steps[0].total == 0
 
 
-def test_results_belong_to_one_set_and_are_freed_with_it(ranking, segmenter, patches):
+def test_results_belong_to_one_set_and_are_freed_with_it(scorer, segmenter, patches):
     mine, yours = unlabelled(patches), unlabelled(patches)
-    model = rank(ranking, mine).models[NAMES[0]]
+    model = score_set(scorer, mine).models[NAMES[0]]
     assert all(answers.dtype == np.bool_ for answers in model.answers.values())
     segmenter.asked.clear()
-    assert rank(ranking, yours).suspects == []
+    assert score_set(scorer, yours).suspects == []
     assert segmenter.asked, "the results of another user's uploads were returned"
     gone = weakref.ref(mine)
     del mine
     gc.collect()
     assert gone() is None
-    assert len(ranking._known) == 1
+    assert len(scorer._known) == 1
 
 
-def test_patches_of_one_shape_form_growing_batches(ranking, segmenter):
+def test_patches_of_one_shape_form_growing_batches(scorer, segmenter):
     patches = PatchSet("", tuple(Entry(str(i), make_patch(1)) for i in range(40)))
-    rank(ranking, patches, NAMES[2:])
+    score_set(scorer, patches, NAMES[2:])
     sizes = [size for _, size in segmenter.asked]
     assert sizes[0] == 2, "a batch of one would be recorded"
     assert max(sizes) > 1
     assert sum(sizes) in (40, 41)  # a last single patch is computed twice
 
 
-def test_a_slow_model_gets_small_batches(ranking, segmenter, monkeypatch):
+def test_a_slow_model_gets_small_batches(scorer, segmenter, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_SECONDS", 0)
     patches = PatchSet("", tuple(Entry(str(i), make_patch(1)) for i in range(5)))
-    rank(ranking, patches, NAMES[2:])
+    score_set(scorer, patches, NAMES[2:])
     assert segmenter.asked == [(NAMES[2], 2)] * 3  # the last single patch is computed twice
 
 
@@ -235,15 +235,15 @@ def test_live_requests_run_before_the_next_batch(segmenter, monkeypatch):
         (MemoryError(), "there is not enough memory", 2),
     ],
 )
-def test_errors_of_a_model_become_one_sentence(ranking, segmenter, patches, fault, reason, tries):
+def test_errors_of_a_model_become_one_sentence(scorer, segmenter, patches, fault, reason, tries):
     segmenter.fault, segmenter.broken = fault, NAMES[1]
-    scores = rank(ranking, patches)
+    scores = score_set(scorer, patches)
     broken = scores.models[NAMES[1]]
     assert (broken.reason, broken.left_out, broken.counts.any()) == (reason, 9, False)
     assert scores.models[NAMES[2]].reason == ""
     assert not np.isnan(scores.disagreement[0]), "the other two can still be compared"
     segmenter.asked.clear()
-    rank(ranking, patches)
+    score_set(scorer, patches)
     assert [name for name, _ in segmenter.asked] == [NAMES[1]] * tries
 
 
@@ -257,43 +257,24 @@ def test_patches_of_an_unsupported_size_are_left_out(segmenter, patches):
             return whole(self, images, names, interpret=interpret)
 
     segmenter.__class__ = Choosy
-    scores = rank(SetScorer(Work(segmenter, threading.Lock())), patches)
+    scores = score_set(SetScorer(Work(segmenter, threading.Lock())), patches)
     model = scores.models[NAMES[0]]
     assert (model.left_out, model.reason) == (4, "20 rows are too few")
     assert [bool(row.any()) for row in model.counts] == [i % 2 == 0 for i in range(9)]
 
 
-def test_closing_the_generator_stops_the_work(ranking, segmenter, patches):
-    steps = ranking.score(patches, NAMES)
+def test_closing_the_generator_stops_the_work(scorer, segmenter, patches):
+    steps = scorer.score(patches, NAMES)
     next(steps), next(steps)
     steps.close()
     asked = len(segmenter.asked)
     assert asked == 1
-    assert not ranking._work.turn.locked()
-    rank(ranking, patches)
+    assert not scorer._work.turn.locked()
+    score_set(scorer, patches)
 
 
-@pytest.mark.parametrize("raw", [None, "x", {"models": ["../etc", 7]}, {"models": [NAMES[2]]}])
-def test_any_message_is_answered(ranking, patches, raw):
-    *_, last = ranking.answers(patches, raw)
-    json.dumps(last, allow_nan=False)
-    known = [name for name in NAMES if not isinstance(raw, dict) or name in raw["models"]]
-    assert [model["name"] for model in last["models"]] == known
-
-
-def test_an_answer_carries_the_ranking(ranking, patches, monkeypatch):
-    monkeypatch.setattr(module, "_TOLD_SECONDS", 0)
-    *told, last = ranking.answers(patches, {"models": list(NAMES)})
-    assert {m["total"] for m in told} == {3 * 9 + 8}
-    assert [m["done"] for m in told] == sorted(m["done"] for m in told)
-    assert told[-1]["done"] == 35
-    scores = rank(ranking, patches)
-
-    def array(text: str, dtype: str) -> np.ndarray:
-        return np.frombuffer(base64.b64decode(text), dtype)
-
-    np.testing.assert_array_equal(array(last["disagreement"], "<f4"), scores.disagreement)
-    assert array(last["labelled"], "u1").tolist() == [1, 1, 1, 1, 0, 1, 1, 1, 1]
-    for model in last["models"]:
-        counts = array(model["counts"], "<i4").reshape(-1, 4)
-        np.testing.assert_array_equal(counts, scores.models[model["name"]].counts)
+def test_steps_count_patches_and_labels(scorer, patches):
+    *steps, _ = scorer.score(patches, NAMES)
+    assert {step.total for step in steps} == {3 * 9 + 8}
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert steps[-1].done == 35

@@ -14,14 +14,20 @@ export function hear(viewer, message) {
   if (kind === 'jump') {
     const { names } = strip.list;
     const { index, name = names[index] } = fields;
-    viewer.jump(names[index] === name ? index : Math.max(names.indexOf(name), 0));
+    const at = names[index] === name ? index : names.indexOf(name);
+    if (at >= 0) viewer.jump(at); else notice.show(`${name} is in another set than the one that is shown; score this one.`);
   } else if (kind === 'scores' || kind === 'suspects') {
     if (fields.count !== strip.list.count) return; // of a set that was left meanwhile
     scores.read(fields);
-    viewer.undecided = fields.undecided || viewer.undecided;
+    if (kind === 'suspects') {
+      viewer.undecided = fields.undecided;
+      state.sort = 'doubt'; // so that the arrow keys follow the list
+    }
     strip.offer();
     strip.redraw();
-    if (viewer.undecided.length && kind === 'suspects') viewer.jump(viewer.undecided[0]);
+    if (kind === 'suspects' && viewer.undecided.length) viewer.jump(viewer.undecided[0]);
+  } else if (kind === 'ended') {
+    strip.giveUp();
   } else if (kind === 'set') {
     viewer.show(fields.source && fields.source !== state.source ? { ...SET_START, ...fields } : fields);
   } else if (kind === 'notice') {

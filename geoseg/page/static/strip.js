@@ -222,6 +222,12 @@ export function makeStrip(host) {
     describe: () => [list.label, plural(list.count, 'patch', 'patches')].filter(Boolean).join(': '),
     /** Offer the orders anew, as scores became known. */
     offer() { fillChoices(); reorder(); },
+    /** Return to the order of the files where the chosen one did not become known. */
+    giveUp() {
+      if (!ways().some(way => way.key === state.sort && !way.values)) return;
+      state.sort = 'file';
+      reorder();
+    },
     redraw() { shown = ''; paint(); },
   };
 }
