@@ -23,6 +23,11 @@ DISPLAYS = [
     ("Uncertainty", "uncertainty"),
     ("Disagreement", "disagreement"),
 ]
+OPTIONS = [
+    ("Each model's threshold", "own"),
+    ("Outline of the truth", "truth"),
+    ("Colour-blind palette", "safe"),
+]
 GREYS = [("Grey \u00b10.05", "fixed"), ("1\u201399 %", "percentile"), ("All", "full")]
 
 
@@ -54,27 +59,55 @@ def add_controls(backend: Backend, viewer: gr.HTML, shown: Sequence[str]) -> dic
     columns = max(entry.patch.shape[1] for entry in backend.patches.entries)
     with gr.Row(equal_height=True, elem_id="sliders"):
         controls: dict[str, Any] = {
-            "shift": gr.Slider(0, columns - 1, 0, step=1, label="Shift, columns", min_width=160),
-            "noise": gr.Slider(0, MAX_NOISE, 0, step=0.0001, label="Noise, inch", min_width=160),
+            "shift": gr.Slider(
+                0,
+                columns - 1,
+                0,
+                step=1,
+                label="Shift, columns",
+                min_width=160,
+                elem_id="control-shift",
+            ),
+            "noise": gr.Slider(
+                0,
+                MAX_NOISE,
+                0,
+                step=0.0001,
+                label="Noise, inch",
+                min_width=160,
+                elem_id="control-noise",
+            ),
             "seed": gr.Number(
-                0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=80, scale=0
+                0,
+                label="Seed",
+                elem_id="control-seed",
+                precision=0,
+                minimum=0,
+                maximum=MAX_SEED,
+                min_width=80,
+                scale=0,
             ),
             "threshold": gr.Slider(
-                0, 1, threshold, step=0.01, label="Threshold", min_width=160, elem_id="threshold"
+                0,
+                1,
+                threshold,
+                step=0.01,
+                label="Threshold",
+                min_width=160,
+                elem_id="control-threshold",
             ),
-            "opacity": gr.Slider(0, 100, 35, step=5, label="Overlay, %", min_width=140),
+            "opacity": gr.Slider(
+                0, 100, 35, step=5, label="Overlay, %", min_width=140, elem_id="control-opacity"
+            ),
         }
     plain: dict[str, Any] = {"container": False, "show_label": False}
     with gr.Row(equal_height=True, elem_id="choices"):
         controls["display"] = gr.Radio(
             DISPLAYS, value="errors", label="What the models show", min_width=560, **plain
         )
-        for key, label, ticked in (
-            ("own", "Each model's threshold", True),
-            ("truth", "Outline of the truth", True),
-            ("safe", "Colour-blind palette", False),
-        ):
-            controls[key] = gr.Checkbox(ticked, label=label, min_width=170, container=False)
+        controls["options"] = gr.CheckboxGroup(
+            OPTIONS, value=["own", "truth"], label="Options", min_width=300, **plain
+        )
     with gr.Row(equal_height=True):
         controls["models"] = gr.CheckboxGroup(
             names, value=list(shown), label="Models", scale=5, min_width=320, **plain

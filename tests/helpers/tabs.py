@@ -7,6 +7,8 @@ SHIPPED = ["1004-flexible-unet", "1004-flexible-unet-8bit"]
 FORMULA = '=HYPERLINK("x"),<img src=x onerror=alert(1)>.npy'  # a formula in a spreadsheet
 EMPTIED, SHIFTED = "well_1_patch_2.npy", "well_2_patch_5.npy"  # labels
 
+ROW = "[role=row][data-index]"  # of one of Gradio's tables
+
 
 def order(screen: Screen) -> list[str]:
     """Return the names of the patches in the order of the strip."""
@@ -14,13 +16,14 @@ def order(screen: Screen) -> list[str]:
 
 
 def cells(screen: Screen, table: str) -> list[list[str]]:
-    """Return the texts of a table's rows."""
-    return screen.page.locator(f"{table} tbody tr").evaluate_all(
-        "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))"
+    """Return the texts of a table's rows, as far as they are in sight."""
+    return screen.page.locator(f"{table} {ROW}").evaluate_all(
+        "rows => rows.map(row => [...row.querySelectorAll('[role=gridcell]')]"
+        ".map(cell => cell.innerText.trim()))"
     )
 
 
 def choose(screen: Screen, dropdown: str, option: str) -> None:
     """Choose an option of one of Gradio's dropdowns."""
     screen.page.locator(f"{dropdown} input").click()
-    screen.page.get_by_role("option", name=option, exact=True).click()
+    screen.page.locator("li[role=option]", has_text=option).click()

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.browser import Screen
 from benchmarks.server import serve
-from tests.helpers.tabs import EMPTIED, SHIFTED, SHIPPED, cells, order
+from tests.helpers.tabs import EMPTIED, ROW, SHIFTED, SHIPPED, cells, order
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +24,7 @@ def review(screen: Screen) -> list[str]:
     """Search the set for labels to review; return the names of their patches, worst first."""
     screen.press("l")
     screen.page.locator("#labels-start").click()
-    screen.page.locator("#labels-table tbody tr").first.wait_for()
+    screen.page.locator(f"#labels-table {ROW}").first.wait_for()
     screen.page.locator("#labels-cancel").wait_for(state="hidden")
     screen.settle()
     return [row[1] for row in cells(screen, "#labels-table")]
@@ -60,7 +60,7 @@ def test_labels_are_reviewed_with_two_keys_and_kept(screen, tmp_path: Path):
     assert screen.name == names[0]
     screen.page.locator("#keep-label").click()
     wait_for(screen, "1 kept, 0 doubted")
-    screen.page.locator("#labels-table tbody tr").nth(1).locator("td").nth(1).click()
+    screen.page.locator(f"#labels-table [data-testid=cell-{1}-1]").click()
     screen.page.wait_for_function(f"geoseg.scene.name === '{names[1]}' && geoseg.settled")
     screen.press("x")
     wait_for(screen, "1 kept, 1 doubted")

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.browser import Screen
 from benchmarks.server import make_patch, serve
 from geoseg.metrics import scores
-from tests.helpers.tabs import FORMULA, SHIPPED, cells, choose, order
+from tests.helpers.tabs import FORMULA, ROW, SHIPPED, cells, choose, order
 
 pytestmark = pytest.mark.browser
 NAMES = SHIPPED
@@ -27,7 +27,7 @@ def url(spoilt_set) -> Iterator[str]:
 def score_set(screen: Screen) -> None:
     screen.press("s")
     screen.page.locator("#score-set").click()
-    screen.page.locator("#score-averages tbody tr").first.wait_for()
+    screen.page.locator(f"#score-averages {ROW}").first.wait_for()
     screen.page.locator("#score-cancel").wait_for(state="hidden")
 
 
@@ -60,14 +60,14 @@ def test_the_set_is_scored_and_a_click_shows_a_patch(screen, spoilt_patches, iou
     ]
     screen.page.get_by_label("All pixels pooled").check()
     screen.page.wait_for_function(
-        "v => document.querySelector('#score-averages tbody td:nth-child(2)').innerText !== v",
+        "v => document.querySelector('#score-averages [data-testid=cell-0-1]').innerText.trim() !== v",
         arg=averages[0][1],
     )
     rows = cells(screen, "#score-patches")
     assert [row[1] for row in rows] == [entry.name for entry in spoilt_patches.entries]
     assert screen.page.locator("#score-patches img").count() == 0
     place = int(np.nanargmin(ious[NAMES[0]]))
-    screen.page.locator("#score-patches tbody tr").nth(place).locator("td").nth(1).click()
+    screen.page.locator(f"#score-patches [data-testid=cell-{place}-1]").click()
     screen.page.wait_for_function(f"geoseg.state.index === {place} && geoseg.settled")
     shown = screen.page.evaluate("geoseg.scene.models[0].scores.iou")
     assert shown == pytest.approx(np.nanmin(ious[NAMES[0]]))
@@ -76,11 +76,9 @@ def test_the_set_is_scored_and_a_click_shows_a_patch(screen, spoilt_patches, iou
 def test_a_well_filters_the_tables(screen, spoilt_patches):
     score_set(screen)
     choose(screen, "#score-well", "Well 2")
-    screen.page.wait_for_function(
-        "document.querySelectorAll('#score-patches tbody tr').length === 4"
-    )
+    screen.page.wait_for_function(f"document.querySelectorAll('#score-patches {ROW}').length === 4")
     assert all(row[1].startswith("well_2") for row in cells(screen, "#score-patches"))
-    screen.page.locator("#score-patches tbody tr").last.locator("td").nth(1).click()
+    screen.page.locator("#score-patches [data-testid=cell-3-1]").click()
     screen.page.wait_for_function("geoseg.scene.name === 'well_2_patch_8.npy'")
     assert screen.page.locator("#score-wells canvas, #score-wells svg").count() > 0
 
@@ -142,12 +140,10 @@ def test_uploads_without_labels_can_be_compared(screen, tmp_path):
     score_set(screen)
     screen.upload(*sorted(tmp_path.glob("mine_*.npy")))
     # The table is still that of the first set: a click says so.
-    screen.page.locator("#score-patches tbody tr").nth(1).locator("td").nth(1).click()
+    screen.page.locator(f"#score-patches [data-testid=cell-{1}-1]").click()
     screen.page.locator(".gs-notice", has_text="is in another set").wait_for()
     screen.page.locator("#score-set").click()
-    screen.page.wait_for_function(
-        "document.querySelectorAll('#score-patches tbody tr').length === 3"
-    )
+    screen.page.wait_for_function(f"document.querySelectorAll('#score-patches {ROW}').length === 3")
     ways = screen.page.locator("[name=sort] option").evaluate_all("all => all.map(o => o.value)")
     assert ways == ["file", "disagreement", *(f"share {name}" for name in NAMES)]
     screen.press("l")
@@ -169,6 +165,6 @@ def test_the_tabs_fit(open_page, width, height, key, start):
     screen = open_page(width, height, "dark")
     screen.press(key)
     screen.page.locator(start).click()
-    screen.page.locator("#score-averages tr, #labels-table tbody tr").first.wait_for()
+    screen.page.locator(f"#score-averages {ROW}, #labels-table {ROW}").first.wait_for()
     across = screen.page.evaluate("document.documentElement.scrollWidth")
     assert across <= width

@@ -117,9 +117,11 @@ function setModels(state, facts, names) {
  */
 export function setControl(state, facts, key, value) {
   if (key === 'models') setModels(state, facts, value);
-  else if (key === 'own') state.threshold = value ? null : thresholdOf(state, facts);
-  else if (key === 'safe') state.palette = value ? 'safe' : 'classic';
-  else if (key === 'truth') state.truth = Boolean(value);
+  else if (key === 'options') {
+    state.threshold = value.includes('own') ? null : thresholdOf(state, facts);
+    state.palette = value.includes('safe') ? 'safe' : 'classic';
+    state.truth = value.includes('truth');
+  }
   else if (CHOICES[key]) {
     if (CHOICES[key].includes(value)) Object.assign(state, { [key]: value });
   } else {
@@ -138,8 +140,9 @@ export function setControl(state, facts, key, value) {
 export function controlOf(state, facts, scene, key) {
   const update = { __type__: 'update' };
   switch (key) {
-    case 'own': return state.threshold === null;
-    case 'safe': return state.palette === 'safe';
+    case 'options': return [
+      ...(state.threshold === null ? ['own'] : []), ...(state.truth ? ['truth'] : []), ...(state.palette === 'safe' ? ['safe'] : []),
+    ];
     case 'threshold': return thresholdOf(state, facts);
     case 'shift': return { ...update, maximum: scene ? scene.columns - 1 : facts.maxShift, value: state.shift };
     case 'close': return {

@@ -4,6 +4,7 @@ import { makeActions, NEEDS_TWO, press } from './actions.js';
 import { displayOf } from './colours.js';
 import { makeNotes, makeNotice, makePlace } from './chrome.js';
 import { el, svg } from './dom.js';
+import { bindDrop } from './drop.js';
 import { saveArray } from './files.js';
 import { bindKeys } from './keys.js';
 import { bindPointer, paintLegend } from './legend.js';
@@ -234,6 +235,7 @@ export function start(element, facts, { server, trigger, watch, props }) {
   };
   const actions = makeActions(viewer);
   bindKeys(root, actions);
+  bindDrop(root);
   watch('value', () => hear(viewer, props.value));
   window.addEventListener('pagehide', keepLink);
   window.addEventListener('hashchange', () => { // a link that is pasted into the open page
@@ -258,7 +260,7 @@ export function start(element, facts, { server, trigger, watch, props }) {
       control(key, value) {
         if (setControl(state, facts, key, value)) ask();
         paint();
-        if (key === 'own' || key === 'threshold' || key === 'models') push();
+        if (['options', 'threshold', 'models'].includes(key)) push();
       },
       /** @param {string[]} keys */
       controls: keys => keys.map(key => controlOf(state, facts, scene, key)),
