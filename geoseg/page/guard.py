@@ -36,7 +36,7 @@ DOORS = {
     rf"|{API}/file=[\w/.-]+/[0-9a-f]{{64}}/[\w.-]+"
     rf"|{API}/call/(v2/)?({PROGRAMS})/\w+",
     "HEAD": r"/",
-    "POST": rf"{API}/(upload|queue/join|cancel|component_server|mcp|run/predict)"
+    "POST": rf"{API}/(upload|queue/join|cancel|reset|component_server|mcp|run/predict)"
     rf"|{API}/(run|call|call/v2)/({PROGRAMS})",
     "DELETE": MCP,
 }

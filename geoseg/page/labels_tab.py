@@ -168,8 +168,11 @@ def add_labels_tab(backend: Backend, viewer: gr.HTML) -> None:
         known: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[dict[Any, Any]]:
-        yield {cancel: gr.Button(visible=True)}
-        _, scored = score_set(backend, asked, progress)
+        scored: SetTable | None = None
+        for step in score_set(backend, asked, progress):
+            yield {cancel: gr.Button(visible=True)}
+            scored = step
+        assert scored is not None  # the last step
         found, known = make_review(scored, fields(asked).get("letters")), read_decisions(known)
         if not scored.labelled.any() or len(scored.models) < 2:
             reason = NEEDS_TWO if scored.labelled.any() else NO_LABELS

@@ -11,7 +11,6 @@ from typing import Any
 import gradio as gr
 
 from geoseg.page.backend import GONE, Backend, GoneError
-from geoseg.page.browse import Patches
 from geoseg.page.probe_tab import colour, plain
 from geoseg.page.request import models
 from geoseg.page.set_scores import SetScores
@@ -27,8 +26,11 @@ NO_MODEL = "No model is ticked; tick one below the panels."
 NOTHING = "Nothing is scored yet. Every patch as it was recorded, at each model's own threshold."
 
 
-def score_set(backend: Backend, asked: Any, progress: gr.Progress) -> tuple[Patches, SetTable]:
-    """Score the set that a message of the viewer asks for; gr.Error where that is impossible."""
+def score_set(backend: Backend, asked: Any, progress: gr.Progress) -> Iterator[SetTable | None]:
+    """Score the set that a message of the viewer asks for; gr.Error where that is impossible.
+
+    Yields None every YIELD_SECONDS, where the work can be cancelled, and at last the table.
+    """
     try:
         patches = backend.find_set(asked)
     except GoneError:
@@ -39,16 +41,14 @@ def score_set(backend: Backend, asked: Any, progress: gr.Progress) -> tuple[Patc
     if not names:
         raise gr.Error(NO_MODEL, print_exception=False)
     told = 0.0
-    found: SetScores | None = None
     for step in backend.scorer.score(patches, names):
         if isinstance(step, SetScores):
-            found = step
+            yield tabulate(patches, step)
         elif time.monotonic() - told > YIELD_SECONDS:
             told = time.monotonic()
             doing = f"{step.model} scores" if step.model else "Comparing the models"
             progress((step.done, step.total), desc=doing, unit="patches")
-    assert found is not None  # the last step
-    return patches, tabulate(patches, found)
+            yield None
 
 
 def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
@@ -126,8 +126,11 @@ def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
         average_name: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[dict[Any, Any]]:
-        yield {cancel: gr.Button(visible=True)}
-        _, scored = score_set(backend, asked, progress)
+        scored: SetTable | None = None
+        for step in score_set(backend, asked, progress):
+            yield {cancel: gr.Button(visible=True)}
+            scored = step
+        assert scored is not None  # the last step
         wells = [EVERY_WELL, *dict.fromkeys(scored.wells)]
         well_name = well_name if well_name in wells else EVERY_WELL
         scores = scored.score_names

@@ -11,7 +11,11 @@ from geoseg.checkpoint import find_checkpoints
 from geoseg.page import PatchSet, build, launch, load_set
 from geoseg.segmenter import Segmenter
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    # Gradio sums up its calls at an error, in a server of this process too.
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
+]
 
 
 class Slow(Segmenter):

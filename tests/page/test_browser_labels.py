@@ -100,7 +100,7 @@ def test_letters_have_decisions_of_their_own(screen):
 
 
 def test_label_errors_need_two_models(screen):
-    screen.page.get_by_label(SHIPPED[1], exact=True).uncheck()
+    screen.page.get_by_role("checkbox", name=SHIPPED[1]).uncheck()
     screen.press("l")
     screen.page.locator("#labels-start").click()
     screen.page.get_by_text("It takes two models").wait_for()

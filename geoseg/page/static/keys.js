@@ -22,10 +22,10 @@ function isTaken(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return true;
   const target = event.target;
   if (!(target instanceof HTMLElement)) return false;
-  if (target.isContentEditable || target.closest('textarea, select, table, [role=grid], [role=listbox]:not(.gs-film)')) {
-    return event.key !== 'Escape';
+  if (target.isContentEditable || target.closest('textarea, select, [role=listbox]:not(.gs-film)')) return event.key !== 'Escape';
+  if (!(target instanceof HTMLInputElement) && target.closest('[role=tablist], [role=grid], [role=gridcell]')) {
+    return /^(Arrow|Page|Home|End)/.test(event.key);
   }
-  if (target.closest('[role=tablist]')) return /^(Arrow|Home|End)/.test(event.key);
   if (!(target instanceof HTMLInputElement) || target.type === 'checkbox') return false;
   if (target.type === 'radio') return event.key.startsWith('Arrow');
   return target.type !== 'range' || /^(Arrow|Page|Home|End)/.test(event.key);
