@@ -17,7 +17,7 @@ import pandas as pd  # type: ignore[import-untyped]
 
 from geoseg.evaluation.label_errors import LabelError
 from geoseg.page.backend import Backend
-from geoseg.page.request import fields
+from geoseg.page.request import fields, source
 from geoseg.page.set_tab import KEPT_SECONDS, score_set
 from geoseg.page.set_table import SetTable, count, write_csv
 from geoseg.page.viewer import message
@@ -49,11 +49,13 @@ class Review:
 
     Attributes:
         mark: tells the set from others; folders have no name of their own.
+        shown: what a message of the viewer says of the set, see `shown_set`.
         names: of the set's patches; of equal ones the second and later have a number.
         table: the scored set.
     """
 
     mark: str
+    shown: tuple[str, ...]
     names: list[str]
     table: SetTable
 
@@ -103,15 +105,27 @@ def describe_kind(suspect: LabelError) -> str:
     return f"the label would fit {columns} further {side}"
 
 
-def make_review(table: SetTable, letters: Any) -> Review:
-    """Make the list of a scored set; `letters` are other labels of the same patches."""
+def shown_set(asked: Any) -> tuple[str, ...]:
+    """Return what a message of the viewer says of its set; letters are other labels."""
+    message = fields(asked)
+    kind = source(message)
+    return (
+        kind,
+        str(message.get("uploads") if kind == "uploads" else ""),
+        str(message.get("letters")),
+    )
+
+
+def make_review(table: SetTable, asked: Any) -> Review:
+    """Make the list of a scored set, which a message of the viewer asked for."""
     seen: Counter[str] = Counter()
     names = []
     for name in table.names:
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    content = json.dumps([table.label, len(names), names, str(letters)])
-    return Review(hashlib.sha256(content.encode()).hexdigest()[:16], names, table)
+    content = json.dumps([table.label, len(names), names, str(fields(asked).get("letters"))])
+    mark = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return Review(mark, shown_set(asked), names, table)
 
 
 def decide(
@@ -119,10 +133,12 @@ def decide(
 ) -> tuple[Decisions, bool]:
     """Decide on the label of the patch that is shown, again to undo it.
 
-    Returns the decisions and whether the patch is in the list.
+    Returns the decisions and whether the patch is in the list. Another set has none in it.
     """
     index = fields(asked).get("index")
-    if review is None or index not in [s.patch for s in review.table.suspects]:
+    if review is None or review.shown != shown_set(asked):
+        return decisions, False
+    if index not in [s.patch for s in review.table.suspects]:
         return decisions, False
     name, known = review.names[index], dict(decisions.get(review.mark, {}))
     if known.get(name) == decision:
@@ -173,7 +189,7 @@ def add_labels_tab(backend: Backend, viewer: gr.HTML) -> None:
             yield {cancel: gr.Button(visible=True)}
             scored = step
         assert scored is not None  # the last step
-        found, known = make_review(scored, fields(asked).get("letters")), read_decisions(known)
+        found, known = make_review(scored, asked), read_decisions(known)
         if not scored.labelled.any() or len(scored.models) < 2:
             reason = NEEDS_TWO if scored.labelled.any() else NO_LABELS
             raise gr.Error(reason, print_exception=False)

@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 
 from geoseg.page.backend import GONE, Backend, GoneError
-from geoseg.page.probe_tab import colour, plain
-from geoseg.page.request import models
+from geoseg.page.probe_tab import colour
+from geoseg.page.request import fields, models
 from geoseg.page.set_scores import SetScores
 from geoseg.page.set_table import EVERY_WELL, SetTable, count, tabulate
 from geoseg.page.viewer import message
@@ -21,6 +21,7 @@ MEAN, POOLED = "Mean of patches", "All pixels pooled"
 FILE = "geoseg-scores.csv"
 KEPT_SECONDS = 4 * 3600  # of the tables of a user who is away
 YIELD_SECONDS = 0.5
+FOCUS = "(...choices) => [...choices.slice(0, -1), window.geoseg.state.focus]"  # of the viewer
 ENDLESS = "Synthetic pipes have no end; python -m train.evaluate scores models on a set of them."
 NO_MODEL = "No model is ticked; tick one below the panels."
 NOTHING = "Nothing is scored yet. Every patch as it was recorded, at each model's own threshold."
@@ -35,7 +36,7 @@ def score_set(backend: Backend, asked: Any, progress: gr.Progress) -> Iterator[S
         patches = backend.find_set(asked)
     except GoneError:
         raise gr.Error(GONE, print_exception=False) from None
-    names = models(asked if isinstance(asked, dict) else {}, backend.segmenter.names)
+    names = models(fields(asked), backend.segmenter.names)
     if not patches.names:
         raise gr.Error(ENDLESS, print_exception=False)
     if not names:
@@ -73,13 +74,13 @@ def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
         averages = gr.Dataframe(
             label="Averages", interactive=False, max_height=260, elem_id="score-averages"
         )
-        by_well = gr.ScatterPlot(
+        by_well = gr.LinePlot(
             x="Well",
             y="Score",
             color="Model",
             color_map=colours,
             y_lim=[0, 1],
-            height=190,
+            height=230,
             label="By well",
             elem_id="score-wells",
         )
@@ -100,21 +101,22 @@ def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
         )
         download = gr.DownloadButton("Save the scores, csv", size="md", elem_id="score-csv")
     kept = gr.State(None, time_to_live=KEPT_SECONDS)
-    choices = [kept, well, metric, average]
+    choices = [kept, well, metric, average, viewer]
     drawn = [averages, by_well, spread, table]
 
-    def draw(scored: SetTable | None, well: str, metric: str, average: str) -> dict[Any, Any]:
+    def draw(
+        scored: SetTable | None, well: str, metric: str, average: str, focus: Any
+    ) -> dict[Any, Any]:
         if scored is None:
             return {}
-        pooled, model = average == POOLED, scored.models[0]
+        pooled, model = average == POOLED, focus if focus in scored.models else scored.models[0]
+        wells = scored.by_well(metric, pooled)
         return {
             averages: scored.averages(well, pooled),
-            by_well: gr.ScatterPlot(
-                scored.by_well(metric, pooled), visible=len(set(scored.wells)) > 1
-            ),
+            by_well: gr.LinePlot(wells, visible=wells["Well"].nunique() > 1),
             spread: gr.BarPlot(
                 scored.spread(metric, model, well),
-                label=f"{metric} of every patch, {plain(model)}",
+                label=f"{metric} of every patch, {model}",
             ),
             table: scored.patches(metric, well),
         }
@@ -140,7 +142,7 @@ def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
             path = Path(own) / FILE
             path.write_text(scored.csv(), "utf-8", newline="")
             yield {
-                **draw(scored, well_name, metric_name, average_name),
+                **draw(scored, well_name, metric_name, average_name, fields(asked).get("focus")),
                 kept: scored,
                 results: gr.Column(visible=True),
                 subject: describe(scored),
@@ -168,7 +170,7 @@ def add_set_tab(backend: Backend, viewer: gr.HTML) -> None:
         ended(lambda: (gr.Button(visible=False), message("ended")), None, [cancel, viewer], **quick)
     cancel.click(None, None, None, cancels=[event], **quick)
     for choice in (well, metric, average):
-        choice.input(draw, choices, drawn, **quick)
+        choice.input(draw, choices, drawn, js=FOCUS, **quick)
     table.select(show, None, viewer, **quick)
 
 
@@ -177,4 +179,5 @@ def describe(scored: SetTable) -> str:
     labelled = int(scored.labelled.sum())
     labels = "" if labelled == len(scored.names) else f", {labelled:,} with labels"
     line = f"{scored.label or 'The set'}: {count(len(scored.names))}{labels}; "
-    return "\n".join([line + ", ".join(scored.models), *scored.left_out])
+    line += f"{', '.join(scored.models)}, each at its own threshold"
+    return "\n".join([line, *scored.left_out])

@@ -97,14 +97,14 @@ class SetTable:
         return pd.DataFrame({"Model": self.models, **columns})
 
     def by_well(self, name: str, pooled: bool) -> pd.DataFrame:
-        """Return a score of each well and model, for a plot."""
+        """Return a score of each well and model, for a plot; of those that have one."""
         wells = list(dict.fromkeys(self.wells))
         rows = [
             (well, model, self.average(model, name, pooled, self.choose(well)))
             for well in sorted(wells, key=_well_number)
             for model in self.models
         ]
-        return pd.DataFrame(rows, columns=["Well", "Model", "Score"])
+        return pd.DataFrame(rows, columns=["Well", "Model", "Score"]).dropna()
 
     def spread(self, name: str, model: str, well: str) -> pd.DataFrame:
         """Return how many patches have which score, in BINS bins from 0 to 1."""

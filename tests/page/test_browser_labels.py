@@ -4,10 +4,11 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.browser import Screen
-from benchmarks.server import serve
+from benchmarks.server import make_patch, serve
 from tests.helpers.tabs import EMPTIED, ROW, SHIFTED, SHIPPED, cells, order
 
 pytestmark = pytest.mark.browser
@@ -97,6 +98,23 @@ def test_letters_have_decisions_of_their_own(screen):
     review(screen)
     wait_for(screen, "0 of")
     assert set(decisions(screen)) == {""}
+
+
+def test_a_decision_is_refused_on_another_set(screen, tmp_path):
+    review(screen)
+    for i in range(9):
+        np.save(tmp_path / f"mine_{i}.npy", make_patch(i))
+    index = screen.state("index")
+    screen.upload(*sorted(tmp_path.glob("mine_*.npy")))
+    screen.page.evaluate(f"geoseg.jump({index})")
+    screen.settle()
+    screen.press("x")
+    assert screen.state("index") == index, "it does not go on to a label of the other set"
+    screen.page.evaluate("geoseg.set({ source: 'start' })")
+    screen.page.evaluate(f"geoseg.jump({index})")
+    screen.settle()
+    screen.press("k")
+    wait_for(screen, "1 kept, 0 doubted")
 
 
 def test_label_errors_need_two_models(screen):

@@ -83,6 +83,15 @@ def test_a_well_filters_the_tables(screen, spoilt_patches):
     assert screen.page.locator("#score-wells canvas, #score-wells svg").count() > 0
 
 
+def test_the_histogram_is_of_the_focused_model(screen):
+    score_set(screen)
+    for name, score in zip(NAMES, ("Dice", "Recall"), strict=True):
+        choose(screen, "#score-metric", score)
+        title = f"{score} of every patch, {name}"
+        screen.page.locator("#score-spread").get_by_text(title, exact=True).wait_for()
+        screen.press("PageDown")
+
+
 def test_exported_scores_escape_formulas(screen, spoilt_patches, tmp_path: Path):
     score_set(screen)
     with screen.page.expect_download() as event:

@@ -103,14 +103,14 @@ def test_a_set_without_labels_has_the_marked_share_alone(shipped, spoilt_patches
 
 
 def test_labels_to_review_have_decisions_that_can_be_undone(table, spoilt_patches):
-    review = make_review(table, "none")
+    review = make_review(table, {"letters": "none"})
     frame = review.rows({})
     names = list(frame["Patch"])
     assert {EMPTIED, SHIFTED} <= set(names)
     wrong = dict(zip(names, frame["What seems wrong"], strict=True))
     assert wrong[EMPTIED] == "a groove is missing from the label"
     assert wrong[SHIFTED] == "the label would fit 3 columns further left"
-    shown = {"index": table.suspects[0].patch}
+    shown = {"index": table.suspects[0].patch, "letters": "none"}
     known, listed = decide(review, {}, shown, decision="doubt")
     assert listed
     assert review.decided(known)[:2] == ["doubt", ""]
@@ -119,7 +119,8 @@ def test_labels_to_review_have_decisions_that_can_be_undone(table, spoilt_patche
     assert [row["decision"] for row in rows] == review.decided(known)
     again, _ = decide(review, known, shown, decision="doubt")
     assert set(review.decided(again)) == {""}
-    assert decide(review, known, {"index": 10**6}, decision="keep") == (known, False)
+    for other in ({"index": 10**6}, {"source": "uploads", "uploads": 1}, {"letters": "easy"}):
+        assert decide(review, known, {**shown, **other}, decision="keep") == (known, False)
     assert decide(None, known, "x", decision="keep") == (known, False)
 
 
@@ -127,12 +128,14 @@ def test_sets_do_not_share_decisions(table, shipped, spoilt_patches):
     fewer = PatchSet("", spoilt_patches.entries[:-1])
     *_, found = SetScorer(Work(shipped, threading.Lock())).score(fewer, NAMES)
     marks = {
-        make_review(table, "none").mark,
-        make_review(table, "easy").mark,
-        make_review(tabulate(fewer, found), "none").mark,
+        make_review(table, {"letters": "none"}).mark,
+        make_review(table, {"letters": "easy"}).mark,
+        make_review(tabulate(fewer, found), {"letters": "none"}).mark,
     }
     assert len(marks) == 3
-    assert make_review(table, "none").mark == make_review(table, "none").mark
+    assert (
+        make_review(table, {"letters": "none"}).mark == make_review(table, {"letters": "none"}).mark
+    )
 
 
 def test_what_the_browser_stored_is_checked():

@@ -1,6 +1,9 @@
 // What Python tells the viewer: the component's value, `{ kind, serial, ... }` (viewer.py).
 
 import { plural } from './dom.js';
+import { setOf } from './state.js';
+
+let reviewed = ''; // the set whose labels are reviewed
 
 const SET_START = /** @type {const} */ ({ index: 0, name: '', order: null, sort: 'file', well: 'all' });
 
@@ -21,6 +24,7 @@ export function hear(viewer, message) {
     scores.read(fields);
     if (kind === 'suspects') {
       viewer.undecided = fields.undecided;
+      reviewed = JSON.stringify(setOf(state));
       state.sort = 'doubt'; // so that the arrow keys follow the list
     }
     strip.offer();
@@ -50,6 +54,7 @@ export function hear(viewer, message) {
 export function decide(viewer, request) {
   const at = viewer.undecided.indexOf(viewer.state.index);
   if (at < 0) return request; // a decision is undone, or changed
+  if (reviewed !== JSON.stringify(setOf(viewer.state))) return request; // the server refuses it too
   viewer.undecided.splice(at, 1);
   const { length } = viewer.undecided;
   if (length) viewer.jump(viewer.undecided[at % length]);
