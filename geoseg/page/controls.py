@@ -43,7 +43,7 @@ def add_header() -> tuple[gr.UploadButton, gr.Button]:
         upload = gr.UploadButton(
             "Open .npy files",
             file_count="multiple",
-            file_types=[".npy"],
+            # No `file_types`: the browser would leave out other files without a word.
             scale=0,
             min_width=150,
             size="md",

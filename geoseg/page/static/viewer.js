@@ -230,7 +230,7 @@ export function start(element, facts, { server, trigger, watch, props }) {
   const zoom = makeZoom(root, views.map(view => view.frame), step);
   const readPixel = bindPointer(readout, () => scene, views);
   const viewer = {
-    state, facts, strip, scores, scenes, notice, place, zoom, jump, step, show, ask, paint, push, open,
+    state, facts, strip, scores, scenes, transport, notice, place, zoom, jump, step, show, ask, paint, push, open,
     undecided: /** @type {number[]} */ ([]),
   };
   const actions = makeActions(viewer);
