@@ -267,6 +267,7 @@ def test_uploads_report_broken_files_and_show_the_others(screen, open_page, tmp_
     other.press("ArrowRight")
     assert other.name == "well_9_patch_5.npy"
     screen.page.get_by_text("Close your files").click()
+    screen.page.wait_for_function("geoseg.state.source === 'start'")
     screen.settle()
     assert screen.name == "well_9_patch_0.npy"
 

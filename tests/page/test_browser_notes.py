@@ -1,5 +1,6 @@
 """What was assumed of measurements, in Chromium: beside the name, and of files left out."""
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from benchmarks.server import make_folder, make_patch, serve
 from geoseg.masks import interpret_mask
-from tests.helpers.tabs import download
+from tests.helpers.tabs import ROW
 
 pytestmark = pytest.mark.browser
 NOTE = interpret_mask(np.diag([255] * 4), "").notes[0]
@@ -30,11 +31,15 @@ def test_a_note_stands_beside_the_name_and_in_the_table_of_scores(screen, tmp_pa
     assert "well_9_patch_0.npy" in said
     assert NOTE in said
     screen.press("s")
-    screen.page.locator(".gs-main").click()
-    screen.page.locator(".gs-table").wait_for()
-    rows = download(screen, ".gs-ranks", tmp_path)
-    assert [NOTE in row["notes"] for row in rows] == [True, False, False, False, False]
-    screen.press("s", "ArrowRight")
+    screen.page.locator("#score-set").click()
+    screen.page.locator(f"#score-patches {ROW}").first.wait_for()
+    with screen.page.expect_download() as event:
+        screen.page.locator("#score-csv").click()
+    event.value.save_as(tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(newline="", encoding="utf-8-sig") as file:
+        rows = {row["patch"]: row["notes"] for row in csv.DictReader(file)}
+    assert [NOTE in rows[name] for name in sorted(rows)] == [True, False, False, False, False]
+    screen.press("Escape", "ArrowRight")
     assert "well_9_patch_0" not in notes.inner_text()
 
 
@@ -44,9 +49,6 @@ def test_many_notes_wrap_and_nothing_is_cut_off(screen):
     screen.press("e")
     taller = "h => document.querySelector('.gs-notes').offsetHeight > 2 * h"
     screen.page.wait_for_function(taller, arg=few)
-    screen.page.wait_for_function(
-        "document.querySelector('.gs-dock').getBoundingClientRect().bottom <= innerHeight"
-    )
     hidden = "n => n.scrollHeight > n.clientHeight || n.scrollWidth > n.clientWidth"
     assert not screen.page.locator(".gs-notes").evaluate(hidden)
 
