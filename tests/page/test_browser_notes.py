@@ -37,7 +37,7 @@ def test_a_note_stands_beside_the_name_and_in_the_table_of_scores(screen, tmp_pa
         screen.page.locator("#score-csv").click()
     event.value.save_as(tmp_path / "scores.csv")
     with (tmp_path / "scores.csv").open(newline="", encoding="utf-8-sig") as file:
-        rows = {row["patch"]: row["notes"] for row in csv.DictReader(file)}
+        rows = {row["name"]: row["notes"] for row in csv.DictReader(file)}
     assert [NOTE in rows[name] for name in sorted(rows)] == [True, False, False, False, False]
     screen.press("Escape", "ArrowRight")
     assert "well_9_patch_0" not in notes.inner_text()
