@@ -8,8 +8,8 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 from benchmarks.server import MODELS, make_patch
-from geoseg.page.guard import MAX_BODY
 from geoseg.page.given import MAX_CALL_WORK
+from geoseg.page.guard import MAX_BODY
 from tests.helpers.requests import API, post, send, upload
 
 NAMES = tuple(MODELS)
