@@ -32,6 +32,7 @@ SCORES = {
     "Marked": "share",
 }
 EVERY_WELL, NO_WELL = "Every well", "Without a well"
+PLACE, DISAGREEMENT = "No.", "Disagreement"  # columns of the patches
 BINS = 20
 DIGITS = 6  # of a number in the csv file
 
@@ -112,19 +113,28 @@ class SetTable:
         numbers, edges = np.histogram(values[np.isfinite(values)], BINS, (0, 1))
         return pd.DataFrame({"Score": (edges[:-1] + edges[1:]) / 2, "Patches": numbers})
 
-    def patches(self, name: str, well: str) -> pd.DataFrame:
-        """Return a score of each patch of a well by model; No. is its place in the set, from 1."""
+    @property
+    def orders(self) -> list[str]:
+        """Columns to order the patches by: a model, lowest first; disagreement, highest first."""
+        return [PLACE, *self.models, *([DISAGREEMENT] if len(self.models) > 1 else [])]
+
+    def patches(self, name: str, well: str, order: str = PLACE) -> pd.DataFrame:
+        """Return a score of each patch of a well by model; No. is its place in the set, from 1.
+
+        `order` is one of `orders`; patches without a value are last.
+        """
         indices = self.choose(well)
         columns: dict[str, Any] = {
-            "No.": indices + 1,
+            PLACE: indices + 1,
             "Patch": [self.names[i] for i in indices],
             "Well": [self.wells[i] for i in indices],
         }
         for model in self.models:
             columns[model] = np.round(self.scores[model][SCORES[name]][indices], 3)
         if len(self.models) > 1:
-            columns["Disagreement"] = np.round(self.disagreement[indices].astype(float), 3)
-        return pd.DataFrame(columns)
+            columns[DISAGREEMENT] = np.round(self.disagreement[indices].astype(float), 3)
+        table, falling = pd.DataFrame(columns), order == DISAGREEMENT
+        return table.sort_values(order, ascending=not falling, kind="stable", ignore_index=True)
 
     def csv(self) -> str:
         """Return every score of every patch as csv, UTF-8 with its mark."""

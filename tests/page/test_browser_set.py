@@ -83,6 +83,19 @@ def test_a_well_filters_the_tables(screen, spoilt_patches):
     assert screen.page.locator("#score-wells canvas, #score-wells svg").count() > 0
 
 
+def test_patches_are_ordered_and_a_click_shows_the_right_one(screen, spoilt_patches, ious):
+    score_set(screen)
+    choose(screen, "#score-order", f"{NAMES[1]}, lowest first")
+    by = sorted(range(8), key=lambda i: 2 if np.isnan(ious[NAMES[1]][i]) else ious[NAMES[1]][i])
+    screen.page.locator("#score-patches [data-testid=cell-0-0]").get_by_text(
+        str(by[0] + 1), exact=True
+    ).wait_for()
+    names = [row[1] for row in cells(screen, "#score-patches")]
+    assert names == [spoilt_patches.entry(i).name for i in by]
+    screen.page.locator("#score-patches [data-testid=cell-2-1]").click()
+    screen.page.wait_for_function(f"geoseg.state.index === {by[2]} && geoseg.settled")
+
+
 def test_the_histogram_is_of_the_focused_model(screen):
     score_set(screen)
     for name, score in zip(NAMES, ("Dice", "Recall"), strict=True):

@@ -65,6 +65,16 @@ def test_wells_come_in_order_and_hold_their_patches(table):
     assert table.spread("IoU", NAMES[0], EVERY_WELL)["Patches"].sum() == table.labelled.sum()
 
 
+def test_patches_are_ordered_and_those_without_a_value_are_last(table):
+    assert table.orders == ["No.", *NAMES, "Disagreement"]
+    assert list(table.patches("IoU", EVERY_WELL)["No."]) == list(range(1, 9))
+    for name in NAMES:
+        ordered = table.patches("IoU", EVERY_WELL, name)[name]
+        assert ordered[:7].is_monotonic_increasing
+        assert np.isnan(ordered[7])
+    assert table.patches("IoU", "Well 2", "Disagreement")["Disagreement"].is_monotonic_decreasing
+
+
 def test_the_file_has_every_score_and_no_formula(
     table, spoilt_patches, spoilt_probabilities, shipped
 ):
