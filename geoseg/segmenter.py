@@ -152,15 +152,16 @@ class Segmenter:
         float32 of the same shape, NaN at nulls. An array is read as a file would be, by
         `measurements.interpret`, which says in the log of the program what it assumed; without
         `interpret` it must be as the image of a Log. Any number of columns is brought to that which
-        the model was trained on. Masked values of a masked array are nulls. Raise ValueError for
-        another number of axes or kind of values, an empty array, or an image above MAX_PIXELS.
+        the model was trained on. Masked values of a masked array are nulls. Raise TypeError for
+        values that are no real numbers; ValueError for another number of axes, an empty array, or
+        an image above MAX_PIXELS.
         """
         array = images.image if isinstance(images, Log) else images
         if isinstance(array, np.ma.MaskedArray):
             array = np.ma.filled(array.astype(np.float64), np.nan)
         array = np.asarray(array)
         if array.dtype.kind not in "iufb":
-            raise ValueError(f"patches are {array.dtype}; they must be real numbers")
+            raise TypeError(f"patches are {array.dtype}; they must be real numbers")
         if array.ndim not in (2, 3) or array.size == 0:
             raise ValueError(f"patches have shape {array.shape}; they must be (Z, A) or (B, Z, A)")
         if array.shape[-2] * array.shape[-1] > MAX_PIXELS:
