@@ -33,9 +33,12 @@ GREYS = [("Grey \u00b10.05", "fixed"), ("1\u201399 %", "percentile"), ("All", "f
 
 def add_header() -> tuple[gr.UploadButton, gr.Button]:
     """Add the title, and the buttons that open and close the user's own files."""
-    with gr.Row(equal_height=True, elem_id="header"):
-        gr.Markdown("## geoseg", elem_id="title", scale=0, min_width=90)
-        gr.Markdown("Corrosion grooves in ultrasonic images of pipes", elem_id="subtitle", scale=3)
+    with gr.Row(elem_id="header"):
+        gr.Markdown(
+            "**geoseg** &nbsp; Corrosion grooves in ultrasonic images of pipes",
+            elem_id="title",
+            min_width=300,
+        )
         for label, action in (("Reset", "reset"), ("Full screen", "full")):
             button = gr.Button(label, scale=0, size="md", min_width=110)
             button.click(None, None, None, js=act(action), api_visibility="private")
